@@ -1,0 +1,28 @@
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(VENV)/bin/uv
+export UV_PROJECT_ENVIRONMENT := $(VENV)
+
+.PHONY: help setup demo test lint protos protos-check clean
+
+help: ## This list.
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.ready: pyproject.toml uv.lock
+	@python3.11 -m venv $(VENV) 2>/dev/null || python3 -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.8"
+	@$(UV) sync --frozen --quiet --inexact
+	@touch $@
+
+setup: $(VENV)/.ready ## The environment in .venv, from the lock file.
+
+protos: setup ## Regenerate the stubs under penstock/v1.
+	@$(BIN)/python -m grpc_tools.protoc -I protos --python_out=. --grpc_python_out=. --mypy_out=quiet:. --mypy_grpc_out=quiet:. protos/penstock/v1/*.proto
+
+protos-check: protos ## Fail where the committed stubs differ from the protos.
+	@cd protos && ../$(BIN)/buf lint
+	@git diff --exit-code --stat -- penstock/v1 && test -z "$$(git ls-files --others --exclude-standard penstock/v1)"
+
+clean: ## Remove what was built.
+	@rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis

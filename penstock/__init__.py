@@ -1,0 +1,1 @@
+"""Penstock: a high-throughput transaction pipeline."""
