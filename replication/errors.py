@@ -1,0 +1,88 @@
+"""Everything that can go wrong with a block or the log; each message says what to do about it."""
+
+from pathlib import Path
+
+
+class ReplicationError(Exception):
+    """Root of what this package raises."""
+
+
+class BlockInvalid(ReplicationError):  # noqa: N818 (named for what was found, as all of these are)
+    """These bytes are not a whole, unaltered block."""
+
+
+class BlockVersionUnsupported(ReplicationError):  # noqa: N818
+    """A whole block, in a format this program does not know."""
+
+
+class LogError(ReplicationError):
+    """Root of what the write-ahead log raises."""
+
+
+class LogInUse(LogError):  # noqa: N818
+    """Another process holds the log's lock."""
+
+    def __init__(self, directory: Path, owner: str) -> None:
+        super().__init__(
+            f"log {directory} is in use by process {owner or 'unknown'}: stop that node, or use another directory"
+        )
+
+
+class LogForeign(LogError):  # noqa: N818
+    """The log belongs to another cluster."""
+
+    def __init__(self, place: Path, found: int, wanted: int) -> None:
+        super().__init__(
+            f"{place} belongs to cluster {found:016x}, this node to {wanted:016x}: "
+            "point the node at its own log, or correct its cluster id"
+        )
+        self.found = found
+
+
+class LogVersionUnsupported(LogError):  # noqa: N818
+    """The log is in a format newer than this program."""
+
+    def __init__(self, place: Path, found: int, supported: int) -> None:
+        super().__init__(
+            f"{place} has format version {found}, this program knows up to {supported}: "
+            "start a version at least as new as the one that wrote it"
+        )
+        self.found = found
+
+
+class LogReadOnly(LogError):  # noqa: N818
+    """The log's directory cannot be written."""
+
+    def __init__(self, place: Path, reason: str) -> None:
+        super().__init__(f"cannot write the log at {place} ({reason}): give the node's user write access")
+
+
+class LogFull(LogError):  # noqa: N818
+    """No space for another segment. Nothing is broken: the log stays as it is, and goes on once there is space."""
+
+    def __init__(self, directory: Path, needed_bytes: int, reason: str) -> None:
+        super().__init__(
+            f"no space for a segment of {needed_bytes} bytes in {directory} ({reason}): "
+            "free or add disk space; the node goes on by itself once there is some"
+        )
+
+
+class LogFailed(LogError):  # noqa: N818
+    """A write or a sync failed. What the disk holds is unknown until the log is opened again: the node must stop."""
+
+    def __init__(self, place: Path, reason: str) -> None:
+        super().__init__(
+            f"writing the log at {place} failed ({reason}): stop the node, check the disk, and start again; "
+            "recovery finds what was made durable"
+        )
+
+
+class LogCorrupted(LogError):  # noqa: N818
+    """Blocks that had been durable are damaged or missing."""
+
+    def __init__(self, file: Path, offset: int, index: int, what: str) -> None:
+        super().__init__(
+            f"{file} is corrupted at offset {offset}, where block {index} should be: {what}. "
+            "Nothing was changed. Restore this log from a backup or another node; do not cut it by hand"
+        )
+        self.file, self.offset, self.index, self.what = file, offset, index, what
