@@ -1,0 +1,101 @@
+"""Everything this client raises on purpose is a :class:`PenstockError`; what a transaction is answered is a result
+instead."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from penstock.results import Result
+
+
+class PenstockError(Exception):
+    """Root of all errors of this client."""
+
+
+class ClientClosed(PenstockError):
+    """The client was closed; make a new one."""
+
+
+class InvalidOperation(PenstockError, ValueError):
+    """An argument that no node would take; raised before anything is sent."""
+
+
+class Rejected(PenstockError):
+    """A transaction was answered with a rejection; raised only where a result is asked to (``raise_for_rejection``)."""
+
+    def __init__(self, result: "Result") -> None:
+        super().__init__(f"transaction {result.position} was rejected: {result.code.name}")
+        self.result = result
+
+
+class OutcomeUnknown(PenstockError):
+    """No answer came in time: the transactions may have taken effect, or may yet.
+
+    Submit them again under the same ids to find out: it takes effect at most once, and the answer is the first one's.
+    """
+
+    def __init__(self, client_id: int, first_sequence: int, count: int, cause: str) -> None:
+        super().__init__(
+            f"no answer for {count} transaction(s) from sequence {first_sequence} of client {client_id} ({cause}): "
+            "submit again with the same client_id and sequence to learn the outcome"
+        )
+        self.client_id = client_id
+        self.first_sequence = first_sequence
+        self.count = count
+
+
+class Refused(PenstockError):
+    """A node refused a call or a frame; nothing of it took effect.
+
+    ``reason`` is the ErrorInfo reason (stable, for programs), ``details`` its metadata; ``retry_delay_s`` is what the
+    node asked to wait before another try, where it did.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: int,
+        reason: str = "",
+        details: dict[str, str] | None = None,
+        retry_delay_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.details = details or {}
+        self.retry_delay_s = retry_delay_s
+
+
+class InvalidRequest(Refused):
+    """The input breaks the contract; ``violations`` name the fields and say how. Sending it again cannot help."""
+
+    violations: tuple[tuple[str, str], ...] = ()
+    """(field, description) pairs."""
+
+
+class OutOfRange(InvalidRequest):
+    """A log index or another number lies outside what the node holds."""
+
+
+class NotPermitted(Refused):
+    """The namespace or the call is not allowed here, or the caller is not who it must be."""
+
+
+class NotSupported(Refused):
+    """The node does not know this call: it is older than this client, or the address is another service's."""
+
+
+class NotReady(Refused):
+    """The node is in a condition in which it cannot serve this; its message says which."""
+
+
+class Overloaded(Refused):
+    """The node pushed back until the deadline passed; send less, or allow a longer deadline."""
+
+
+class Unavailable(Refused):
+    """No node could be reached until the deadline passed."""
+
+
+class ServerError(Refused):
+    """The node failed in a way that it does not explain; its log does."""
