@@ -1,0 +1,210 @@
+"""Atomic operations for compiled code, on the words of a ``uint64`` array.
+
+numba has none for processors, so these emit LLVM's own, with exactly the memory order that the name says. They are for
+``@njit`` functions only. ``words`` is always a C-contiguous, 8-byte aligned ``uint64`` array and ``index`` counts its
+words; nothing checks bounds. Values are ``uint64``: cast to ``int64`` before mixing them with signed integers, or numba
+makes a float of the sum. A plain ``words[i]`` is not atomic: the compiler may hoist it out of a loop, or split it.
+
+The orders are those of C11. x86 gives acquire and release for free and hides where they are missing; ARM does not.
+"""
+
+import platform
+import sys
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, errors, types
+from numba.extending import intrinsic
+
+assert sys.byteorder == "little", "the record, the log and the ring are little-endian words: this processor is not"
+
+_WORD = ir.IntType(64)
+_BYTE = ir.IntType(8)
+_INT = ir.IntType(32)
+_PAUSE: dict[str, tuple[str, list[int]]] = {
+    "x86_64": ("llvm.x86.sse2.pause", []),
+    "aarch64": ("llvm.aarch64.isb", [15]),
+}
+
+
+def _require_words(words: Any) -> None:
+    if not isinstance(words, types.Array) or words.dtype != types.uint64 or words.layout != "C" or not words.aligned:
+        raise errors.TypingError(f"atomics need a C-contiguous, aligned uint64 array, not {words}")
+
+
+def _require_bytes(array: Any) -> None:
+    if not isinstance(array, types.Array) or array.layout != "C" or array.dtype not in (types.uint8, types.uint64):
+        raise errors.TypingError(f"memory access needs a C-contiguous uint8 or uint64 array, not {array}")
+
+
+def _data(context: Any, builder: Any, array_type: Any, array: Any, element: Any) -> Any:
+    """A pointer to the array's first element, as a pointer to ``element``."""
+    data = context.make_array(array_type)(context, builder, array).data
+    return builder.bitcast(data, element.as_pointer())
+
+
+def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any, element: Any = _WORD) -> Any:
+    return builder.gep(_data(context, builder, array_type, array, element), [index])
+
+
+def _load(order: str, words: Any) -> tuple[Any, Any]:
+    _require_words(words)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointer(context, builder, signature.args[0], *arguments)
+        return builder.load_atomic(pointer, order, 8, typ=_WORD)
+
+    return types.uint64(words, types.intp), generate
+
+
+def _store(order: str, words: Any) -> tuple[Any, Any]:
+    _require_words(words)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, index, value = arguments
+        builder.store_atomic(value, _pointer(context, builder, signature.args[0], array, index), order, 8)
+        return context.get_dummy_value()
+
+    return types.void(words, types.intp, types.uint64), generate
+
+
+@intrinsic
+def load_relaxed(_typing_context: Any, words: Any, _index: Any) -> Any:
+    """``load_relaxed(words, index) -> uint64``: never torn and never hoisted, but orders nothing around it."""
+    return _load("monotonic", words)
+
+
+@intrinsic
+def load_acquire(_typing_context: Any, words: Any, _index: Any) -> Any:
+    """``load_acquire(words, index) -> uint64``: what the storer wrote before its ``store_release`` is visible after."""
+    return _load("acquire", words)
+
+
+@intrinsic
+def load_seq_cst(_typing_context: Any, words: Any, _index: Any) -> Any:
+    """``load_seq_cst(words, index) -> uint64``: one order of all such operations that every thread agrees on."""
+    return _load("seq_cst", words)
+
+
+@intrinsic
+def store_relaxed(_typing_context: Any, words: Any, _index: Any, _value: Any) -> Any:
+    """``store_relaxed(words, index, value)``: never torn; orders nothing around it."""
+    return _store("monotonic", words)
+
+
+@intrinsic
+def store_release(_typing_context: Any, words: Any, _index: Any, _value: Any) -> Any:
+    """``store_release(words, index, value)``: whoever loads this value with acquire sees all stores before it."""
+    return _store("release", words)
+
+
+@intrinsic
+def store_seq_cst(_typing_context: Any, words: Any, _index: Any, _value: Any) -> Any:
+    """``store_seq_cst(words, index, value)``: also ordered before this thread's later ``load_seq_cst``."""
+    return _store("seq_cst", words)
+
+
+@intrinsic
+def cas(_typing_context: Any, words: Any, _index: Any, _expected: Any, _desired: Any) -> Any:
+    """``cas(words, index, expected, desired) -> bool``: replaces ``expected`` by ``desired``, or does nothing.
+
+    Sequentially consistent: one ``lock cmpxchg`` on x86.
+    """
+    _require_words(words)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, index, expected, desired = arguments
+        pointer = _pointer(context, builder, signature.args[0], array, index)
+        return builder.extract_value(builder.cmpxchg(pointer, expected, desired, "seq_cst", "seq_cst"), 1)
+
+    return types.boolean(words, types.intp, types.uint64, types.uint64), generate
+
+
+@intrinsic
+def fetch_add(_typing_context: Any, words: Any, _index: Any, _amount: Any) -> Any:
+    """``fetch_add(words, index, amount) -> uint64``: adds and returns what was there before; ``lock xadd`` on x86."""
+    _require_words(words)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array, index, amount = arguments
+        return builder.atomic_rmw("add", _pointer(context, builder, signature.args[0], array, index), amount, "seq_cst")
+
+    return types.uint64(words, types.intp, types.uint64), generate
+
+
+@intrinsic
+def fence(_typing_context: Any) -> Any:
+    """``fence()``: nothing before it is reordered with anything after it. Dear: prefer ordered accesses."""
+
+    def generate(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
+def pause(_typing_context: Any) -> Any:
+    """``pause()``: tells the processor that this is a spin loop, so that it yields to its sibling thread."""
+
+    def generate(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
+        if platform.machine() in _PAUSE:
+            name, operands = _PAUSE[platform.machine()]
+            kind = ir.FunctionType(ir.VoidType(), [_INT] * len(operands))
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [_INT(o) for o in operands])
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
+def prefetch(_typing_context: Any, array: Any, _index: Any) -> Any:
+    """``prefetch(array, index)``: starts fetching the cache line of an element of a uint8 or uint64 array. Any index is
+    harmless.
+    """
+    _require_bytes(array)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        element = _WORD if signature.args[0].dtype == types.uint64 else _BYTE
+        address = _pointer(context, builder, signature.args[0], arguments[0], arguments[1], element)
+        kind = ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), _INT, _INT, _INT])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        pointer = builder.bitcast(address, _BYTE.as_pointer())
+        builder.call(function, [pointer, _INT(0), _INT(3), _INT(1)])  # read, keep in all levels, data
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
+
+
+@intrinsic
+def load_unaligned(_typing_context: Any, array: Any, _byte_offset: Any) -> Any:
+    """``load_unaligned(array, byte_offset) -> uint64``: eight little-endian bytes at any offset of a uint8 or uint64
+    array. Not atomic.
+    """
+    _require_bytes(array)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointer(context, builder, signature.args[0], arguments[0], arguments[1], _BYTE)
+        return builder.load(builder.bitcast(pointer, _WORD.as_pointer()), align=1, typ=_WORD)
+
+    return types.uint64(array, types.intp), generate
+
+
+@intrinsic
+def memcpy(_typing_context: Any, to: Any, _to_byte: Any, source: Any, _source_byte: Any, _byte_count: Any) -> Any:
+    """``memcpy(to, to_byte, source, source_byte, byte_count)``: copies between uint8 or uint64 arrays, at any byte
+    offsets. The ranges must not overlap.
+    """
+    _require_bytes(to)
+    _require_bytes(source)
+    if not to.mutable:
+        raise errors.TypingError("memcpy writes to its first array, which is read-only")
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        to_array, to_byte, source_array, source_byte, byte_count = arguments
+        target = _pointer(context, builder, signature.args[0], to_array, to_byte, _BYTE)
+        origin = _pointer(context, builder, signature.args[2], source_array, source_byte, _BYTE)
+        cgutils.raw_memcpy(builder, target, origin, byte_count, 1)
+        return context.get_dummy_value()
+
+    return types.void(to, types.intp, source, types.intp, types.intp), generate
