@@ -4,7 +4,8 @@ BIN := $(VENV)/bin
 UV := $(VENV)/bin/uv
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: help setup demo test lint protos protos-check clean
+
+.PHONY: help setup demo test verify lint protos protos-check clean
 
 help: ## This list.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +17,22 @@ $(VENV)/.ready: pyproject.toml uv.lock
 	@touch $@
 
 setup: $(VENV)/.ready ## The environment in .venv, from the lock file.
+
+demo: setup ## Start a node, load it, verify the result, print a summary; writes build/demo.json.
+	@mkdir -p build
+	@$(BIN)/penstock demo --out build/demo.json $(DEMO_OPTIONS)
+
+test: setup lint protos-check ## Everything that must hold, in a few minutes.
+	@$(BIN)/pytest -m "not slow"
+
+verify: setup ## The long checks as well.
+	@$(BIN)/pytest
+
+lint: setup ## Style, types, the direction of imports.
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
 
 protos: setup ## Regenerate the stubs under penstock/v1.
 	@$(BIN)/python -m grpc_tools.protoc -I protos --python_out=. --grpc_python_out=. --mypy_out=quiet:. --mypy_grpc_out=quiet:. protos/penstock/v1/*.proto
