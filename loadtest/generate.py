@@ -152,9 +152,9 @@ def _fill(records, payloads, operations, aliases, client, sequence, seed, keys, 
             operand_hi = np.uint64(0) if operation == 1 else np.uint64(8)
             if operation != 3:
                 length = value_bytes
-                for j in range(np.int64(length)):
+                for j in range(int(length)):
                     payloads[payload_at + j] = np.uint8(other >> np.uint64((j & 7) << 3))
-                payload_at += np.int64(length)
+                payload_at += int(length)
         records[i, 0] = client
         records[i, 1] = number
         records[i, 2] = key

@@ -125,9 +125,7 @@ def decode(records: bytes, payloads: bytes) -> list[Transaction]:
     for client_id, sequence, key, lo, hi, amount, namespace, operation, flags, length in _RECORD.iter_unpack(records):
         payload = payloads[offset : offset + length]
         offset += length
-        transactions.append(
-            Transaction(client_id, sequence, key, lo, hi, amount, namespace, operation, flags, payload)
-        )
+        transactions.append(Transaction(client_id, sequence, key, lo, hi, amount, namespace, operation, flags, payload))
     assert offset == len(payloads), f"the records speak of {offset} payload bytes, the block has {len(payloads)}"
     return transactions
 
