@@ -1,0 +1,94 @@
+"""The gRPC server of a node: its limits, where it listens, and the standard health and reflection services."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+# Reflection describes what these have registered.
+from penstock.v1 import node_pb2, state_pb2, txqueue_pb2  # noqa: F401
+
+MESSAGE_BYTES_MAX: Final = 16 << 20
+"""Largest message either way: a frame's 640 kB of records and 4 MiB of payloads three times over, and a bound on what a
+client can make the node hold before the frame is looked at."""
+
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    # Otherwise a second node on the same port takes half of the connections instead of failing.
+    ("grpc.so_reuseport", 0),
+    # Find clients that vanished without closing, or their streams and watches stay for ever.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    # Clients may do the same to us, a little faster.
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+
+_SERVING: Final = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class ListenError(Exception):
+    """An address cannot be listened on."""
+
+
+class NodeServer:
+    """A gRPC server over a node's services. It accepts calls from `start` on and is healthy from `set_serving` on.
+
+    Life: construct it, `start`, `set_serving` once the node has its state, `stop`. All in one event loop.
+    """
+
+    def __init__(self, addresses: Sequence[str], handlers: Sequence[grpc.ServiceRpcHandler]) -> None:
+        """Offer `handlers` at `addresses`, each ``host:port``, ``[ipv6]:port`` or ``unix:path``."""
+        assert addresses
+        assert handlers
+        self._addresses = tuple(addresses)
+        self._server = grpc.aio.server(options=_OPTIONS)
+        self._health = health.aio.HealthServicer()
+        names = [handler.service_name() for handler in handlers]
+        # "" is the node as a whole, which the health servicer calls healthy unless told otherwise.
+        self._health_names = ["", *names]
+        self._server.add_generic_rpc_handlers(tuple(handlers))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server)
+
+    async def start(self) -> list[str]:
+        """Listen; returns the addresses with the ports that were taken where 0 was asked for.
+
+        Raises:
+            ListenError: an address is in use, or not this machine's.
+        """
+        await self._set_health(_NOT_SERVING)
+        bound = []
+        for address in self._addresses:
+            try:
+                port = self._server.add_insecure_port(address)
+            except RuntimeError as error:
+                raise ListenError(
+                    f"cannot listen on {address}: it is in use, not an address of this machine, or in a directory that "
+                    "does not exist; choose another in listen.addresses"
+                ) from error
+            bound.append(address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}")
+        await self._server.start()
+        return bound
+
+    async def set_serving(self) -> None:
+        """Report the node and each service as healthy."""
+        await self._set_health(_SERVING)
+
+    async def stop(self, grace_s: float) -> None:
+        """Report the node as unhealthy, take no new call, and cut what is left after `grace_s` seconds.
+
+        End streams and watches of the node's own services first. A client's health watch never ends by itself: `stop`
+        takes the whole grace where there is one.
+        """
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace_s)
+
+    async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+        for name in self._health_names:
+            await self._health.set(name, status)
