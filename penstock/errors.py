@@ -41,6 +41,7 @@ class OutcomeUnknown(PenstockError):
         self.client_id = client_id
         self.first_sequence = first_sequence
         self.count = count
+        self.cause = cause
 
 
 class Refused(PenstockError):
@@ -77,6 +78,10 @@ class OutOfRange(InvalidRequest):
     """A log index or another number lies outside what the node holds."""
 
 
+class BlockGone(OutOfRange):
+    """The log no longer holds the block to watch from; watch from 0, the oldest that it holds."""
+
+
 class NotPermitted(Refused):
     """The namespace or the call is not allowed here, or the caller is not who it must be."""
 
@@ -87,6 +92,10 @@ class NotSupported(Refused):
 
 class NotReady(Refused):
     """The node is in a condition in which it cannot serve this; its message says which."""
+
+
+class Full(Refused):
+    """The node has no room, and waiting by itself will make none; its message says what the operator has to do."""
 
 
 class Overloaded(Refused):

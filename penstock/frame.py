@@ -81,6 +81,10 @@ class Frame(ABC):
     def complete(self, response: SubmitStreamResponse) -> None:
         """Tells those who wait what they were answered."""
 
+    def refuse(self, error: PenstockError) -> None:
+        """Like ``fail``, where it was this frame that the node would not take, not the whole stream."""
+        self.fail(error)
+
     @abstractmethod
     def fail(self, error: PenstockError) -> None:
         """Tells those who wait that there will be no answer."""

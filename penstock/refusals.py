@@ -28,8 +28,14 @@ ERROR_OF_CODE: Final[dict[int, type[errors.Refused]]] = {
     }.items()
 }
 
-LASTING: Final = (errors.InvalidRequest, errors.NotPermitted, errors.NotSupported, errors.NotReady)
+ERROR_OF_REASON: Final[dict[str, type[errors.Refused]]] = {"BLOCK_GONE": errors.BlockGone}
+"""Reasons that deserve an error of their own, whatever their code."""
+
+LASTING: Final = (errors.InvalidRequest, errors.NotPermitted, errors.NotSupported, errors.NotReady, errors.Full)
 """Refusals that the same request would meet again."""
+
+IN_DOUBT: Final = frozenset({"NODE_FAILED", "OUTCOME_UNKNOWN"})
+"""Reasons with which a node says that a frame may be in the log all the same."""
 
 
 def refusal(code: int, message: str, details: Iterable[Any] = ()) -> errors.Refused:
@@ -44,9 +50,10 @@ def refusal(code: int, message: str, details: Iterable[Any] = ()) -> errors.Refu
             delay_s = retry.retry_delay.ToMicroseconds() / 1e6
         elif detail.Unpack(bad):
             violations += [(each.field, each.description) for each in bad.field_violations]
-    error = ERROR_OF_CODE.get(code, errors.ServerError)(
-        message, code=code, reason=reason, details=metadata, retry_delay_s=delay_s
-    )
+    kind = ERROR_OF_REASON.get(reason) or ERROR_OF_CODE.get(code, errors.ServerError)
+    if kind is errors.Overloaded and reason and delay_s is None:
+        kind = errors.Full
+    error = kind(message, code=code, reason=reason, details=metadata, retry_delay_s=delay_s)
     if isinstance(error, errors.InvalidRequest):
         error.violations = tuple(violations)
     return error

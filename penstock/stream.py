@@ -17,7 +17,7 @@ from penstock.backoff import Backoff
 from penstock.errors import Refused, Unavailable
 from penstock.frame import Frame
 from penstock.options import RetryOptions
-from penstock.refusals import LASTING, refusal_of_call, refusal_of_frame
+from penstock.refusals import IN_DOUBT, LASTING, refusal_of_call, refusal_of_frame
 from penstock.v1.txqueue_pb2 import FrameError, SubmitStreamResponse
 
 METHOD: Final = "/penstock.v1.TxQueueService/SubmitStream"
@@ -125,9 +125,10 @@ class SubmitStream:
 
     def _refused(self, frame: Frame, error: FrameError) -> None:
         frame.obstacle = refusal_of_frame(error)
+        frame.in_doubt |= frame.obstacle.reason in IN_DOUBT
         if isinstance(frame.obstacle, LASTING):
             self._forget(frame)
-            frame.fail(frame.unanswered("refused when sent again"))
+            frame.refuse(frame.unanswered("refused when sent again"))
             return
         self._outgoing.append(frame)
         if not self._held_back:

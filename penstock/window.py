@@ -22,6 +22,18 @@ class Window:
             return True
         return self.frames < self._frames_max and self.transactions + count <= self._transactions_max
 
+    def offer(self, count: int) -> bool:
+        """Counts in a frame of ``count`` transactions where there is room and nobody waits for it; says whether."""
+        if self._waiting or not self.has_room(count):
+            return False
+        self.enter(count)
+        return True
+
+    def split(self, count: int) -> None:
+        """A frame of ``count`` transactions in flight becomes two; there need be no room."""
+        assert self.transactions >= count
+        self.frames += 1
+
     def enter(self, count: int) -> None:
         """Counts in a frame of ``count`` transactions; there must be room."""
         self.frames += 1
@@ -35,8 +47,7 @@ class Window:
 
     async def wait_and_enter(self, count: int) -> None:
         """Counts in a frame of ``count`` transactions as soon as there is room and nobody is ahead in the queue."""
-        if not self._waiting and self.has_room(count):
-            self.enter(count)
+        if self.offer(count):
             return
         admitted = self.request(count)
         try:

@@ -1,0 +1,23 @@
+"""The ids that a client gives out."""
+
+import secrets
+
+
+class Session:
+    """An idempotency session: a client id, sequences from 1 that never repeat, and the ids of its frames."""
+
+    def __init__(self, client_id: int | None) -> None:
+        self.client_id = client_id if client_id is not None else secrets.randbits(64) | 1
+        self._next_sequence = 1
+        self._next_frame_id = 1
+
+    def take_sequences(self, count: int) -> int:
+        """The first of ``count`` fresh sequences in a row."""
+        first = self._next_sequence
+        self._next_sequence += count
+        return first
+
+    def take_frame_id(self) -> int:
+        """An id for one frame, larger than all before."""
+        self._next_frame_id += 1
+        return self._next_frame_id - 1
