@@ -55,6 +55,11 @@ def _namespace_range(text: str) -> range:
     return range(low, high + 1)
 
 
+def _none_of_text(value: Any) -> Any:
+    """Let an absent value be written where there is only text."""
+    return None if value in ("", "none") else value
+
+
 TextList = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
 
 
@@ -163,7 +168,7 @@ class TelemetrySettings(_Group):
     prometheus_host: str = Field(default="127.0.0.1", min_length=1)
     prometheus_port: int = Field(default=9464, ge=0, le=_PORT_MAX)
     """0: any free one."""
-    otlp_endpoint: str | None = Field(default=None, pattern=r"^https?://")
+    otlp_endpoint: Annotated[str | None, BeforeValidator(_none_of_text)] = Field(default=None, pattern=r"^https?://")
     """Push metrics and traces to this collector over gRPC, for example ``http://127.0.0.1:4317``."""
     otlp_interval_s: float = Field(default=10.0, gt=0, le=3600)
     """Seconds between pushes of metrics."""
