@@ -13,10 +13,12 @@ import sys
 from typing import Any
 
 from llvmlite import ir
+from numba import extending
 from numba.core import cgutils, errors, types
-from numba.extending import intrinsic
 
 assert sys.byteorder == "little", "the record, the log and the ring are little-endian words: this processor is not"
+
+intrinsic: Any = extending.intrinsic  # its own type asks callers for the typing context, which numba supplies
 
 _WORD = ir.IntType(64)
 _BYTE = ir.IntType(8)
