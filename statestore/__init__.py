@@ -1,1 +1,1 @@
-"""statestore"""
+"""The deterministic state machine and its tables."""

@@ -1,0 +1,170 @@
+"""Applies a block: the one compiled call that a transaction's effect comes from.
+
+Records are hashed and their entries prefetched a chunk ahead of being applied, so that a table larger than the caches costs
+overlapping misses and not one after the other. A TRANSFER without flags takes the short way through the loop; session
+and digest stay in registers between records.
+"""
+
+import numpy as np
+from numba import njit
+
+from statestore.chain import apply_chain
+from statestore.execute import FULL, INVALID, OK, execute, transfer
+from statestore.fields import (
+    APPEND,
+    LINKED,
+    RECORD_WORDS,
+    TRANSFER,
+    WORD_CLIENT,
+    WORD_SEQUENCE,
+    flags_of,
+    hash_of_credit,
+    hash_of_key,
+    operation_of,
+    payload_length_of,
+)
+from statestore.hashing import mix
+from statestore.layout import (
+    CHUNK_RECORDS,
+    EFFECTS_DIGEST,
+    ENTRY_WORDS,
+    LINE_WORDS,
+    ONE,
+    RING_MASK,
+    SCRATCH_HASH,
+    SCRATCH_HASH_CREDIT,
+    SCRATCH_PAYLOAD,
+    SEGMENT_MASK,
+    SESSION_HIGHEST,
+    SESSION_WINDOW,
+    WINDOW_MASK,
+    ZERO,
+)
+from statestore.sessions import NEW, SESSIONS_EXHAUSTED, admit, session_of
+from statestore.table import segment_of
+from txqueue.atomics import prefetch
+
+CODE_BITS = np.uint64(8)
+OVERRUN = ~ZERO
+
+
+@njit(cache=True, nogil=True)
+def prefetch_entry(words, hashed):
+    """Starts fetching the entry where a search for a hash begins."""
+    prefetch(words, segment_of(words, hashed) + LINE_WORDS + (hashed & SEGMENT_MASK) * ENTRY_WORDS)
+
+
+@njit(cache=True, nogil=True)
+def prepare(words, scratch, records, payloads, start, end, payload_at):
+    """Hashes the keys of records `start` to `end` into the scratch ring and prefetches their entries.
+
+    Returns where the payloads go on, or OVERRUN where they are longer than `payloads`.
+    """
+    for i in range(start, end):
+        base = i * RECORD_WORDS
+        at = i & RING_MASK
+        scratch[SCRATCH_PAYLOAD + at] = payload_at
+        operation = operation_of(records, base)
+        length = payload_length_of(records, base)
+        if length > np.uint64(payloads.size) - payload_at:
+            return OVERRUN
+        if operation != APPEND:
+            hashed = hash_of_key(words, records, payloads, base, payload_at)
+            scratch[SCRATCH_HASH + at] = hashed
+            prefetch_entry(words, hashed)
+        if operation == TRANSFER:
+            hashed = hash_of_credit(words, records, base)
+            scratch[SCRATCH_HASH_CREDIT + at] = hashed
+            prefetch_entry(words, hashed)
+        payload_at += length
+    return payload_at
+
+
+@njit(cache=True, nogil=True)
+def apply_block(words, region, scratch, records, payloads, results, first_position, time_ns):
+    """Applies the records of a block.
+
+    Args:
+        words: the state's region, uint64; `region`: the same memory as uint8.
+        scratch: uint64[SCRATCH_WORDS].
+        records: uint64[n * 8], read-only; `payloads`: uint8, read-only.
+        results: uint8[n], written.
+        first_position: of the first record, uint64; `time_ns`: the block's time, uint64.
+
+    Returns:
+        0, or where the state machine must stop: the record's number << 8 | FULL or INVALID.
+    """
+    count = np.uint64(results.size)
+    prepared = ZERO
+    payload_next = ZERO
+    client = ZERO
+    session = ZERO
+    highest = ZERO
+    window = ZERO
+    known = False
+    digest = words[EFFECTS_DIGEST]
+    i = ZERO
+    while i < count:
+        while prepared < count and prepared < i + CHUNK_RECORDS:
+            end = min(prepared + CHUNK_RECORDS, count)
+            payload_next = prepare(words, scratch, records, payloads, prepared, end, payload_next)
+            if payload_next == OVERRUN:
+                return (prepared << CODE_BITS) | INVALID
+            prepared = end
+        base = i * RECORD_WORDS
+        flags = flags_of(records, base)
+        if flags & LINKED:
+            if known and session != ZERO:
+                words[session + SESSION_HIGHEST] = highest
+            known = False
+            words[EFFECTS_DIGEST] = digest
+            payload_at = scratch[SCRATCH_PAYLOAD + (i & RING_MASK)]
+            i, code = apply_chain(
+                words, region, scratch, records, payloads, results, i, payload_at, first_position, time_ns
+            )
+            if code != OK:
+                return (i << CODE_BITS) | code
+            digest = words[EFFECTS_DIGEST]
+            continue
+        if records[base + WORD_CLIENT] != client or not known:
+            if known and session != ZERO:
+                words[session + SESSION_HIGHEST] = highest
+            client = records[base + WORD_CLIENT]
+            session = session_of(words, client, time_ns)
+            known = True
+            if session != ZERO:
+                highest = words[session + SESSION_HIGHEST]
+                window = words[session + SESSION_WINDOW]
+        sequence = records[base + WORD_SEQUENCE]
+        result = NEW
+        if session == ZERO:
+            result = SESSIONS_EXHAUSTED
+        elif sequence == highest + ONE:
+            highest = sequence
+        else:
+            words[session + SESSION_HIGHEST] = highest
+            result = admit(words, region, session, sequence)
+            highest = words[session + SESSION_HIGHEST]
+        effect = ZERO
+        if result == NEW:
+            at = i & RING_MASK
+            hashed = scratch[SCRATCH_HASH + at]
+            credit = scratch[SCRATCH_HASH_CREDIT + at]
+            version = first_position + i + ONE
+            if operation_of(records, base) == TRANSFER:
+                result, effect = transfer(words, scratch, records, base, hashed, credit, version, False)
+            else:
+                payload_at = scratch[SCRATCH_PAYLOAD + at]
+                result, effect = execute(
+                    words, region, scratch, records, payloads, base, payload_at, hashed, credit, version, False
+                )
+                if result >= FULL:
+                    return (i << CODE_BITS) | result
+            region[window + (sequence & WINDOW_MASK)] = np.uint8(result)
+        results[i] = np.uint8(result)
+        digest = mix(digest, result ^ effect)
+        i += ONE
+    if known and session != ZERO:
+        words[session + SESSION_HIGHEST] = highest
+    words[EFFECTS_DIGEST] = digest
+    return ZERO

@@ -1,0 +1,114 @@
+"""LINKED chains: all of their records take effect, or none does."""
+
+import numpy as np
+from numba import njit
+
+from statestore.execute import FULL, INVALID, OK, execute
+from statestore.fields import (
+    APPEND,
+    LINKED,
+    RECORD_WORDS,
+    TRANSFER,
+    WORD_CLIENT,
+    WORD_SEQUENCE,
+    flags_of,
+    hash_of_credit,
+    hash_of_key,
+    operation_of,
+    payload_length_of,
+)
+from statestore.hashing import mix
+from statestore.layout import (
+    CHAIN_ADMISSION,
+    CHAIN_EFFECT,
+    CHAIN_SESSION,
+    CHAIN_WORDS,
+    EFFECTS_DIGEST,
+    ONE,
+    SCRATCH_CHAIN,
+    ZERO,
+)
+from statestore.sessions import DUPLICATE, NEW, SESSIONS_EXHAUSTED, admit, remember, session_of
+from statestore.undo import commit, rollback
+from txqueue import record
+
+LINKED_FAILED = np.uint64(record.LINKED_FAILED)
+
+
+@njit(cache=True, nogil=True)
+def admit_chain(words, region, scratch, records, first, end, time_ns):
+    """Admits every record of a chain to its session, in order; whether one of them was applied before."""
+    repeated = False
+    for i in range(first, end):
+        base = i * RECORD_WORDS
+        note = SCRATCH_CHAIN + (i - first) * CHAIN_WORDS
+        session = session_of(words, records[base + WORD_CLIENT], time_ns)
+        admission = SESSIONS_EXHAUSTED
+        if session != ZERO:
+            admission = admit(words, region, session, records[base + WORD_SEQUENCE])
+        scratch[note + CHAIN_ADMISSION] = admission
+        scratch[note + CHAIN_SESSION] = session
+        scratch[note + CHAIN_EFFECT] = ZERO
+        repeated |= admission & DUPLICATE != ZERO
+    return repeated
+
+
+@njit(cache=True, nogil=True)
+def execute_chain(words, region, scratch, records, payloads, first, end, payload_at, first_position):
+    """Executes a chain up to its first failure: that record's number and code, or `end` and OK."""
+    for i in range(first, end):
+        base = i * RECORD_WORDS
+        note = SCRATCH_CHAIN + (i - first) * CHAIN_WORDS
+        code = scratch[note + CHAIN_ADMISSION]
+        if code == NEW:
+            length = payload_length_of(records, base)
+            if length > np.uint64(payloads.size) - payload_at:
+                return i, INVALID
+            operation = operation_of(records, base)
+            hashed = ZERO if operation == APPEND else hash_of_key(words, records, payloads, base, payload_at)
+            credit = hash_of_credit(words, records, base) if operation == TRANSFER else ZERO
+            code, effect = execute(
+                words, region, scratch, records, payloads, base, payload_at, hashed, credit, first_position + i + ONE, True
+            )
+            scratch[note + CHAIN_EFFECT] = effect
+            payload_at += length
+        if code != OK:
+            return i, code
+    return end, OK
+
+
+@njit(cache=True, nogil=True)
+def apply_chain(words, region, scratch, records, payloads, results, first, payload_at, first_position, time_ns):
+    """Applies the chain that begins at record `first`: the number of the record behind it, and OK, FULL or INVALID."""
+    count = np.uint64(results.size)
+    end = first + ONE
+    while flags_of(records, (end - ONE) * RECORD_WORDS) & LINKED:
+        if end == count:
+            return end, INVALID  # a chain never crosses a block
+        end += ONE
+    repeated = admit_chain(words, region, scratch, records, first, end, time_ns)
+    failed, code = first, OK
+    if not repeated:
+        failed, code = execute_chain(words, region, scratch, records, payloads, first, end, payload_at, first_position)
+        if code == FULL or code == INVALID:
+            return failed, code
+        if code == OK:
+            commit(words, scratch)
+        else:
+            rollback(words, scratch)
+    digest = words[EFFECTS_DIGEST]
+    for i in range(first, end):
+        note = SCRATCH_CHAIN + (i - first) * CHAIN_WORDS
+        admission = scratch[note + CHAIN_ADMISSION]
+        result = LINKED_FAILED
+        if repeated:
+            result = LINKED_FAILED if admission == NEW else admission
+        elif code == OK or i == failed:
+            result = code
+        results[i] = np.uint8(result)
+        if admission == NEW:
+            sequence = records[i * RECORD_WORDS + WORD_SEQUENCE]
+            remember(words, region, scratch[note + CHAIN_SESSION], sequence, result)
+        digest = mix(digest, result ^ scratch[note + CHAIN_EFFECT] if result == OK else result)
+    words[EFFECTS_DIGEST] = digest
+    return end, OK

@@ -1,0 +1,71 @@
+"""The state digest: a sum over all live entries and sessions, so that it does not depend on where they lie."""
+
+import numpy as np
+from numba import njit
+
+from statestore.hashing import bytes_digest, fin, mix
+from statestore.layout import (
+    DEPTH,
+    DIRECTORY,
+    ENTRY_AMOUNT,
+    ENTRY_DETAIL,
+    ENTRY_IDENT,
+    ENTRY_KEY_LO,
+    ENTRY_VERSION,
+    ENTRY_WORDS,
+    IDENT_LENGTH_SHIFT,
+    KEY_INLINE_BYTES,
+    KIND_ACCOUNT,
+    KIND_MASK,
+    KIND_VALUE,
+    LINE_WORDS,
+    ONE,
+    SEGMENT_DEPTH,
+    SEGMENT_ENTRIES,
+    SESSION_CLIENT,
+    SESSION_FRESH,
+    SESSION_HIGHEST,
+    SESSION_ROWS,
+    SESSION_USED,
+    SESSION_WORDS,
+    WORD_BYTES,
+    ZERO,
+)
+
+FLAGS_SHIFT = np.uint64(32)
+IDENTITY_MASK = np.uint64(0xFFFFFFFF)
+SESSION_SEED = np.uint64(4)
+
+
+@njit(cache=True, nogil=True)
+def entry_digest(words, region, entry):
+    """Digest of one entry: what it is, its key, what it holds, its version."""
+    ident = words[entry + ENTRY_IDENT]
+    kind = ident & KIND_MASK
+    length = ident >> IDENT_LENGTH_SHIFT
+    key = entry + ENTRY_KEY_LO if length <= KEY_INLINE_BYTES else words[entry + ENTRY_KEY_LO]
+    held = words[entry + ENTRY_AMOUNT]
+    if kind == KIND_VALUE:
+        held = bytes_digest(region, held * WORD_BYTES, words[entry + ENTRY_DETAIL])
+    flags = words[entry + ENTRY_DETAIL] if kind == KIND_ACCOUNT else ZERO
+    h = mix((ident & IDENTITY_MASK) | (flags << FLAGS_SHIFT), bytes_digest(region, key * WORD_BYTES, length))
+    return fin(mix(mix(mix(h, held), words[entry + ENTRY_VERSION]), ZERO))
+
+
+@njit(cache=True, nogil=True)
+def state_digest(words, region):
+    """The state digest. `words` is the state's region as uint64, `region` the same memory as uint8."""
+    total = ZERO
+    prefix = ZERO
+    while prefix < ONE << words[DEPTH]:
+        segment = words[words[DIRECTORY] + prefix]
+        for slot in range(SEGMENT_ENTRIES):
+            entry = segment + LINE_WORDS + slot * ENTRY_WORDS
+            if words[entry + ENTRY_IDENT] != ZERO:
+                total += entry_digest(words, region, entry)
+        prefix += ONE << (words[DEPTH] - words[segment + SEGMENT_DEPTH])
+    for number in range(words[SESSION_FRESH]):
+        row = words[SESSION_ROWS] + number * SESSION_WORDS
+        if words[row + SESSION_USED] != ZERO:
+            total += fin(mix(mix(SESSION_SEED, words[row + SESSION_CLIENT]), words[row + SESSION_HIGHEST]))
+    return total

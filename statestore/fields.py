@@ -1,0 +1,106 @@
+"""The fields of a record as compiled code reads them: from the words of a block, at the record's first word `base`."""
+
+import numpy as np
+from numba import njit
+
+from statestore.hashing import bytes_digest, key_hash
+from statestore.layout import (
+    ACCOUNT_IDENT,
+    HASH_MASK,
+    IDENT_LENGTH_SHIFT,
+    IDENT_NAMESPACE_SHIFT,
+    KEY_INLINE_BYTES,
+    KIND_COUNTER,
+    KIND_VALUE,
+    ZERO,
+)
+from txqueue import record
+
+APPEND = np.uint64(record.APPEND)
+PUT = np.uint64(record.PUT)
+DELETE = np.uint64(record.DELETE)
+CAS = np.uint64(record.CAS)
+ADD = np.uint64(record.ADD)
+TRANSFER = np.uint64(record.TRANSFER)
+OPEN_ACCOUNT = np.uint64(record.OPEN_ACCOUNT)
+LINKED = np.uint64(record.LINKED)
+OVERDRAFT = np.uint64(record.OVERDRAFT)
+FLOOR = np.uint64(record.FLOOR)
+
+RECORD_WORDS = np.uint64(record.RECORD_WORDS)
+WORD_CLIENT = np.uint64(record.WORD_CLIENT)
+WORD_SEQUENCE = np.uint64(record.WORD_SEQUENCE)
+WORD_KEY_LO = np.uint64(record.WORD_KEY_LO)
+WORD_KEY_HI = np.uint64(record.WORD_KEY_HI)
+WORD_OPERAND_LO = np.uint64(record.WORD_OPERAND_LO)
+WORD_OPERAND_HI = np.uint64(record.WORD_OPERAND_HI)
+WORD_AMOUNT = np.uint64(record.WORD_AMOUNT)
+WORD_META = np.uint64(record.WORD_META)
+
+NAMESPACE_MASK = np.uint64(0xFFFF)
+OPERATION_SHIFT = np.uint64(16)
+OPERATION_MASK = np.uint64(0xFF)
+FLAGS_SHIFT = np.uint64(24)
+FLAGS_MASK = np.uint64(0xFF)
+PAYLOAD_SHIFT = np.uint64(32)
+KEY_LENGTH_MASK = np.uint64(0xFFFF)
+
+
+@njit(cache=True, nogil=True)
+def operation_of(records, base):
+    """The operation."""
+    return (records[base + WORD_META] >> OPERATION_SHIFT) & OPERATION_MASK
+
+
+@njit(cache=True, nogil=True)
+def flags_of(records, base):
+    """The flags."""
+    return (records[base + WORD_META] >> FLAGS_SHIFT) & FLAGS_MASK
+
+
+@njit(cache=True, nogil=True)
+def payload_length_of(records, base):
+    """Bytes of payload."""
+    return records[base + WORD_META] >> PAYLOAD_SHIFT
+
+
+@njit(cache=True, nogil=True)
+def account_ident(records, base):
+    """The identity word of the accounts in a record's namespace."""
+    return ACCOUNT_IDENT | (records[base + WORD_META] & NAMESPACE_MASK) << IDENT_NAMESPACE_SHIFT
+
+
+@njit(cache=True, nogil=True)
+def key_ident(records, base):
+    """The identity word of a record's key: of the debit account for a TRANSFER."""
+    operation = operation_of(records, base)
+    if operation >= TRANSFER:
+        return account_ident(records, base)
+    kind = KIND_COUNTER if operation == ADD else KIND_VALUE
+    length = records[base + WORD_OPERAND_HI] & KEY_LENGTH_MASK
+    return kind | (records[base + WORD_META] & NAMESPACE_MASK) << IDENT_NAMESPACE_SHIFT | length << IDENT_LENGTH_SHIFT
+
+
+@njit(cache=True, nogil=True)
+def long_key_bytes(records, base):
+    """Bytes of the payload that are the key: 0 where it stands in the record. For PUT, DELETE, CAS and ADD."""
+    length = records[base + WORD_OPERAND_HI] & KEY_LENGTH_MASK
+    return length if length > KEY_INLINE_BYTES else ZERO
+
+
+@njit(cache=True, nogil=True)
+def hash_of_key(words, records, payloads, base, payload_at):
+    """Hash of the key of a record that is not an APPEND; its payload must lie within `payloads`."""
+    ident = key_ident(records, base)
+    length = ident >> IDENT_LENGTH_SHIFT
+    if length <= KEY_INLINE_BYTES:
+        return key_hash(records[base + WORD_KEY_LO], records[base + WORD_KEY_HI], ident) & words[HASH_MASK]
+    head = min(length, payload_length_of(records, base))
+    return key_hash(bytes_digest(payloads, payload_at, head), ZERO, ident) & words[HASH_MASK]
+
+
+@njit(cache=True, nogil=True)
+def hash_of_credit(words, records, base):
+    """Hash of a TRANSFER's credit account."""
+    lo = records[base + WORD_OPERAND_LO]
+    return key_hash(lo, records[base + WORD_OPERAND_HI], account_ident(records, base)) & words[HASH_MASK]

@@ -1,0 +1,118 @@
+"""Reading entries: one compiled call for a batch of keys."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from statestore.hashing import bytes_digest, key_hash
+from statestore.layout import (
+    ENTRY_AMOUNT,
+    ENTRY_DETAIL,
+    ENTRY_VERSION,
+    HASH_MASK,
+    IDENT_LENGTH_SHIFT,
+    IDENT_NAMESPACE_SHIFT,
+    KEY_INLINE_BYTES,
+    KIND_MASK,
+    KIND_VALUE,
+    ONE,
+    WORD_BYTES,
+    ZERO,
+)
+from statestore.table import find, find_long
+from txqueue.atomics import memcpy
+
+BYTE_BITS = np.uint64(3)
+
+# Columns of the kernel's answer.
+FOUND = np.uint64(0)
+VERSION = np.uint64(1)
+AMOUNT = np.uint64(2)
+DETAIL = np.uint64(3)
+VALUE_END = np.uint64(4)
+COLUMNS = np.uint64(5)
+
+
+@dataclass(frozen=True)
+class Entries:
+    """Answers to a batch of reads, in the order of the keys. Arrays of n, unless said otherwise.
+
+    Attributes:
+        found: bool.
+        versions: uint64; 0 where not found.
+        amounts: int64; of counters and accounts, else 0.
+        overdrafts: bool; of accounts.
+        value_offsets: uint64[n + 1]; value i is `values[value_offsets[i]:value_offsets[i + 1]]`.
+        values: uint8; the values' bytes one after the other.
+    """
+
+    found: NDArray[np.bool_]
+    versions: NDArray[np.uint64]
+    amounts: NDArray[np.int64]
+    overdrafts: NDArray[np.bool_]
+    value_offsets: NDArray[np.uint64]
+    values: NDArray[np.uint8]
+
+    def value(self, number: int) -> bytes:
+        """The value of key `number`; empty where it was not found or is no value."""
+        return self.values[int(self.value_offsets[number]) : int(self.value_offsets[number + 1])].tobytes()
+
+
+@njit(cache=True, nogil=True)
+def find_entry(words, region, ident, keys, start):
+    """The entry for the identity word `ident` and the key bytes in `keys` from `start`, or 0."""
+    length = ident >> IDENT_LENGTH_SHIFT
+    if length > KEY_INLINE_BYTES:
+        digest = bytes_digest(keys, start, length)
+        hashed = key_hash(digest, ZERO, ident) & words[HASH_MASK]
+        return find_long(words, region, hashed, digest, ident, keys, start, length)
+    lo = ZERO
+    hi = ZERO
+    for k in range(length):
+        byte = np.uint64(keys[start + k])
+        if k < WORD_BYTES:
+            lo |= byte << (k << BYTE_BITS)
+        else:
+            hi |= byte << ((k - WORD_BYTES) << BYTE_BITS)
+    return find(words, key_hash(lo, hi, ident) & words[HASH_MASK], lo, hi, ident)
+
+
+@njit(cache=True, nogil=True)
+def read_entries(words, region, kinds, namespaces, lengths, keys, answers, values):
+    """Looks up a batch of keys and copies what they hold.
+
+    Args:
+        words: the state's region, uint64; `region`: the same memory as uint8.
+        kinds, namespaces, lengths: uint64[n]; `keys`: uint8, the keys' bytes one after the other.
+        answers: uint64[n * COLUMNS], written.
+        values: uint8, written as far as whole values fit.
+
+    Returns:
+        Bytes of all values together: where more than `values` holds, the call is to be repeated with as many.
+    """
+    start = ZERO
+    value_end = ZERO
+    for i in range(np.uint64(kinds.size)):
+        ident = kinds[i] | namespaces[i] << IDENT_NAMESPACE_SHIFT | lengths[i] << IDENT_LENGTH_SHIFT
+        entry = find_entry(words, region, ident, keys, start)
+        start += lengths[i]
+        at = i * COLUMNS
+        answers[at + FOUND] = ONE if entry != ZERO else ZERO
+        answers[at + VERSION] = ZERO
+        answers[at + AMOUNT] = ZERO
+        answers[at + DETAIL] = ZERO
+        if entry != ZERO:
+            answers[at + VERSION] = words[entry + ENTRY_VERSION]
+            held = words[entry + ENTRY_AMOUNT]
+            detail = words[entry + ENTRY_DETAIL]
+            if ident & KIND_MASK == KIND_VALUE:
+                if value_end + detail <= np.uint64(values.size):
+                    memcpy(values, value_end, words, held * WORD_BYTES, detail)
+                value_end += detail
+            else:
+                answers[at + AMOUNT] = held
+                answers[at + DETAIL] = detail
+        answers[at + VALUE_END] = value_end
+    return value_end

@@ -1,0 +1,262 @@
+"""The state machine: (state, block) -> (state, one result per transaction), the same on every node."""
+
+import mmap
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from statestore import layout
+from statestore.apply import apply_block
+from statestore.digest import state_digest
+from statestore.errors import BlockOutOfOrder, RecordInvalid, StateFull
+from statestore.execute import FULL
+from statestore.layout import RegionLayout
+from statestore.reads import COLUMNS, Entries, read_entries
+from txqueue.record import KEY_BYTES_MAX, RECORD_BYTES
+
+BYTES_MAX: int = 8 << 30
+SESSION_CAPACITY: int = 65_536
+SESSION_HORIZON_NS: int = 3_600_000_000_000
+READ_VALUE_BYTES = 1 << 16
+ALL_ONES = (1 << 64) - 1
+
+
+class StateMachine:
+    """The tables that transactions change, and the only code that changes them.
+
+    It is pure: no clock, no randomness, no input but blocks. The same blocks, however cut, give the same bytes. It is not
+    thread-safe: one thread applies and reads; the compiled calls release the GIL.
+
+    Args:
+        path: a file to hold the tables, created or overwritten; None keeps them in anonymous memory. Either is
+            sparse: only touched pages take memory. State is recovered by replaying the log, never from this file.
+        bytes_max: most that entries and values may take.
+        session_capacity: clients whose sequences are remembered.
+        session_horizon_ns: where sessions run out, those idle for longer than this (block time) are forgotten.
+
+    Raises:
+        ValueError: a limit makes no sense.
+        OSError: the file or the memory cannot be had.
+    """
+
+    def __init__(
+        self,
+        path: Path | None = None,
+        *,
+        bytes_max: int = BYTES_MAX,
+        session_capacity: int = SESSION_CAPACITY,
+        session_horizon_ns: int = SESSION_HORIZON_NS,
+    ) -> None:
+        plan = RegionLayout.plan(bytes_max, session_capacity)
+        self._memory = _map(path, plan.size)
+        self._memory.madvise(mmap.MADV_HUGEPAGE, plan.arena, plan.size - plan.arena)
+        self._words: NDArray[np.uint64] = np.frombuffer(self._memory, dtype=np.uint64)
+        self._bytes: NDArray[np.uint8] = self._words.view(np.uint8)
+        self._scratch: NDArray[np.uint64] = np.zeros(layout.SCRATCH_WORDS, dtype=np.uint64)
+        self._arena_start = plan.arena // 8
+        self._arena_end = plan.size // 8
+        self._format(plan, session_capacity, session_horizon_ns)
+
+    def _format(self, plan: RegionLayout, session_capacity: int, session_horizon_ns: int) -> None:
+        first_segment = self._arena_start
+        for word, value in (
+            (layout.HASH_MASK, ALL_ONES),
+            (layout.DIRECTORY, plan.directory // 8),
+            (layout.DEPTH_MAX, plan.directory_depth_max),
+            (layout.SEGMENT_TOP, first_segment + int(layout.SEGMENT_WORDS)),
+            (layout.HEAP_BOTTOM, self._arena_end),
+            (layout.SESSION_ROWS, plan.session_rows // 8),
+            (layout.SESSION_INDEX, plan.session_index // 8),
+            (layout.SESSION_INDEX_MASK, plan.session_index_slots - 1),
+            (layout.SESSION_WINDOWS, plan.session_windows),
+            (layout.SESSION_CAPACITY, session_capacity),
+            (layout.SESSION_HORIZON_NS, session_horizon_ns),
+            (layout.SESSION_SWEEP_TIME, ALL_ONES),
+            (plan.directory // 8, first_segment),
+        ):
+            self._words[word] = value
+
+    def apply(
+        self,
+        body: NDArray[np.uint8],
+        count: int,
+        payload_bytes: int,
+        first_position: int,
+        time_ns: int,
+        index: int,
+        results: NDArray[np.uint8],
+    ) -> None:
+        """Applies one committed block.
+
+        Args:
+            body: uint8, 8-byte aligned: `count` records of 64 bytes, then `payload_bytes` of payloads.
+            first_position: number in the log of the first record.
+            time_ns: the block's time.
+            index: the block's index.
+            results: uint8[count], written: a result code per record, with DUPLICATE where it had been applied before.
+
+        Raises:
+            BlockOutOfOrder: the block does not follow the last one; nothing was applied.
+            StateFull: there is no room for what the block creates; the node must stop.
+            RecordInvalid: a record breaks the contract; the node must stop.
+        """
+        self._require_next(index, first_position)
+        record_bytes = count * RECORD_BYTES
+        assert results.size == count
+        assert body.size >= record_bytes + payload_bytes
+        records = body[:record_bytes].view(np.uint64)
+        payloads = body[record_bytes : record_bytes + payload_bytes]
+        # Always read-only, whatever the caller has: numba would compile the kernel once more for the other kind.
+        records.flags.writeable = False
+        payloads.flags.writeable = False
+        stopped = int(
+            apply_block(
+                self._words,
+                self._bytes,
+                self._scratch,
+                records,
+                payloads,
+                results,
+                np.uint64(first_position),
+                np.uint64(time_ns),
+            )
+        )
+        if stopped:
+            self._raise_stopped(index, first_position + (stopped >> 8), stopped & 0xFF)
+        self._words[layout.APPLIED_INDEX] = index
+        self._words[layout.APPLIED_POSITION] = first_position + count
+
+    def _require_next(self, index: int, first_position: int) -> None:
+        if (index, first_position) != (self.applied_index + 1, self.applied_position):
+            raise BlockOutOfOrder(
+                f"block {index} begins at position {first_position}, but the state is at block {self.applied_index} and expects "
+                f"position {self.applied_position} next; apply the blocks of one log in order, each once"
+            )
+
+    def _raise_stopped(self, index: int, position: int, code: int) -> None:
+        if code == FULL:
+            raise StateFull(
+                f"the state store is full at position {position} (block {index}): {self.entries} entries, {self.table_bytes} bytes of "
+                f"{self.bytes_max}; nothing is lost: set a larger state.bytes_max and start the node again, it replays the log"
+            )
+        raise RecordInvalid(
+            f"the record at position {position} (block {index}) is none that the edge lets through: an unknown operation, "
+            "lengths that overrun, or a chain left open; check the log with `penstock log verify`"
+        )
+
+    def read(
+        self,
+        kinds: NDArray[np.uint8],
+        namespaces: NDArray[np.uint16],
+        key_lengths: NDArray[np.uint16],
+        keys: NDArray[np.uint8],
+    ) -> Entries:
+        """Reads a batch of entries as of `applied_index`, in one compiled call.
+
+        Args:
+            kinds: n of KIND_VALUE, KIND_COUNTER, KIND_ACCOUNT (see `layout`).
+            namespaces: n.
+            key_lengths: n, in bytes: 1 to 1,024; 16 for accounts.
+            keys: uint8, the keys' bytes one after the other.
+
+        Raises:
+            ValueError: the arrays do not fit together.
+        """
+        lengths = key_lengths.astype(np.uint64)
+        if not kinds.size == namespaces.size == lengths.size or int(lengths.sum()) != keys.size:
+            raise ValueError(
+                f"{kinds.size} kinds, {namespaces.size} namespaces and {lengths.size} keys of {int(lengths.sum())} bytes, but {keys.size} "
+                "bytes of keys: give one of each per entry, and the keys one after the other"
+            )
+        if lengths.size and int(lengths.max()) > KEY_BYTES_MAX:
+            raise ValueError(f"a key has {int(lengths.max())} bytes; at most {KEY_BYTES_MAX} are allowed")
+        answers = np.empty((kinds.size, int(COLUMNS)), dtype=np.uint64)
+        columns = (kinds.astype(np.uint64), namespaces.astype(np.uint64), lengths)
+        readable = np.frombuffer(keys.tobytes(), dtype=np.uint8)
+        values = np.empty(READ_VALUE_BYTES, dtype=np.uint8)
+        size = int(read_entries(self._words, self._bytes, *columns, readable, answers.ravel(), values))
+        if size > values.size:
+            values = np.empty(size, dtype=np.uint8)
+            read_entries(self._words, self._bytes, *columns, readable, answers.ravel(), values)
+        return Entries(
+            found=answers[:, 0].astype(np.bool_),
+            versions=answers[:, 1].copy(),
+            amounts=answers[:, 2].copy().view(np.int64),
+            overdrafts=answers[:, 3].astype(np.bool_),
+            value_offsets=np.concatenate((np.zeros(1, dtype=np.uint64), answers[:, 4])),
+            values=values[:size],
+        )
+
+    @property
+    def applied_index(self) -> int:
+        """Index of the last applied block; 0: none."""
+        return int(self._words[layout.APPLIED_INDEX])
+
+    @property
+    def applied_position(self) -> int:
+        """Transactions applied: the next one's number in the log."""
+        return int(self._words[layout.APPLIED_POSITION])
+
+    @property
+    def effects_digest(self) -> int:
+        """Digest of every result so far and of every amount and value set, in the order of the log."""
+        return int(self._words[layout.EFFECTS_DIGEST])
+
+    def state_digest(self) -> int:
+        """Digest of all entries and sessions. Visits each of them: about 20 ns per slot; meant for checks, not per block."""
+        return int(state_digest(self._words, self._bytes))
+
+    @property
+    def entries(self) -> int:
+        """Live values, counters and accounts."""
+        return int(self._words[layout.ENTRIES])
+
+    @property
+    def sessions(self) -> int:
+        """Clients whose sequences are remembered."""
+        return int(self._words[layout.SESSIONS])
+
+    @property
+    def bytes_max(self) -> int:
+        """Most that entries and values may take."""
+        return (self._arena_end - self._arena_start) * 8
+
+    @property
+    def table_bytes(self) -> int:
+        """What entries and values take of `bytes_max`; storage that was freed for reuse counts."""
+        segments = int(self._words[layout.SEGMENT_TOP]) - self._arena_start
+        return (segments + self._arena_end - int(self._words[layout.HEAP_BOTTOM])) * 8
+
+    @property
+    def fill(self) -> float:
+        """`table_bytes` as a fraction of `bytes_max`: admission refuses what creates entries well before 1."""
+        return self.table_bytes / self.bytes_max
+
+    def close(self) -> None:
+        """Gives the memory back. The state machine is of no use afterwards."""
+        self._words = self._words[:0].copy()
+        self._bytes = self._bytes[:0].copy()
+        self._memory.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def _map(path: Path | None, size: int) -> mmap.mmap:
+    # A file either way, also because a private mapping of this size counts against the memory the machine has.
+    if path is None:
+        file = os.memfd_create("penstock-state", os.MFD_CLOEXEC)
+    else:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.ftruncate(file, size)
+        return mmap.mmap(file, size)
+    finally:
+        os.close(file)

@@ -1,0 +1,97 @@
+"""What a chain changed, so that all of it can be taken back.
+
+An undo record is what happened to an entry and the entry as it was (as it became, where it was created). Nothing that a record of the
+chain refers to is freed before the chain is settled; outside of a chain it is freed at once.
+"""
+
+import numpy as np
+from numba import njit
+
+from statestore.heap import release
+from statestore.layout import (
+    ENTRY_AMOUNT,
+    ENTRY_DETAIL,
+    ENTRY_HASH,
+    ENTRY_IDENT,
+    ENTRY_KEY_HI,
+    ENTRY_KEY_LO,
+    ENTRY_WORDS,
+    IDENT_LENGTH_SHIFT,
+    KEY_INLINE_BYTES,
+    KIND_MASK,
+    KIND_VALUE,
+    ONE,
+    SCRATCH_UNDO,
+    SCRATCH_UNDO_COUNT,
+    UNDO_WORDS,
+    ZERO,
+)
+from statestore.table import find, insert, remove
+
+CHANGED = np.uint64(1)
+DELETED = np.uint64(2)
+CREATED = np.uint64(3)
+
+
+@njit(cache=True, nogil=True)
+def note(words, scratch, entry, happened):
+    """Notes a change to `entry`: before CHANGED and DELETED, after CREATED."""
+    at = SCRATCH_UNDO + scratch[SCRATCH_UNDO_COUNT] * UNDO_WORDS
+    scratch[SCRATCH_UNDO_COUNT] += ONE
+    scratch[at] = happened
+    for k in range(ENTRY_WORDS):
+        scratch[at + ONE + k] = words[entry + k]
+
+
+@njit(cache=True, nogil=True)
+def release_value(words, held, entry):
+    """Frees the value, if any, of the entry at `entry` of the array `held`."""
+    if held[entry + ENTRY_IDENT] & KIND_MASK == KIND_VALUE:
+        release(words, held[entry + ENTRY_AMOUNT], held[entry + ENTRY_DETAIL])
+
+
+@njit(cache=True, nogil=True)
+def release_key(words, held, entry):
+    """Frees the key block, if any, of the entry at `entry` of the array `held`."""
+    length = held[entry + ENTRY_IDENT] >> IDENT_LENGTH_SHIFT
+    if length > KEY_INLINE_BYTES:
+        release(words, held[entry + ENTRY_KEY_LO], length)
+
+
+@njit(cache=True, nogil=True)
+def commit(words, scratch):
+    """Frees what the noted changes replaced, and forgets them."""
+    for k in range(scratch[SCRATCH_UNDO_COUNT]):
+        at = SCRATCH_UNDO + k * UNDO_WORDS
+        if scratch[at] != CREATED:
+            release_value(words, scratch, at + ONE)
+        if scratch[at] == DELETED:
+            release_key(words, scratch, at + ONE)
+    scratch[SCRATCH_UNDO_COUNT] = ZERO
+
+
+@njit(cache=True, nogil=True)
+def rollback(words, scratch):
+    """Takes the noted changes back, the last one first, and forgets them.
+
+    An entry that is put back always finds room in its segment: the segment held it before, and whatever came since is gone.
+    """
+    while scratch[SCRATCH_UNDO_COUNT] != ZERO:
+        scratch[SCRATCH_UNDO_COUNT] -= ONE
+        at = SCRATCH_UNDO + scratch[SCRATCH_UNDO_COUNT] * UNDO_WORDS
+        image = at + ONE
+        hashed = scratch[image + ENTRY_HASH]
+        lo = scratch[image + ENTRY_KEY_LO]
+        hi = scratch[image + ENTRY_KEY_HI]
+        ident = scratch[image + ENTRY_IDENT]
+        if scratch[at] == DELETED:
+            entry = insert(words, scratch, hashed, lo, hi, ident)
+        else:
+            entry = find(words, hashed, lo, hi, ident)
+            release_value(words, words, entry)
+        if scratch[at] == CREATED:
+            release_key(words, words, entry)
+            remove(words, entry)
+        else:
+            for k in range(ENTRY_WORDS):
+                words[entry + k] = scratch[image + k]
