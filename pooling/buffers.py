@@ -18,6 +18,11 @@ from numpy.typing import NDArray
 Buffer = NDArray[np.uint8]
 
 
+def aligned_buffer(byte_count: int) -> Buffer:
+    """Return zeroed ``uint8[byte_count]`` that starts on a page; the memory goes with its last view."""
+    return np.frombuffer(mmap.mmap(-1, byte_count), np.uint8)
+
+
 class PoolExhausted(Exception):  # noqa: N818 (named for the state the pool is in)
     """No buffer was returned within the timeout."""
 
@@ -39,8 +44,7 @@ class BufferPool:
             raise ValueError(f"buffers of {buffer_bytes} bytes are not page-aligned: use a multiple of {mmap.PAGESIZE}")
         self.buffer_bytes: Final = buffer_bytes
         self.count: Final = count
-        # The arrays keep the mapping alive; it goes when the pool and the last view of a buffer have gone.
-        memory = np.frombuffer(mmap.mmap(-1, count * buffer_bytes), np.uint8)
+        memory = aligned_buffer(count * buffer_bytes)
         self._buffers: Final = [memory[start : start + buffer_bytes] for start in range(0, memory.size, buffer_bytes)]
         self._numbers: Final = {buffer.ctypes.data: number for number, buffer in enumerate(self._buffers)}
         self._free = deque(range(count))
@@ -61,7 +65,7 @@ class BufferPool:
         with self._returned:
             if not self._returned.wait_for(lambda: self._free, timeout_s):
                 raise PoolExhausted(
-                    f"all {self.count} buffers are borrowed, none came back in {timeout_s} s: return some, or enlarge the pool"
+                    f"none of {self.count} buffers came back in {timeout_s} s: return some, or enlarge the pool"
                 )
             number = self._free.pop()
             assert not self._borrowed[number]

@@ -49,6 +49,7 @@ NO_HASH: Final = bytes(HASH_BYTES)
 """The ``previous_hash`` of a log's first block."""
 
 _HEADER: Final = struct.Struct("<IHHQQQQIIQ16s16sQ28x")
+_LENGTHS: Final = struct.Struct("<II")
 _CRC: Final = struct.Struct("<I")
 assert _HEADER.size + _CRC.size == HEADER_BYTES
 
@@ -68,6 +69,12 @@ def padded(byte_count: int) -> int:
 def stored_bytes(count: int, payload_bytes: int) -> int:
     """Bytes that a block of ``count`` records and ``payload_bytes`` takes in a buffer and in the log."""
     return padded(HEADER_BYTES + count * RECORD_BYTES + payload_bytes)
+
+
+def claimed_bytes(buffer: NDArray[np.uint8]) -> int:
+    """Bytes the block at the start of ``buffer`` would take if its header, which is not checked, were right."""
+    count, payload_bytes = _LENGTHS.unpack_from(buffer[:HEADER_BYTES].tobytes(), 40)
+    return min(stored_bytes(count, payload_bytes), BLOCK_BYTES_MAX)
 
 
 BLOCK_BYTES_MAX: Final = stored_bytes(BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX)
@@ -180,8 +187,19 @@ class Block:
     def parse(cls, buffer: NDArray[np.uint8]) -> Self:
         """Read the block at the start of ``buffer`` (``uint8``, may be longer and read-only), without reading its body.
 
-        Raises :class:`BlockInvalid` where there is no whole header or the body would overrun the buffer, and
-        :class:`BlockVersionUnsupported` for a whole header of another version.
+        Raises as :meth:`parse_header`, and :class:`BlockInvalid` where the body would overrun the buffer.
+        """
+        block = cls.parse_header(buffer)
+        if block.stored_bytes > buffer.size:
+            raise BlockInvalid(f"{block.stored_bytes} bytes overrun what is left, {buffer.size}")
+        return block
+
+    @classmethod
+    def parse_header(cls, buffer: NDArray[np.uint8]) -> Self:
+        """Read a header alone; the body's views may be short.
+
+        Raises :class:`BlockInvalid` where no whole header stands, and :class:`BlockVersionUnsupported` for a whole one
+        of another version.
         """
         if buffer.size < HEADER_BYTES:
             raise BlockInvalid(f"{buffer.size} bytes are too few for a header")
@@ -192,12 +210,10 @@ class Block:
             raise BlockInvalid("the header's checksum does not match")
         version = int.from_bytes(header[4:6], "little")
         if version != BLOCK_VERSION:
-            raise BlockVersionUnsupported(f"block version {version}, this program knows {BLOCK_VERSION}")
+            raise BlockVersionUnsupported(version, BLOCK_VERSION)
         block = cls(buffer)
         if block.count > BATCH_SIZE or block.payload_bytes > FRAME_PAYLOAD_BYTES_MAX:
             raise BlockInvalid(f"{block.count} records and {block.payload_bytes} bytes of payloads are over the limits")
-        if block.stored_bytes > buffer.size:
-            raise BlockInvalid(f"{block.stored_bytes} bytes overrun what is left, {buffer.size}")
         return block
 
     def verify(self) -> None:

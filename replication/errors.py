@@ -14,6 +14,14 @@ class BlockInvalid(ReplicationError):  # noqa: N818 (named for what was found, a
 class BlockVersionUnsupported(ReplicationError):  # noqa: N818
     """A whole block, in a format this program does not know."""
 
+    def __init__(self, found: int, supported: int) -> None:
+        super().__init__(f"block version {found}, this program knows {supported}: use a version that does")
+        self.found = found
+
+
+class SegmentInvalid(ReplicationError):  # noqa: N818
+    """These bytes are not a segment's header."""
+
 
 class LogError(ReplicationError):
     """Root of what the write-ahead log raises."""
@@ -80,9 +88,20 @@ class LogFailed(LogError):  # noqa: N818
 class LogCorrupted(LogError):  # noqa: N818
     """Blocks that had been durable are damaged or missing."""
 
-    def __init__(self, file: Path, offset: int, index: int, what: str) -> None:
+    def __init__(self, file: Path, offset: int, index: int | None, what: str) -> None:
+        place = f"offset {offset}" + (f", where block {index} should be" if index is not None else "")
         super().__init__(
-            f"{file} is corrupted at offset {offset}, where block {index} should be: {what}. "
+            f"{file} is corrupted at {place}: {what}. "
             "Nothing was changed. Restore this log from a backup or another node; do not cut it by hand"
         )
         self.file, self.offset, self.index, self.what = file, offset, index, what
+
+
+class LogRecycled(LogError):  # noqa: N818
+    """The block is older than the log reaches back."""
+
+    def __init__(self, index: int, first_index: int) -> None:
+        super().__init__(
+            f"block {index} was recycled, the log starts at {first_index}: read on from a snapshot of the state"
+        )
+        self.first_index = first_index

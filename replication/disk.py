@@ -1,0 +1,81 @@
+"""What the log asks of the operating system, in one place, so that tests can put a disk that loses writes beneath it.
+
+Writing goes past the page cache (``O_DIRECT``): per 64 bytes of log it costs a fifth of what a buffered write or a
+mapping with ``msync`` does, has the lowest latency, and does not push hot pages out. It wants pages: offsets, lengths
+and memory addresses are multiples of 4 KiB. File systems that refuse it get ordinary writes.
+"""
+
+import errno
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Buffer = NDArray[np.uint8]
+
+_BUFFERS_PER_CALL_MAX: Final = 1024
+"""Linux's limit, ``IOV_MAX``."""
+
+
+class Disk:
+    """Files by descriptor. All methods raise ``OSError``; blocking calls release the interpreter's lock."""
+
+    def open(self, path: Path, flags: int) -> int:
+        """Open ``path`` past the page cache where its file system can; ``flags`` as for :func:`os.open`."""
+        try:
+            return os.open(path, flags | os.O_CLOEXEC | os.O_DIRECT, 0o640)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+        return os.open(path, flags | os.O_CLOEXEC, 0o640)
+
+    def close(self, fd: int) -> None:
+        """Close a descriptor."""
+        os.close(fd)
+
+    def allocate(self, fd: int, byte_count: int) -> None:
+        """Claim the blocks of a file of ``byte_count`` bytes, so that a full disk shows now and not at a write."""
+        os.posix_fallocate(fd, 0, byte_count)
+
+    def write(self, fd: int, buffers: Sequence[Buffer], offset: int) -> None:
+        """Write whole, page-aligned buffers one behind the other from ``offset`` on."""
+        for start in range(0, len(buffers), _BUFFERS_PER_CALL_MAX):
+            offset = self._write_run(fd, list(buffers[start : start + _BUFFERS_PER_CALL_MAX]), offset)
+
+    def _write_run(self, fd: int, buffers: list[Buffer], offset: int) -> int:
+        end = offset + sum(buffer.size for buffer in buffers)
+        while offset < end:
+            written = os.pwritev(fd, [buffer.data for buffer in buffers], offset)
+            if written == 0:
+                raise OSError(errno.EIO, "the disk took no bytes")
+            offset += written
+            while buffers and written >= buffers[0].size:
+                written -= buffers.pop(0).size
+            if written:
+                buffers[0] = buffers[0][written:]
+        return end
+
+    def read(self, fd: int, buffer: Buffer, offset: int) -> int:
+        """Fill a page-aligned ``buffer`` from ``offset`` on; returns the bytes read, fewer only at the file's end."""
+        filled = 0
+        while filled < buffer.size:
+            count = os.preadv(fd, [buffer[filled:].data], offset + filled)
+            if count == 0:
+                break
+            filled += count
+        return filled
+
+    def sync(self, fd: int) -> None:
+        """Make what was written durable."""
+        os.fdatasync(fd)
+
+    def sync_directory(self, path: Path) -> None:
+        """Make the creation, renaming and removal of files in ``path`` durable."""
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

@@ -1,0 +1,107 @@
+"""Whose log a directory holds, and who has it open.
+
+``lock`` is held with ``flock`` for as long as the log is open and names the holder; the kernel lets go of it however
+the process ends. ``cluster`` names the cluster, and the format of the directory as a whole.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Final, Self
+
+from replication.disk import Disk
+from replication.errors import LogCorrupted, LogForeign, LogInUse, LogReadOnly, LogVersionUnsupported
+
+DIRECTORY_VERSION: Final = 1
+_CANNOT_WRITE: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+class DirectoryLock:
+    """The right to be the only process that has the log open."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    @classmethod
+    def hold(cls, directory: Path) -> Self:
+        """Create the directory where it is missing and take its lock.
+
+        Raises :class:`LogInUse` and :class:`LogReadOnly`.
+        """
+        path = directory / "lock"
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        except OSError as error:
+            if error.errno in _CANNOT_WRITE:
+                raise LogReadOnly(path, str(error.strerror)) from error
+            raise
+        lock = cls._lock(directory, fd, fcntl.LOCK_EX)
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        return lock
+
+    @classmethod
+    def share(cls, directory: Path) -> Self:
+        """Keep writers out while reading a log that nobody has open. Raises :class:`LogInUse`."""
+        return cls._lock(directory, os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_SH)
+
+    @classmethod
+    def _lock(cls, directory: Path, fd: int, kind: int) -> Self:
+        try:
+            fcntl.flock(fd, kind | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            owner = os.pread(fd, 32, 0).decode().strip()
+            os.close(fd)
+            raise LogInUse(directory, owner) from error
+        return cls(fd)
+
+    def release(self) -> None:
+        """Let others have the log."""
+        os.close(self._fd)
+
+
+def read_cluster_id(directory: Path) -> int | None:
+    """Return the cluster a log belongs to, ``None`` for a directory without one.
+
+    Raises :class:`LogVersionUnsupported` and :class:`LogCorrupted`.
+    """
+    path = directory / "cluster"
+    try:
+        identity = json.loads(path.read_text())
+        version, cluster_id = int(identity["format"]), int(identity["cluster_id"], 16)
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise LogCorrupted(path, 0, 1, f"the log's identity cannot be read ({error!r})") from error
+    if version > DIRECTORY_VERSION:
+        raise LogVersionUnsupported(path, version, DIRECTORY_VERSION)
+    return cluster_id
+
+
+def adopt_cluster_id(directory: Path, wanted: int | None, disk: Disk, *, empty: bool) -> int:
+    """Return the directory's cluster, giving an ``empty`` one the ``wanted`` or (``None``) a new random id.
+
+    Raises :class:`LogForeign` where it has another than the wanted, and :class:`LogCorrupted` where it has segments and
+    no identity.
+    """
+    found = read_cluster_id(directory)
+    if found is not None:
+        if wanted not in (None, found):
+            raise LogForeign(directory, found, wanted)
+        return found
+    path = directory / "cluster"
+    if not empty:
+        raise LogCorrupted(path, 0, 1, "there are segments, but the file that says whose they are is missing")
+    cluster_id = wanted if wanted is not None else secrets.randbits(64)
+    fresh = path.with_suffix(".new")
+    with fresh.open("w") as file:
+        json.dump({"format": DIRECTORY_VERSION, "cluster_id": f"{cluster_id:016x}"}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.rename(path)
+    disk.sync_directory(directory)
+    return cluster_id
