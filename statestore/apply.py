@@ -42,7 +42,7 @@ from statestore.layout import (
 )
 from statestore.sessions import NEW, SESSIONS_EXHAUSTED, admit, session_of
 from statestore.table import segment_of
-from txqueue.atomics import prefetch
+from statestore.pointers import pointer, prefetch
 
 CODE_BITS = np.uint64(8)
 OVERRUN = ~ZERO
@@ -55,10 +55,10 @@ def prefetch_entry(words, hashed):
 
 
 @njit(cache=True, nogil=True)
-def prepare(words, scratch, records, payloads, start, end, payload_at):
+def prepare(words, scratch, records, payloads, payload_bytes, start, end, payload_at):
     """Hashes the keys of records `start` to `end` into the scratch ring and prefetches their entries.
 
-    Returns where the payloads go on, or OVERRUN where they are longer than `payloads`.
+    Returns where the payloads go on, or OVERRUN where they are longer than `payload_bytes`.
     """
     for i in range(start, end):
         base = i * RECORD_WORDS
@@ -66,7 +66,7 @@ def prepare(words, scratch, records, payloads, start, end, payload_at):
         scratch[SCRATCH_PAYLOAD + at] = payload_at
         operation = operation_of(records, base)
         length = payload_length_of(records, base)
-        if length > np.uint64(payloads.size) - payload_at:
+        if length > payload_bytes - payload_at:
             return OVERRUN
         if operation != APPEND:
             hashed = hash_of_key(words, records, payloads, base, payload_at)
@@ -81,20 +81,27 @@ def prepare(words, scratch, records, payloads, start, end, payload_at):
 
 
 @njit(cache=True, nogil=True)
-def apply_block(words, region, scratch, records, payloads, results, first_position, time_ns):
+def apply_block(region_words, region_bytes, scratch_words, record_words, payload_data, result_data, first_position, time_ns):
     """Applies the records of a block.
 
     Args:
-        words: the state's region, uint64; `region`: the same memory as uint8.
-        scratch: uint64[SCRATCH_WORDS].
-        records: uint64[n * 8], read-only; `payloads`: uint8, read-only.
-        results: uint8[n], written.
+        region_words: the state's region, uint64; `region_bytes`: the same memory as uint8.
+        scratch_words: uint64[SCRATCH_WORDS].
+        record_words: uint64[n * 8], read-only; `payload_data`: uint8, read-only.
+        result_data: uint8[n], written.
         first_position: of the first record, uint64; `time_ns`: the block's time, uint64.
 
     Returns:
         0, or where the state machine must stop: the record's number << 8 | FULL or INVALID.
     """
-    count = np.uint64(results.size)
+    words = pointer(region_words)
+    region = pointer(region_bytes)
+    scratch = pointer(scratch_words)
+    records = pointer(record_words)
+    payloads = pointer(payload_data)
+    payload_bytes = np.uint64(payload_data.size)
+    results = pointer(result_data)
+    count = np.uint64(result_data.size)
     prepared = ZERO
     payload_next = ZERO
     client = ZERO
@@ -107,7 +114,7 @@ def apply_block(words, region, scratch, records, payloads, results, first_positi
     while i < count:
         while prepared < count and prepared < i + CHUNK_RECORDS:
             end = min(prepared + CHUNK_RECORDS, count)
-            payload_next = prepare(words, scratch, records, payloads, prepared, end, payload_next)
+            payload_next = prepare(words, scratch, records, payloads, payload_bytes, prepared, end, payload_next)
             if payload_next == OVERRUN:
                 return (prepared << CODE_BITS) | INVALID
             prepared = end
@@ -120,7 +127,7 @@ def apply_block(words, region, scratch, records, payloads, results, first_positi
             words[EFFECTS_DIGEST] = digest
             payload_at = scratch[SCRATCH_PAYLOAD + (i & RING_MASK)]
             i, code = apply_chain(
-                words, region, scratch, records, payloads, results, i, payload_at, first_position, time_ns
+                words, region, scratch, records, payloads, payload_bytes, results, count, i, payload_at, first_position, time_ns
             )
             if code != OK:
                 return (i << CODE_BITS) | code

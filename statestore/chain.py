@@ -54,7 +54,7 @@ def admit_chain(words, region, scratch, records, first, end, time_ns):
 
 
 @njit(cache=True, nogil=True)
-def execute_chain(words, region, scratch, records, payloads, first, end, payload_at, first_position):
+def execute_chain(words, region, scratch, records, payloads, payload_bytes, first, end, payload_at, first_position):
     """Executes a chain up to its first failure: that record's number and code, or `end` and OK."""
     for i in range(first, end):
         base = i * RECORD_WORDS
@@ -62,7 +62,7 @@ def execute_chain(words, region, scratch, records, payloads, first, end, payload
         code = scratch[note + CHAIN_ADMISSION]
         if code == NEW:
             length = payload_length_of(records, base)
-            if length > np.uint64(payloads.size) - payload_at:
+            if length > payload_bytes - payload_at:
                 return i, INVALID
             operation = operation_of(records, base)
             hashed = ZERO if operation == APPEND else hash_of_key(words, records, payloads, base, payload_at)
@@ -78,9 +78,8 @@ def execute_chain(words, region, scratch, records, payloads, first, end, payload
 
 
 @njit(cache=True, nogil=True)
-def apply_chain(words, region, scratch, records, payloads, results, first, payload_at, first_position, time_ns):
+def apply_chain(words, region, scratch, records, payloads, payload_bytes, results, count, first, payload_at, first_position, time_ns):
     """Applies the chain that begins at record `first`: the number of the record behind it, and OK, FULL or INVALID."""
-    count = np.uint64(results.size)
     end = first + ONE
     while flags_of(records, (end - ONE) * RECORD_WORDS) & LINKED:
         if end == count:
@@ -89,7 +88,7 @@ def apply_chain(words, region, scratch, records, payloads, results, first, paylo
     repeated = admit_chain(words, region, scratch, records, first, end, time_ns)
     failed, code = first, OK
     if not repeated:
-        failed, code = execute_chain(words, region, scratch, records, payloads, first, end, payload_at, first_position)
+        failed, code = execute_chain(words, region, scratch, records, payloads, payload_bytes, first, end, payload_at, first_position)
         if code == FULL or code == INVALID:
             return failed, code
         if code == OK:

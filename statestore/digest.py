@@ -31,6 +31,7 @@ from statestore.layout import (
     WORD_BYTES,
     ZERO,
 )
+from statestore.pointers import pointer
 
 FLAGS_SHIFT = np.uint64(32)
 IDENTITY_MASK = np.uint64(0xFFFFFFFF)
@@ -53,8 +54,10 @@ def entry_digest(words, region, entry):
 
 
 @njit(cache=True, nogil=True)
-def state_digest(words, region):
-    """The state digest. `words` is the state's region as uint64, `region` the same memory as uint8."""
+def state_digest(region_words, region_bytes):
+    """The state digest. `region_words` is the state's region as uint64, `region_bytes` the same memory as uint8."""
+    words = pointer(region_words)
+    region = pointer(region_bytes)
     total = ZERO
     prefix = ZERO
     while prefix < ONE << words[DEPTH]:

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from statestore.layout import ONE, WORD_BYTES, ZERO
-from txqueue.atomics import load_unaligned
+from statestore.pointers import load_unaligned
 
 K = np.uint64(0x9E3779B97F4A7C15)
 K1 = np.uint64(0xC2B2AE3D27D4EB4F)
@@ -50,7 +50,7 @@ def key_hash(lo, hi, ident):
 
 @njit(cache=True, nogil=True)
 def bytes_digest(data, start, length):
-    """Digest of `length` bytes of the uint8 array `data` from `start`: whole little-endian words, the last zero-padded."""
+    """Digest of `length` bytes of `data` from `start`: whole little-endian words, the last zero-padded."""
     h = length
     at = start
     end = start + length

@@ -18,7 +18,7 @@ from statestore.layout import (
     WORD_BYTES,
     ZERO,
 )
-from txqueue.atomics import memcpy
+from statestore.pointers import copy_bytes
 
 TWO = np.uint64(2)
 THREE = np.uint64(3)
@@ -68,5 +68,5 @@ def store(words, data, start, length):
     """Copies `length` >= 1 bytes of `data` from `start` into a new block; its word offset, or 0 where there is no room."""
     block = allocate(words, length)
     if block != ZERO:
-        memcpy(words, block * WORD_BYTES, data, start, length)
+        copy_bytes(words, block * WORD_BYTES, data, start, length)
     return block

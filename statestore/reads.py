@@ -22,7 +22,7 @@ from statestore.layout import (
     ZERO,
 )
 from statestore.table import find, find_long
-from txqueue.atomics import memcpy
+from statestore.pointers import copy_bytes, pointer
 
 BYTE_BITS = np.uint64(3)
 
@@ -80,18 +80,21 @@ def find_entry(words, region, ident, keys, start):
 
 
 @njit(cache=True, nogil=True)
-def read_entries(words, region, kinds, namespaces, lengths, keys, answers, values):
+def read_entries(region_words, region_bytes, kinds, namespaces, lengths, key_data, answers, values):
     """Looks up a batch of keys and copies what they hold.
 
     Args:
-        words: the state's region, uint64; `region`: the same memory as uint8.
-        kinds, namespaces, lengths: uint64[n]; `keys`: uint8, the keys' bytes one after the other.
+        region_words: the state's region, uint64; `region_bytes`: the same memory as uint8.
+        kinds, namespaces, lengths: uint64[n]; `key_data`: uint8, the keys' bytes one after the other.
         answers: uint64[n * COLUMNS], written.
         values: uint8, written as far as whole values fit.
 
     Returns:
         Bytes of all values together: where more than `values` holds, the call is to be repeated with as many.
     """
+    words = pointer(region_words)
+    region = pointer(region_bytes)
+    keys = pointer(key_data)
     start = ZERO
     value_end = ZERO
     for i in range(np.uint64(kinds.size)):
@@ -109,7 +112,7 @@ def read_entries(words, region, kinds, namespaces, lengths, keys, answers, value
             detail = words[entry + ENTRY_DETAIL]
             if ident & KIND_MASK == KIND_VALUE:
                 if value_end + detail <= np.uint64(values.size):
-                    memcpy(values, value_end, words, held * WORD_BYTES, detail)
+                    copy_bytes(pointer(values), value_end, words, held * WORD_BYTES, detail)
                 value_end += detail
             else:
                 answers[at + AMOUNT] = held

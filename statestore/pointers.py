@@ -1,0 +1,79 @@
+"""Raw pointers for compiled code.
+
+numba counts references to arrays atomically wherever it cannot prove that it need not: a kernel split into functions over arrays ran three times
+slower for it, and took twice as long to compile. So the entry points take arrays, which keeps the memory alive, and all code below them takes pointers.
+A pointer is indexed like an array; nothing checks bounds. Indices are ``uint64``.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+_WORD = ir.IntType(64)
+_BYTE = ir.IntType(8)
+_INT = ir.IntType(32)
+_BYTES = types.CPointer(types.uint8)
+
+
+def _byte_at(builder: Any, pointer: Any, index: Any) -> Any:
+    return builder.gep(builder.bitcast(pointer, _BYTE.as_pointer()), [index])
+
+
+@intrinsic
+def pointer(_typing_context: Any, array: Any) -> Any:
+    """``pointer(array)``: to the first element of an array, which must outlive its use."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return context.make_array(signature.args[0])(context, builder, arguments[0]).data
+
+    return types.CPointer(array.dtype)(array), generate
+
+
+@intrinsic
+def as_bytes(_typing_context: Any, words: Any) -> Any:
+    """``as_bytes(words)``: the same address as a pointer to bytes."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], _BYTE.as_pointer())
+
+    return _BYTES(words), generate
+
+
+@intrinsic
+def prefetch(_typing_context: Any, words: Any, _index: Any) -> Any:
+    """``prefetch(words, index)``: starts fetching the cache line of a word."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), _INT, _INT, _INT])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        address = builder.bitcast(builder.gep(arguments[0], [arguments[1]]), _BYTE.as_pointer())
+        builder.call(function, [address, _INT(0), _INT(3), _INT(1)])  # read, keep in all levels, data
+        return None
+
+    return types.void(words, types.uint64), generate
+
+
+@intrinsic
+def load_unaligned(_typing_context: Any, data: Any, _at: Any) -> Any:
+    """``load_unaligned(data, at) -> uint64``: eight little-endian bytes from byte ``at``."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        address = builder.bitcast(_byte_at(builder, *arguments), _WORD.as_pointer())
+        return builder.load(address, align=1, typ=_WORD)
+
+    return types.uint64(data, types.uint64), generate
+
+
+@intrinsic
+def copy_bytes(_typing_context: Any, to: Any, _to_at: Any, source: Any, _source_at: Any, _length: Any) -> Any:
+    """``copy_bytes(to, to_at, source, source_at, length)``: offsets in bytes; the ranges must not overlap."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        to_pointer, to_at, source_pointer, source_at, length = arguments
+        target = _byte_at(builder, to_pointer, to_at)
+        cgutils.raw_memcpy(builder, target, _byte_at(builder, source_pointer, source_at), length, 1)
+        return None
+
+    return types.void(to, types.uint64, source, types.uint64, types.uint64), generate
