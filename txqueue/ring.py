@@ -25,7 +25,6 @@ PARKED. All four are sequentially consistent, so at least one of the two sees th
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from txqueue import record
@@ -40,6 +39,7 @@ from txqueue.atomics import (
     store_relaxed,
     store_release,
 )
+from txqueue.compiled import kernel
 
 Words = NDArray[np.uint64]
 Int = int | np.int64
@@ -59,39 +59,39 @@ _PRODUCER_MASK = (1 << layout.PRODUCER_BITS) - 1
 _NONE = -1
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _control(words: Words, producer: Int) -> Int:
     return np.int64(words[layout.CONTROLS_AT]) + producer * layout.CONTROL_WORDS
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _area(words: Words, producer: Int) -> Int:
     return np.int64(words[layout.AREAS_AT]) + producer * np.int64(words[layout.AREA_WORDS])
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _frame_words(count: Int, payload_bytes: Int) -> Int:
     return layout.FRAME_HEADER_WORDS + count * 8 + ((payload_bytes + 63) >> 6) * layout.LINE_WORDS
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _slot(words: Words, position: Int) -> Int:
     return np.int64(words[layout.SLOTS_AT]) + (position & (np.int64(words[layout.SLOTS]) - 1))
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _announces(word: Int, position: Int) -> Bool:
     """Whether a slot's word is that of this position, whoever the producer is."""
     return (word ^ (position << layout.PRODUCER_BITS)) >> layout.PRODUCER_BITS == 0
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _add(words: Words, index: Int, amount: Int) -> None:
     """Adds to a counter that has one writer."""
     store_relaxed(words, index, np.int64(words[index]) + amount)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _has_slot(words: Words, control: Int) -> Bool:
     limit = np.int64(words[layout.SLOTS]) - np.int64(words[layout.PRODUCERS])
     tail = np.int64(load_acquire(words, layout.TAIL))
@@ -102,7 +102,7 @@ def _has_slot(words: Words, control: Int) -> Bool:
     return tail - head < limit
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def claim(words: Words, producer: Int, count: Int, payload_bytes: Int) -> Int:
     """Finds room for a frame in the producer's area: private to the producer, and void until it is published.
 
@@ -154,20 +154,20 @@ def claim(words: Words, producer: Int, count: Int, payload_bytes: Int) -> Int:
     return frame + layout.FRAME_HEADER_WORDS
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _skip_is_pending(words: Words, control: Int) -> Bool:
     """Whether the consumer may not have passed SKIP_FROM yet."""
     return np.int64(words[control + layout.SKIP_FROM]) >= np.int64(load_acquire(words, control + layout.READ))
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _front_is_free(write: Int, read: Int, need: Int, area_words: Int) -> Bool:
     consumed = read & (area_words - 1)
     in_one_lap = consumed <= write & (area_words - 1) and write - read < area_words
     return in_one_lap and consumed >= area_words >> _FRONT_SHIFT and need <= consumed
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def publish(words: Words, producer: Int, token: Int) -> Int:
     """Hands the frame claimed last to the consumer.
 
@@ -214,7 +214,7 @@ def publish(words: Words, producer: Int, token: Int) -> Int:
     return 0
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def enqueue(words: Words, producer: Int, records: Words, payloads: NDArray[np.uint8], token: Int) -> Int:
     """Claims, copies and publishes one frame.
 
@@ -238,7 +238,7 @@ def enqueue(words: Words, producer: Int, records: Words, payloads: NDArray[np.ui
     return publish(words, producer, token)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def dequeue(words: Words, owner: Int, body: NDArray[np.uint8], frames: Words, limit: Int) -> tuple[Int, Int, Int]:
     """Takes the oldest frames, copies them out, and hands them on with one store.
 
@@ -268,7 +268,7 @@ def dequeue(words: Words, owner: Int, body: NDArray[np.uint8], frames: Words, li
     return taken, count, payload_bytes
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _select(words: Words, head: Int, room: Int, frames: Words, limit: Int) -> tuple[Int, Int, Int, Int]:
     """Moves the cursors over the frames that go into this batch. Leaves in a row where its frame stands, for now."""
     limit = min(np.int64(limit), np.int64(load_relaxed(words, layout.BOUND)), np.int64(record.BATCH_SIZE))
@@ -308,7 +308,7 @@ def _select(words: Words, head: Int, room: Int, frames: Words, limit: Int) -> tu
     return taken, count, payload_bytes, touched
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _seek(words: Words, producer: Int, control: Int, word: Int) -> tuple[Int, Int]:
     """Finds the frame that a slot's word announces: at the cursor, at the area's front, or behind frames that a
     consumer handed on before it died.
@@ -329,7 +329,7 @@ def _seek(words: Words, producer: Int, control: Int, word: Int) -> tuple[Int, In
         cursor += _frame_words(count, np.int64(words[frame + layout.FRAME_PAYLOAD_BYTES]))
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _copy(words: Words, body: NDArray[np.uint8], frames: Words, count: Int) -> None:
     payload_at = count * record.RECORD_BYTES
     for row in range(frames.shape[0]):
