@@ -33,7 +33,19 @@ METRICS: Final = (
         Counter.TRANSACTIONS_RECEIVED,
     ),
     Metric("penstock.edge.received", "By", "Bytes of frames that arrived.", Counter.BYTES_RECEIVED),
-    Metric("penstock.edge.frames.refused", "{frame}", "Frames refused, for whatever reason.", Counter.FRAMES_REFUSED),
+    Metric(
+        "penstock.edge.frames.refused.invalid",
+        "{frame}",
+        "Frames that broke the contract.",
+        Counter.FRAMES_REFUSED_INVALID,
+    ),
+    Metric("penstock.edge.frames.refused.busy", "{frame}", "Frames pushed back.", Counter.FRAMES_REFUSED_BUSY),
+    Metric(
+        "penstock.edge.frames.refused.unavailable",
+        "{frame}",
+        "Frames refused while starting, stopping or failed.",
+        Counter.FRAMES_REFUSED_UNAVAILABLE,
+    ),
     Metric("penstock.edge.frames.answered", "{frame}", "Receipts given.", Counter.FRAMES_ANSWERED),
     Metric(
         "penstock.edge.transactions.answered", "{transaction}", "Transactions answered.", Counter.TRANSACTIONS_ANSWERED
