@@ -1,1 +1,125 @@
-"""Penstock: a high-throughput transaction pipeline."""
+"""Penstock: a high-throughput transaction pipeline.
+
+    from penstock import AsyncClient, Transfer
+
+    async with AsyncClient("127.0.0.1:50051") as client:
+        result = await client.submit(Transfer(debit=1, credit=2, amount=100))
+        print(result.code, result.position)
+
+``Client`` is the same for programs without an event loop. The names below are loaded when first used, so that
+importing the package, or the generated stubs under ``penstock.v1``, costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from penstock.aio import AsyncClient
+    from penstock.client import Client
+    from penstock.entries import AccountKey, CounterKey, Entry, Key, ValueKey
+    from penstock.errors import (
+        BlockGone,
+        ClientClosed,
+        Full,
+        InvalidOperation,
+        InvalidRequest,
+        NotPermitted,
+        NotReady,
+        NotSupported,
+        OutcomeUnknown,
+        OutOfRange,
+        Overloaded,
+        PenstockError,
+        Refused,
+        Rejected,
+        ServerError,
+        Unavailable,
+    )
+    from penstock.operations import Add, Append, Cas, Delete, OpenAccount, Operation, Put, Transfer
+    from penstock.options import BatchOptions, FlowOptions, RetryOptions
+    from penstock.record import RECORD
+    from penstock.results import DUPLICATE, FrameReceipt, Result, ResultCode
+    from penstock.watching import WatchedBlock
+
+_HOME: Final = {
+    "aio": ("AsyncClient",),
+    "client": ("Client",),
+    "entries": ("AccountKey", "CounterKey", "Entry", "Key", "ValueKey"),
+    "errors": (
+        "BlockGone",
+        "ClientClosed",
+        "Full",
+        "InvalidOperation",
+        "InvalidRequest",
+        "NotPermitted",
+        "NotReady",
+        "NotSupported",
+        "OutOfRange",
+        "OutcomeUnknown",
+        "Overloaded",
+        "PenstockError",
+        "Refused",
+        "Rejected",
+        "ServerError",
+        "Unavailable",
+    ),
+    "operations": ("Add", "Append", "Cas", "Delete", "OpenAccount", "Operation", "Put", "Transfer"),
+    "options": ("BatchOptions", "FlowOptions", "RetryOptions"),
+    "record": ("RECORD",),
+    "results": ("DUPLICATE", "FrameReceipt", "Result", "ResultCode"),
+    "watching": ("WatchedBlock",),
+}
+_MODULE_OF: Final = {name: f"penstock.{module}" for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "DUPLICATE",
+    "RECORD",
+    "AccountKey",
+    "Add",
+    "Append",
+    "AsyncClient",
+    "BatchOptions",
+    "BlockGone",
+    "Cas",
+    "Client",
+    "ClientClosed",
+    "CounterKey",
+    "Delete",
+    "Entry",
+    "FlowOptions",
+    "FrameReceipt",
+    "Full",
+    "InvalidOperation",
+    "InvalidRequest",
+    "Key",
+    "NotPermitted",
+    "NotReady",
+    "NotSupported",
+    "OpenAccount",
+    "Operation",
+    "OutOfRange",
+    "OutcomeUnknown",
+    "Overloaded",
+    "PenstockError",
+    "Put",
+    "Refused",
+    "Rejected",
+    "Result",
+    "ResultCode",
+    "RetryOptions",
+    "ServerError",
+    "Transfer",
+    "Unavailable",
+    "ValueKey",
+    "WatchedBlock",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULE_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_MODULE_OF])

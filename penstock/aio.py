@@ -1,7 +1,7 @@
 """The asyncio client."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -11,10 +11,12 @@ import numpy.typing as npt
 
 from penstock.batch import Waiter
 from penstock.batcher import Batcher
-from penstock.bulk import BulkFrame, check_size
+from penstock.bulk import BulkFrame, check_size, cuts
 from penstock.bulk import stamp as write_ids
+from penstock.calls import call
 from penstock.channel import open_channel
-from penstock.errors import ClientClosed
+from penstock.entries import READ_KEYS_MAX, AccountKey, CounterKey, Entry, Key, ValueKey
+from penstock.errors import ClientClosed, InvalidOperation
 from penstock.frame import Bytes
 from penstock.operations import Operation, encode_chain, transfer_record
 from penstock.options import BatchOptions, FlowOptions, RetryOptions
@@ -22,6 +24,11 @@ from penstock.record import Words, as_words
 from penstock.results import FrameReceipt, Result
 from penstock.session import Session
 from penstock.stream import SubmitStream
+from penstock.v1.node_pb2 import GetStatusRequest, GetStatusResponse
+from penstock.v1.node_pb2_grpc import NodeServiceStub
+from penstock.v1.state_pb2 import BatchReadRequest, ReadRequest, WatchRequest
+from penstock.v1.state_pb2_grpc import StateServiceStub
+from penstock.watching import WatchedBlock, watch
 from penstock.window import Window
 
 
@@ -44,13 +51,15 @@ class AsyncClient:
         flow: FlowOptions | None = None,
         traceparent: Callable[[], str] = str,
     ) -> None:
-        retry = retry or RetryOptions()
+        self._retry = retry = retry or RetryOptions()
         self._session = Session(client_id)
         self._window = Window(flow or FlowOptions())
         self._channel = open_channel(target, credentials, retry)
         self._stream = SubmitStream(self._channel, retry)
         self._traceparent = traceparent
         self._batcher = Batcher(batch or BatchOptions(), self._session, self._window, self._stream, traceparent)
+        self._state = StateServiceStub(self._channel)
+        self._node = NodeServiceStub(self._channel)
         self._closed = False
 
     @property
@@ -139,6 +148,81 @@ class AsyncClient:
         finally:
             self._window.leave(count)
 
+    async def submit_many(self, operations: Iterable[Operation]) -> list[Result]:
+        """Submits independent transactions as fast as they can go, and returns their results in order.
+
+        Raises InvalidOperation before anything is sent, or the first other error, if any, when all have been answered
+        or given up.
+        """
+        waiters = []
+        for record, payload in [operation.encode() for operation in operations]:
+            if not self._batcher.has_place(1, len(payload)):
+                await self._batcher.place(1, len(payload))
+            waiters.append(self._batcher.add(record, payload))
+        return await _all_of(waiters)
+
+    async def submit_records(
+        self, records: npt.NDArray[np.void] | Words, payloads: Bytes = b"", *, stamp: bool = True
+    ) -> list[FrameReceipt]:
+        """``submit_frame`` for any number of transactions: cut into frames, between chains, all on their way at
+        once."""
+        words, payload_bytes = as_words(records), memoryview(payloads)
+        frames = [self.submit_frame(words[rows], payload_bytes[part], stamp=stamp) for rows, part in list(cuts(words))]
+        return await asyncio.gather(*frames)
+
+    async def get(self, key: bytes, *, namespace: int = 0) -> Entry:
+        """Reads a key's value."""
+        return await self.read(ValueKey(key, namespace))
+
+    async def get_counter(self, key: bytes, *, namespace: int = 0) -> Entry:
+        """Reads a counter."""
+        return await self.read(CounterKey(key, namespace))
+
+    async def get_account(self, account: int, *, namespace: int = 0) -> Entry:
+        """Reads an account."""
+        return await self.read(AccountKey(account, namespace))
+
+    async def read(self, key: Key) -> Entry:
+        """Reads one entry; it reflects every transaction that this client has been answered. Raises a Refused."""
+        response = await call(self._state.Read, ReadRequest(key=key.message()), self._retry)
+        return Entry.of(response.entry, response.log_index)
+
+    async def read_many(self, keys: Sequence[Key]) -> list[Entry]:
+        """Reads up to 10,000 entries, all as of one block, in the order of the keys. Raises a Refused."""
+        if len(keys) > READ_KEYS_MAX:
+            raise InvalidOperation(f"one read takes up to {READ_KEYS_MAX} keys, not {len(keys)}")
+        request = BatchReadRequest(keys=[key.message() for key in keys])
+        response = await call(self._state.BatchRead, request, self._retry)
+        return [Entry.of(entry, response.log_index) for entry in response.entries]
+
+    def watch(
+        self,
+        from_index: int = 0,
+        *,
+        namespaces: Iterable[int] = (),
+        operations: Iterable[type[Operation]] = (),
+        effective_only: bool = False,
+    ) -> AsyncGenerator[WatchedBlock, None]:
+        """Yields committed blocks from ``from_index`` on (0: the oldest that the log holds), then as they come,
+        without end.
+
+        Only transactions of the namespaces and operations given, if any; with ``effective_only``, only those that took
+        effect. Blocks without any are left out. Goes on by itself after a broken connection. Raises a Refused, for
+        example BlockGone.
+        """
+        request = WatchRequest(
+            from_index=from_index,
+            namespaces=namespaces,
+            operations=[operation.number for operation in operations],
+            effective_only=effective_only,
+        )
+        return watch(self._state, request, self._retry)
+
+    async def status(self, *, with_state_digest: bool = False) -> GetStatusResponse:
+        """Asks how the node is doing. The digest of the whole state takes time in proportion to it. Raises a
+        Refused."""
+        return await call(self._node.GetStatus, GetStatusRequest(with_state_digest=with_state_digest), self._retry)
+
     async def _submit_apart(self, records: list[bytes], payloads: bytes, first_sequence: int | None) -> list[Result]:
         self._check_open()
         return await _all_of(await self._batcher.send_apart(records, payloads, first_sequence))
@@ -149,8 +233,9 @@ class AsyncClient:
 
 
 async def _all_of(waiters: list[Waiter]) -> list[Result]:
-    """The results of waiters that one receipt answers together."""
-    await asyncio.wait(waiters)
+    """All results; an error is raised when every waiter has been told."""
+    if waiters:
+        await asyncio.wait(waiters)
     errors = [error for error in map(Waiter.exception, waiters) if error is not None]
     if errors:
         raise errors[0]

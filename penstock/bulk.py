@@ -1,13 +1,14 @@
 """Frames made from a program's own columns."""
 
 import asyncio
+from collections.abc import Iterator
 
 import numpy as np
 
 from penstock.errors import InvalidOperation, PenstockError
 from penstock.frame import Bytes, Frame, encode
 from penstock.options import FRAME_RECORDS_MAX
-from penstock.record import FRAME_PAYLOAD_BYTES_MAX, WORD_CLIENT, WORD_SEQUENCE, Words
+from penstock.record import FRAME_PAYLOAD_BYTES_MAX, LINKED, RECORD, WORD_CLIENT, WORD_SEQUENCE, Words
 from penstock.results import FrameReceipt
 from penstock.v1.txqueue_pb2 import SubmitStreamResponse
 
@@ -49,3 +50,24 @@ def stamp(words: Words, client_id: int, first_sequence: int) -> None:
     """Writes the ids of n transactions into their records: the client's, and sequences from ``first_sequence`` on."""
     words[:, WORD_CLIENT] = client_id
     words[:, WORD_SEQUENCE] = np.arange(first_sequence, first_sequence + len(words), dtype=np.uint64)
+
+
+def cuts(words: Words) -> Iterator[tuple[slice, slice]]:
+    """Where to cut records and their payloads into frames as large as may be, without cutting a chain.
+
+    Yields (of the records, of the payload bytes). Raises InvalidOperation where a chain or a payload is larger than a
+    frame.
+    """
+    records = words.view(RECORD).reshape(-1)
+    payload_ends = np.concatenate(([0], np.cumsum(records["payload_length"], dtype=np.int64)))
+    may_end = np.concatenate(([True], (records["flags"] & LINKED) == 0))
+    """[i]: whether the first i records end with a chain's end."""
+    start = 0
+    while start < len(records):
+        furthest = np.searchsorted(payload_ends, payload_ends[start] + FRAME_PAYLOAD_BYTES_MAX, side="right") - 1
+        stop = min(int(furthest), start + FRAME_RECORDS_MAX)
+        stop = start + int(np.flatnonzero(may_end[start : stop + 1])[-1])
+        if stop == start:
+            raise InvalidOperation(f"record {start} starts a chain that is left open, or too large for one frame")
+        yield slice(start, stop), slice(int(payload_ends[start]), int(payload_ends[stop]))
+        start = stop

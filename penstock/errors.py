@@ -103,7 +103,7 @@ class Overloaded(Refused):
 
 
 class Unavailable(Refused):
-    """No node could be reached until the deadline passed."""
+    """No node could be reached, or none answered, until the deadline passed."""
 
 
 class ServerError(Refused):

@@ -9,7 +9,7 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from penstock.errors import InvalidOperation
 from penstock.options import FRAME_RECORDS_MAX
@@ -63,6 +63,9 @@ _LIMITS: Final = (
 class Operation(ABC):
     """One transaction to be."""
 
+    number: ClassVar[int]
+    """``penstock.v1.Operation``"""
+
     @abstractmethod
     def encode(self) -> Encoded:
         """The record (64 bytes, ids zero) and the payload; raises InvalidOperation."""
@@ -72,6 +75,7 @@ class Operation(ABC):
 class Append(Operation):
     """Orders, stores and publishes a payload of up to 1 MiB; changes no state. ``key`` and ``operand`` are yours."""
 
+    number: ClassVar[int] = APPEND
     payload: bytes
     namespace: int = 0
     key: int = 0
@@ -87,6 +91,7 @@ class Append(Operation):
 class Put(Operation):
     """Sets a key's value. Keys are 1 to 1,024 bytes; key and value together, where the key is long, up to 1 MiB."""
 
+    number: ClassVar[int] = PUT
     key: bytes
     value: bytes
     namespace: int = 0
@@ -100,6 +105,7 @@ class Put(Operation):
 class Delete(Operation):
     """Removes a key's value; KEY_NOT_FOUND where it has none."""
 
+    number: ClassVar[int] = DELETE
     key: bytes
     namespace: int = 0
 
@@ -112,6 +118,7 @@ class Delete(Operation):
 class Cas(Operation):
     """Sets a key's value where its version is the expected one, else VERSION_MISMATCH; 0: the key must not exist."""
 
+    number: ClassVar[int] = CAS
     key: bytes
     value: bytes
     expected_version: int
@@ -126,6 +133,7 @@ class Cas(Operation):
 class Add(Operation):
     """Adds to a counter, which starts at 0; BELOW_FLOOR where the sum would be below ``floor``, if one is given."""
 
+    number: ClassVar[int] = ADD
     key: bytes
     amount: int
     floor: int | None = None
@@ -143,6 +151,7 @@ class Add(Operation):
 class Transfer(Operation):
     """Moves an amount of at least 1 from the debit account to the credit account, both or neither."""
 
+    number: ClassVar[int] = TRANSFER
     debit: int
     credit: int
     amount: int
@@ -157,6 +166,7 @@ class Transfer(Operation):
 class OpenAccount(Operation):
     """Creates an account with a balance of 0; with ``overdraft`` it may go below."""
 
+    number: ClassVar[int] = OPEN_ACCOUNT
     account: int
     overdraft: bool = False
     namespace: int = 0

@@ -25,6 +25,7 @@ ERROR_OF_CODE: Final[dict[int, type[errors.Refused]]] = {
         grpc.StatusCode.RESOURCE_EXHAUSTED: errors.Overloaded,
         grpc.StatusCode.ABORTED: errors.Overloaded,
         grpc.StatusCode.UNAVAILABLE: errors.Unavailable,
+        grpc.StatusCode.DEADLINE_EXCEEDED: errors.Unavailable,
     }.items()
 }
 

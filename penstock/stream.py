@@ -14,7 +14,7 @@ from typing import Final
 from grpc import aio
 
 from penstock.backoff import Backoff
-from penstock.errors import Refused, Unavailable
+from penstock.errors import Refused, ServerError, Unavailable
 from penstock.frame import Frame
 from penstock.options import RetryOptions
 from penstock.refusals import IN_DOUBT, LASTING, refusal_of_call, refusal_of_frame
@@ -125,7 +125,7 @@ class SubmitStream:
 
     def _refused(self, frame: Frame, error: FrameError) -> None:
         frame.obstacle = refusal_of_frame(error)
-        frame.in_doubt |= frame.obstacle.reason in IN_DOUBT
+        frame.in_doubt |= frame.obstacle.reason in IN_DOUBT or isinstance(frame.obstacle, ServerError)
         if isinstance(frame.obstacle, LASTING):
             self._forget(frame)
             frame.refuse(frame.unanswered("refused when sent again"))

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import grpc
 import numpy as np
@@ -67,7 +67,7 @@ class FakeNode:
         return np.concatenate([np.frombuffer(frame.records, RECORD) for frame in self.frames])
 
     async def _submit_stream(
-        self, requests: AsyncIterator[pb.SubmitStreamRequest], context: aio.ServicerContext
+        self, requests: AsyncIterator[pb.SubmitStreamRequest], context: aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[pb.SubmitStreamResponse]:
         self.streams += 1
         async for request in requests:
