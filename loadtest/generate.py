@@ -31,12 +31,20 @@ class FrameSource:
         self.client_id = client_id
         self._operations = mix_slots(workload.mix)
         self._aliases = alias_table(workload.accounts, workload.zipf, workload.seed)
+        self._own: tuple[U64Array, U8Array] | None = None
 
     def buffers(self) -> tuple[U64Array, U8Array]:
         """Arrays that hold any frame of this source: ``uint64[frame, 8]`` and ``uint8`` for its payloads."""
         workload = self.workload
         payload_bytes = workload.frame * workload.value_bytes if workload.carries_payloads else 0
         return np.empty((workload.frame, 8), np.uint64), np.empty(payload_bytes, np.uint8)
+
+    def frame(self, number: int) -> tuple[U64Array, U8Array]:
+        """Frame ``number`` in arrays of the source's own, valid until the next call."""
+        if self._own is None:
+            self._own = self.buffers()
+        records, payloads = self._own
+        return records, payloads[: self.fill(number, records, payloads)]
 
     def fill(self, number: int, records: U64Array, payloads: U8Array) -> int:
         """Write frame ``number`` (from 0) and return how many payload bytes it has.
@@ -71,8 +79,8 @@ class OpeningSource:
         """How many frames there are, all of 10,000 records but the last."""
         return -(-(2 * self.workload.accounts - 1) // OPENING_FRAME)
 
-    def records(self, number: int) -> U64Array:
-        """Frame ``number`` (from 0) as ``uint64[n, 8]``, n <= 10,000."""
+    def frame(self, number: int) -> tuple[U64Array, U8Array]:
+        """Frame ``number`` (from 0): ``uint64[n, 8]``, n <= 10,000, and no payloads."""
         accounts = self.workload.accounts
         step = np.arange(number * OPENING_FRAME, min((number + 1) * OPENING_FRAME, 2 * accounts - 1), dtype=np.uint64)
         opens = step < accounts
@@ -85,7 +93,7 @@ class OpeningSource:
         flags = np.where(step == TREASURY, np.uint64(_OVERDRAFT << 24), np.uint64(0))
         operation = np.where(opens, np.uint64(OPERATIONS["open_account"]), np.uint64(OPERATIONS["transfer"]))
         records[:, 7] = operation << np.uint64(16) | flags
-        return records
+        return records, np.empty(0, np.uint8)
 
 
 def mix_slots(mix: dict[str, float]) -> U8Array:

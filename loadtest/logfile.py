@@ -95,7 +95,7 @@ def read_blocks(directory: Path) -> Iterator[LogBlock]:
 def _segment_starts(directory: Path) -> dict[tuple[int, bytes], Path]:
     """Find each segment by what its first block continues: the index and the hash of the block before."""
     starts = {}
-    for path in sorted(entry for entry in directory.iterdir() if entry.is_file()):
+    for path in directory.glob("*.segment"):
         with path.open("rb") as file:
             head = memoryview(file.read(2 * PAGE_BYTES))
         if bytes(head[:4]) == b"PSLG" and (header := _parse(head, PAGE_BYTES)) is not None:
