@@ -3,8 +3,10 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import pytest
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -172,6 +174,33 @@ def test_prometheus_can_scrape_a_node() -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", port))
+
+
+def test_metrics_and_spans_reach_a_collector() -> None:
+    received: dict[str, bytes] = {}
+
+    def take(name: str) -> Callable[[bytes, grpc.ServicerContext], bytes]:
+        def export(message: bytes, _: grpc.ServicerContext) -> bytes:
+            received[name] = message
+            return b""
+
+        return export
+
+    server = grpc.server(ThreadPoolExecutor(2))
+    for name in ("metrics", "trace"):
+        service = f"opentelemetry.proto.collector.{name}.v1.{name.capitalize()}Service"
+        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(take(name))
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": handler}),))
+    endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    settings = NodeSettings.model_validate({"telemetry": {"otlp_endpoint": endpoint, "trace_ratio": 1}})
+    counters = Counters()
+    started = telemetry.start(settings, counters, Paces(counters))
+    started.observe_block(times())
+    started.close()
+    server.stop(None)
+    assert b"penstock.block.latency" in received["metrics"]
+    assert b"penstock.block.index" in received["trace"]
 
 
 def test_a_collector_that_is_not_there_neither_stops_a_node_nor_holds_up_its_end() -> None:
