@@ -91,6 +91,7 @@ class SubmitStream:
 
     async def _write(self, call: Call) -> None:
         with suppress(aio.AioRpcError, asyncio.InvalidStateError):  # the reader sees why the call ended
+            await call.wait_for_connection()  # nothing counts as written, hence as in doubt, to a node never reached
             while True:
                 await self._writable.wait()
                 while self._outgoing and not self._held_back:

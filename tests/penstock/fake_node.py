@@ -13,6 +13,7 @@ from grpc import aio
 from penstock.record import RECORD
 from penstock.results import DUPLICATE
 from penstock.v1 import txqueue_pb2 as pb
+from tests.penstock.fake_state import FakeState
 
 Answer = Callable[[pb.SubmitStreamRequest], pb.FrameError | None]
 
@@ -22,6 +23,7 @@ class FakeNode:
 
     def __init__(self, socket: Path) -> None:
         self.target = f"unix:{socket}"
+        self.state = FakeState()
         self.frames: list[pb.SubmitStreamRequest] = []
         """Every frame taken, in order; refused ones are not."""
         self.streams = 0
@@ -53,6 +55,7 @@ class FakeNode:
         self._server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler("penstock.v1.TxQueueService", {"SubmitStream": handler}),)
         )
+        self.state.add_to(self._server)
         self._server.add_insecure_port(self.target)
         await self._server.start()
 
