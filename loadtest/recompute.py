@@ -121,11 +121,14 @@ class Recomputation:
 
     def _make_room(self, record: npt.NDArray[np.uint64], position: int) -> None:
         """Grow what the kernel stopped for, or give up."""
-        stop = int(self._carry[_STOP])
-        keys, clients = int(self._carry[_KEYS]), int(self._carry[_CLIENTS])
-        if stop == _STOP_KEYS and keys < _KEYS_MAX:
-            self._cells = np.concatenate([self._cells, np.zeros_like(self._cells)], axis=1)
-            self._carry[_KEYS] = 2 * keys
+        stop, clients = int(self._carry[_STOP]), int(self._carry[_CLIENTS])
+        is_transfer = int(record[7]) >> 16 & 0xFF == 6
+        highest_key = max(int(record[2]), int(record[4]) if is_transfer else 0)
+        if stop == _STOP_KEYS and highest_key < _KEYS_MAX:
+            cells = np.zeros((3, 1 << highest_key.bit_length(), 2), np.uint64)
+            cells[:, : self._cells.shape[1]] = self._cells
+            self._cells = cells
+            self._carry[_KEYS] = cells.shape[1]
         elif stop == _STOP_CLIENT and clients < _CLIENTS_MAX:
             if clients == len(self._clients):
                 self._clients = np.concatenate([self._clients, np.zeros_like(self._clients)])
