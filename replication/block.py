@@ -212,6 +212,8 @@ class Block:
         if version != BLOCK_VERSION:
             raise BlockVersionUnsupported(version, BLOCK_VERSION)
         block = cls(buffer)
+        if block.kind not in set(BlockKind):
+            raise BlockInvalid(f"there are no blocks of kind {block.kind}")
         if block.count > BATCH_SIZE or block.payload_bytes > FRAME_PAYLOAD_BYTES_MAX:
             raise BlockInvalid(f"{block.count} records and {block.payload_bytes} bytes of payloads are over the limits")
         return block

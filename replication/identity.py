@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 from pathlib import Path
+from types import TracebackType
 from typing import Final, Self
 
 from replication.disk import Disk
@@ -62,6 +63,14 @@ class DirectoryLock:
     def release(self) -> None:
         """Let others have the log."""
         os.close(self._fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
 
 
 def read_cluster_id(directory: Path) -> int | None:
