@@ -1,12 +1,42 @@
 """How the path of a transaction is compiled."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from numba import njit
+from numba import njit, types
 
-kernel: Any = njit(nogil=True, cache=True, _nrt=False)
-"""Decorates a function of the hot path: it releases the GIL, and its machine code is kept on disk.
+Function = TypeVar("Function", bound=Callable[..., Any])
 
-It may not allocate (no ``np.empty``, no arrays returned): numba's reference counts are left out. They are two locked
-instructions for each array and call, several times the cost of a whole claim; callers hold the arrays anyway.
-"""
+_compile: Any = njit  # typed without the option that leaves reference counts out
+
+
+def kernel(function: Function) -> Function:
+    """Decorates a function of the hot path: it releases the GIL, and its machine code is kept on disk.
+
+    It may not allocate (no ``np.empty``, no arrays returned): numba's reference counts are left out. They are two
+    locked instructions for each array and call, more than a whole claim costs; callers hold the arrays anyway.
+    """
+    compiled: Function = _compile(nogil=True, cache=True, _nrt=False)(function)
+    return compiled
+
+
+WORDS = types.Array(types.uint64, 1, "C")
+"""A region, or any other words that compiled code writes to."""
+ROWS = types.Array(types.uint64, 2, "C")
+BYTES = types.Array(types.uint8, 1, "C")
+ROWS_IN = types.Array(types.uint64, 2, "C", readonly=True)
+"""Rows that are only read: arguments may be read-only or not, and are the same machine code."""
+BYTES_IN = types.Array(types.uint8, 1, "C", readonly=True)
+
+
+def entry(*arguments: Any) -> Callable[[Function], Function]:
+    """As :func:`kernel`, for a function that Python calls: for exactly these types, compiled when it is imported.
+
+    Other arguments raise TypeError, where a plain kernel would quietly be compiled once more, for seconds.
+    """
+
+    def decorate(function: Function) -> Function:
+        compiled: Function = _compile([arguments], nogil=True, cache=True, _nrt=False)(function)
+        return compiled
+
+    return decorate

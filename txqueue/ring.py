@@ -10,7 +10,7 @@ Queue Algorithms", PODC 1996). Slot ``t & mask`` must hold the word of position 
 compare-and-swap, and only then is the tail moved from ``t`` to ``t + 1``, by whoever comes first. A producer that dies
 between the two leaves a tail one behind; the next one finds the slot filled and moves the tail on first. A failed
 compare-and-swap means that another producer's succeeded: the system as a whole always progresses. Words are unique for
-2^48 frames, so no stale compare-and-swap can succeed.
+2^47 frames, so no stale compare-and-swap can succeed.
 
 **Why a publication never waits for room.** A claim is granted only while as many slots are free as there are producers
 besides, and a producer holds one claim at a time: at most all of them publish before the next claim looks.
@@ -25,81 +25,24 @@ PARKED. All four are sequentially consistent, so at least one of the two sees th
 """
 
 import numpy as np
+from numba import types
 from numpy.typing import NDArray
 
 from txqueue import record
 from txqueue import ring_layout as layout
-from txqueue.atomics import (
-    cas,
-    load_acquire,
-    load_relaxed,
-    load_seq_cst,
-    memcpy,
-    pause,
-    store_relaxed,
-    store_release,
-)
-from txqueue.compiled import kernel
-
-Words = NDArray[np.uint64]
-Int = int | np.int64
-Bool = bool | np.bool
+from txqueue.atomics import cas, load_acquire, load_seq_cst, memcpy, pause, store_relaxed, store_release
+from txqueue.compiled import BYTES_IN, ROWS_IN, WORDS, entry, kernel
+from txqueue.ring_places import Bool, Int, Words, add, announces, area_of, control_of, frame_words, slot_of
 
 FULL = -1
 TOO_LARGE = -2
-BUSY = -3
-BODY_TOO_SMALL = -4
-NOTHING_CLAIMED = -5
+NOT_RECORDS = -3
+NOTHING_CLAIMED = -4
 
 _FRONT_SHIFT = 2
 """An area goes back to its front once a quarter of it is behind the consumer."""
 _REFRESH_SHIFT = 13
 """A producer looks at the consumer's line once in so many words (64 KiB) of its area."""
-_PRODUCER_MASK = (1 << layout.PRODUCER_BITS) - 1
-_NONE = -1
-
-
-@kernel
-def _control(words: Words, producer: Int) -> Int:
-    return np.int64(words[layout.CONTROLS_AT]) + producer * layout.CONTROL_WORDS
-
-
-@kernel
-def _area(words: Words, producer: Int) -> Int:
-    return np.int64(words[layout.AREAS_AT]) + producer * np.int64(words[layout.AREA_WORDS])
-
-
-@kernel
-def _frame_words(count: Int, payload_bytes: Int) -> Int:
-    return layout.FRAME_HEADER_WORDS + count * 8 + ((payload_bytes + 63) >> 6) * layout.LINE_WORDS
-
-
-@kernel
-def _slot(words: Words, position: Int) -> Int:
-    return np.int64(words[layout.SLOTS_AT]) + (position & (np.int64(words[layout.SLOTS]) - 1))
-
-
-@kernel
-def _announces(word: Int, position: Int) -> Bool:
-    """Whether a slot's word is that of this position, whoever the producer is."""
-    return (word ^ (position << layout.PRODUCER_BITS)) >> layout.PRODUCER_BITS == 0
-
-
-@kernel
-def _add(words: Words, index: Int, amount: Int) -> None:
-    """Adds to a counter that has one writer."""
-    store_relaxed(words, index, np.int64(words[index]) + amount)
-
-
-@kernel
-def _has_slot(words: Words, control: Int) -> Bool:
-    limit = np.int64(words[layout.SLOTS]) - np.int64(words[layout.PRODUCERS])
-    tail = np.int64(load_acquire(words, layout.TAIL))
-    if tail - np.int64(words[control + layout.HEAD_SEEN]) < limit:
-        return True
-    head = np.int64(load_acquire(words, layout.HEAD))
-    words[control + layout.HEAD_SEEN] = head
-    return tail - head < limit
 
 
 @kernel
@@ -116,12 +59,12 @@ def claim(words: Words, producer: Int, count: Int, payload_bytes: Int) -> Int:
         payload_bytes: int, all payloads together.
 
     Returns:
-        Index into ``words`` of the first record, FULL, or TOO_LARGE where no area of this ring can ever hold it.
+        Index into ``words`` of the first record, FULL, or TOO_LARGE where no such frame is ever taken.
     """
-    control = _control(words, producer)
+    control = control_of(words, producer)
     area_words = np.int64(words[layout.AREA_WORDS])
-    need = _frame_words(count, payload_bytes)
-    if need > area_words:
+    need = frame_words(count, payload_bytes)
+    if need > area_words or count > record.BATCH_SIZE or payload_bytes > record.FRAME_PAYLOAD_BYTES_MAX:
         return TOO_LARGE
     write = np.int64(words[control + layout.WRITE])
     read = np.int64(words[control + layout.READ_SEEN])
@@ -140,24 +83,29 @@ def claim(words: Words, producer: Int, count: Int, payload_bytes: Int) -> Int:
     else:
         may_start = start + need - read <= area_words
     if not may_start or not _has_slot(words, control):
-        _add(words, control + layout.REFUSED, 1)
+        add(words, control + layout.REFUSED, 1)
         return FULL
     if skips:
         store_relaxed(words, control + layout.SKIP_FROM, write)
-        words[control + layout.WRITE] = start
+        store_release(words, control + layout.WRITE, start)
         if empty:  # nothing is left unread before the front, although READ follows only with the next frame
             words[control + layout.READ_SEEN] = start
     words[control + layout.CLAIM] = start + need
-    frame = _area(words, producer) + (start & (area_words - 1))
+    frame = area_of(words, producer) + (start & (area_words - 1))
     words[frame + layout.FRAME_COUNT] = count
     words[frame + layout.FRAME_PAYLOAD_BYTES] = payload_bytes
     return frame + layout.FRAME_HEADER_WORDS
 
 
 @kernel
-def _skip_is_pending(words: Words, control: Int) -> Bool:
-    """Whether the consumer may not have passed SKIP_FROM yet."""
-    return np.int64(words[control + layout.SKIP_FROM]) >= np.int64(load_acquire(words, control + layout.READ))
+def _has_slot(words: Words, control: Int) -> Bool:
+    limit = np.int64(words[layout.SLOTS]) - np.int64(words[layout.PRODUCERS])
+    tail = np.int64(load_acquire(words, layout.TAIL))
+    if tail - np.int64(words[control + layout.HEAD_SEEN]) < limit:
+        return True
+    head = np.int64(load_acquire(words, layout.HEAD))
+    words[control + layout.HEAD_SEEN] = head
+    return tail - head < limit
 
 
 @kernel
@@ -165,6 +113,12 @@ def _front_is_free(write: Int, read: Int, need: Int, area_words: Int) -> Bool:
     consumed = read & (area_words - 1)
     in_one_lap = consumed <= write & (area_words - 1) and write - read < area_words
     return in_one_lap and consumed >= area_words >> _FRONT_SHIFT and need <= consumed
+
+
+@kernel
+def _skip_is_pending(words: Words, control: Int) -> Bool:
+    """Whether the consumer may not have passed SKIP_FROM yet."""
+    return np.int64(words[control + layout.SKIP_FROM]) >= np.int64(load_acquire(words, control + layout.READ))
 
 
 @kernel
@@ -179,22 +133,22 @@ def publish(words: Words, producer: Int, token: Int) -> Int:
     Returns:
         1 where the consumer is parked and the caller must wake it, 0 where not, or NOTHING_CLAIMED.
     """
-    control = _control(words, producer)
+    control = control_of(words, producer)
     slots = np.int64(words[layout.SLOTS])
     area_words = np.int64(words[layout.AREA_WORDS])
     start = np.int64(words[control + layout.WRITE])
     end = np.int64(words[control + layout.CLAIM])
     if end == start:
         return NOTHING_CLAIMED
-    frame = _area(words, producer) + (start & (area_words - 1))
+    frame = area_of(words, producer) + (start & (area_words - 1))
     words[frame + layout.FRAME_TOKEN] = token
     while True:
         tail = np.int64(load_acquire(words, layout.TAIL))
-        slot = _slot(words, tail)
+        slot = slot_of(words, tail)
         word = np.int64(load_acquire(words, slot))
-        if _announces(word, tail):  # filled, but its producer has not moved the tail on yet, or never will
+        if announces(word, tail):  # filled, but its producer has not moved the tail on yet, or never will
             cas(words, layout.TAIL, tail, tail + 1)
-        elif _announces(word, tail - slots):
+        elif announces(word, tail - slots):
             if tail - np.int64(words[control + layout.HEAD_SEEN]) >= slots:
                 words[control + layout.HEAD_SEEN] = load_acquire(words, layout.HEAD)
                 pause()  # hardly ever comes here: claims leave room, and HEAD_SEEN was refreshed by the last of them
@@ -203,18 +157,18 @@ def publish(words: Words, producer: Int, token: Int) -> Int:
             words[frame + layout.FRAME_SLOT] = announcement
             if cas(words, slot, word, announcement):
                 break
-            _add(words, control + layout.RETRIES, 1)
+            add(words, control + layout.RETRIES, 1)
     cas(words, layout.TAIL, tail, tail + 1)
-    words[control + layout.WRITE] = end
-    _add(words, control + layout.PUBLISHED_FRAMES, 1)
-    _add(words, control + layout.PUBLISHED_RECORDS, np.int64(words[frame + layout.FRAME_COUNT]))
-    _add(words, control + layout.PUBLISHED_PAYLOAD_BYTES, np.int64(words[frame + layout.FRAME_PAYLOAD_BYTES]))
+    store_release(words, control + layout.WRITE, end)
+    add(words, control + layout.PUBLISHED_FRAMES, 1)
+    add(words, control + layout.PUBLISHED_RECORDS, np.int64(words[frame + layout.FRAME_COUNT]))
+    add(words, control + layout.PUBLISHED_PAYLOAD_BYTES, np.int64(words[frame + layout.FRAME_PAYLOAD_BYTES]))
     if load_seq_cst(words, layout.PARKED) == 1 and cas(words, layout.PARKED, 1, 0):
         return 1
     return 0
 
 
-@kernel
+@entry(WORDS, types.int64, ROWS_IN, BYTES_IN, types.int64)
 def enqueue(words: Words, producer: Int, records: Words, payloads: NDArray[np.uint8], token: Int) -> Int:
     """Claims, copies and publishes one frame.
 
@@ -226,9 +180,11 @@ def enqueue(words: Words, producer: Int, records: Words, payloads: NDArray[np.ui
         token: int64, comes back with the frame.
 
     Returns:
-        As :func:`publish`, or FULL or TOO_LARGE.
+        As :func:`publish`; or FULL, TOO_LARGE, or NOT_RECORDS where there are none or they are not 8 words each.
     """
     count = records.shape[0]
+    if count == 0 or records.shape[1] != record.RECORD_WORDS:
+        return NOT_RECORDS
     first = claim(words, producer, count, payloads.size)
     if first < 0:
         return first
@@ -236,110 +192,3 @@ def enqueue(words: Words, producer: Int, records: Words, payloads: NDArray[np.ui
     if payloads.size:
         memcpy(words, (first + count * record.RECORD_WORDS) * 8, payloads, 0, payloads.size)
     return publish(words, producer, token)
-
-
-@kernel
-def dequeue(words: Words, owner: Int, body: NDArray[np.uint8], frames: Words, limit: Int) -> tuple[Int, Int, Int]:
-    """Takes the oldest frames, copies them out, and hands them on with one store.
-
-    Args:
-        words: uint64[:], the whole region.
-        owner: int64, names the calling process; see ``txqueue/owner.py``.
-        body: uint8[:], receives the records of all frames and directly behind them all payloads.
-        frames: uint64[:, 4], receives token, first record, count and payload bytes of each frame.
-        limit: int, records at most; the first frame is taken whatever its size.
-
-    Returns:
-        Frames, records and payload bytes taken. Instead of frames: BUSY where another dequeue is under way, or
-        BODY_TOO_SMALL where the first frame does not fit, then with its records and payload bytes.
-    """
-    if not cas(words, layout.CONSUMER, 0, owner):
-        return BUSY, 0, 0
-    head = np.int64(load_acquire(words, layout.HEAD))
-    taken, count, payload_bytes, touched = _select(words, head, body.size, frames, limit)
-    if taken > 0:
-        _copy(words, body, frames[:taken], count)
-        store_release(words, layout.HEAD, head + taken)
-        _add(words, layout.BATCHES, 1)
-        while touched != _NONE:
-            store_release(words, touched + layout.READ, words[touched + layout.CURSOR])
-            touched = np.int64(words[touched + layout.NEXT])
-    store_release(words, layout.CONSUMER, 0)
-    return taken, count, payload_bytes
-
-
-@kernel
-def _select(words: Words, head: Int, room: Int, frames: Words, limit: Int) -> tuple[Int, Int, Int, Int]:
-    """Moves the cursors over the frames that go into this batch. Leaves in a row where its frame stands, for now."""
-    limit = min(np.int64(limit), np.int64(load_relaxed(words, layout.BOUND)), np.int64(record.BATCH_SIZE))
-    taken: Int = np.int64(0)
-    count: Int = np.int64(0)
-    payload_bytes: Int = np.int64(0)
-    touched: Int = np.int64(_NONE)
-    while taken < frames.shape[0]:
-        word = np.int64(load_acquire(words, _slot(words, head + taken)))
-        if not _announces(word, head + taken):
-            break
-        producer = word & _PRODUCER_MASK
-        control = _control(words, producer)
-        cursor, frame = _seek(words, producer, control, word)
-        more = np.int64(words[frame + layout.FRAME_COUNT])
-        more_bytes = np.int64(words[frame + layout.FRAME_PAYLOAD_BYTES])
-        if (count + more) * record.RECORD_BYTES + payload_bytes + more_bytes > room:
-            if taken == 0:
-                return np.int64(BODY_TOO_SMALL), more, more_bytes, touched
-            break
-        if taken and (count + more > limit or payload_bytes + more_bytes > record.FRAME_PAYLOAD_BYTES_MAX):
-            break
-        frames[taken, 0] = frame
-        frames[taken, 1] = count
-        frames[taken, 2] = more
-        frames[taken, 3] = more_bytes
-        if words[control + layout.CURSOR] == words[control + layout.READ]:
-            words[control + layout.NEXT] = touched
-            touched = control
-        words[control + layout.CURSOR] = cursor + _frame_words(more, more_bytes)
-        _add(words, control + layout.CONSUMED_FRAMES, 1)
-        _add(words, control + layout.CONSUMED_RECORDS, more)
-        _add(words, control + layout.CONSUMED_PAYLOAD_BYTES, more_bytes)
-        taken += 1
-        count += more
-        payload_bytes += more_bytes
-    return taken, count, payload_bytes, touched
-
-
-@kernel
-def _seek(words: Words, producer: Int, control: Int, word: Int) -> tuple[Int, Int]:
-    """Finds the frame that a slot's word announces: at the cursor, at the area's front, or behind frames that a
-    consumer handed on before it died.
-    """
-    area = _area(words, producer)
-    area_words = np.int64(words[layout.AREA_WORDS])
-    skip_from = np.int64(load_relaxed(words, control + layout.SKIP_FROM))
-    cursor = np.int64(words[control + layout.CURSOR])
-    while True:
-        if cursor == skip_from:
-            cursor = (cursor | (area_words - 1)) + 1
-        frame = area + (cursor & (area_words - 1))
-        found = np.int64(words[frame + layout.FRAME_SLOT])
-        if found == word:
-            return cursor, frame
-        assert found < word, "the ring is corrupt: a slot announces a frame that its producer's area does not hold"
-        count = np.int64(words[frame + layout.FRAME_COUNT])
-        cursor += _frame_words(count, np.int64(words[frame + layout.FRAME_PAYLOAD_BYTES]))
-
-
-@kernel
-def _copy(words: Words, body: NDArray[np.uint8], frames: Words, count: Int) -> None:
-    payload_at = count * record.RECORD_BYTES
-    for row in range(frames.shape[0]):
-        frame = np.int64(frames[row, 0])
-        more = np.int64(frames[row, 2])
-        more_bytes = np.int64(frames[row, 3])
-        records = frame + layout.FRAME_HEADER_WORDS
-        record_at = np.int64(frames[row, 1]) * record.RECORD_BYTES
-        memcpy(body, record_at, words, records * 8, more * record.RECORD_BYTES)
-        if more_bytes:
-            memcpy(body, payload_at, words, (records + more * record.RECORD_WORDS) * 8, more_bytes)
-            payload_at += more_bytes
-        frames[row, 0] = words[frame + layout.FRAME_TOKEN]

@@ -70,6 +70,7 @@ RETRIES: Final = 9
 # ... then what it writes seldom and the consumer reads with every frame ...
 SKIP_FROM: Final = _APART
 """From this position the area continues at its front; set again only after the consumer has passed it."""
+NO_SKIP: Final = (1 << 64) - 1
 # ... then what the consumer writes.
 READ: Final = SKIP_FROM + _APART
 """What the consumer handed on, counted like WRITE: the producer may overwrite what is below."""

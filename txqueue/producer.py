@@ -1,0 +1,123 @@
+"""A producer: the right of one thread to enqueue frames."""
+
+import os
+import weakref
+from types import TracebackType
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from txqueue import ring, ring_layout, ring_registry
+from txqueue.errors import FrameTooLarge, ProducersExhausted, QueueClosed, QueueFull
+from txqueue.owner import is_alive, own
+from txqueue.parking import ParkingWord
+from txqueue.record import BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX
+
+NO_PAYLOADS: Final[NDArray[np.uint8]] = np.empty(0, np.uint8)
+_CLOSED: Final[NDArray[np.uint64]] = np.zeros(ring_layout.FIXED_WORDS, np.uint64)
+"""In place of a closed producer's region: a ring without areas, in which no claim succeeds."""
+
+
+class Producer:
+    """Enqueues frames, for one thread at a time, from :meth:`~txqueue.queue.LockFreeTxQueue.register`.
+
+    Attributes:
+        words: uint64[:], the region; with ``index``, what compiled code passes to ``ring.claim`` and ``ring.publish``.
+        index: the producer's index in the region.
+        closed: whether it is of no more use.
+    """
+
+    def __init__(self, words: NDArray[np.uint64]) -> None:
+        self.words = words
+        self.closed = False
+        self.index = _take(words)
+        self._parking = ParkingWord(words, ring_layout.PARKED)
+        self._give_up = weakref.finalize(self, ring_registry.give_up, words, self.index)
+        _producers.add(self)
+
+    def enqueue(self, records: NDArray[np.uint64], payloads: NDArray[np.uint8] = NO_PAYLOADS, token: int = 0) -> None:
+        """Copies a frame into the queue: all of it, or none where this raises. Never blocks.
+
+        Args:
+            records: uint64[n, 8], C-contiguous, 1 to 10,000 of them.
+            payloads: uint8[m], the records' payloads one after the other.
+            token: int64, comes back with the frame.
+
+        Raises:
+            QueueFull: there is no room now.
+            FrameTooLarge: there never will be.
+            QueueClosed: the producer was closed.
+            TypeError, ValueError: records or payloads have another type or shape.
+        """
+        outcome = ring.enqueue(self.words, self.index, records, payloads, token)
+        if outcome > 0:
+            self.wake_consumer()
+        elif outcome < 0:
+            raise self._refusal(int(outcome), records, payloads)
+
+    def wake_consumer(self) -> None:
+        """Wakes the parked consumer; for callers of ``ring.publish``, where it returns 1."""
+        self._parking.wake()
+
+    def close(self) -> None:
+        """Lets another thread have this producer. Frames that it enqueued stay enqueued."""
+        self._give_up()
+        self.words = _CLOSED
+        self.closed = True
+
+    def disown(self) -> None:
+        """Makes this object useless, but leaves the producer to its owner: the parent process, after a fork."""
+        self._give_up.detach()
+        self.words = _CLOSED
+        self.closed = True
+
+    def _refusal(self, outcome: int, records: NDArray[np.uint64], payloads: NDArray[np.uint8]) -> Exception:
+        if outcome == ring.NOT_RECORDS:
+            return ValueError(f"records must be uint64[n, 8] with n at least 1; got shape {records.shape}")
+        if self.closed:
+            return QueueClosed("this producer was closed, or belongs to the parent process; register another")
+        if outcome == ring.TOO_LARGE:
+            area_bytes = int(self.words[ring_layout.AREA_WORDS]) * 8
+            return FrameTooLarge(
+                f"{len(records)} records with {payloads.size} bytes of payloads exceed {BATCH_SIZE} records, "
+                f"{FRAME_PAYLOAD_BYTES_MAX} bytes of payloads, or a producer's area of {area_bytes} bytes; split it"
+            )
+        assert outcome == ring.FULL
+        return QueueFull("the queue has no room for this frame; try again once the consumer has caught up")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+_producers: "weakref.WeakSet[Producer]" = weakref.WeakSet()
+
+
+def _disown_all() -> None:
+    for producer in list(_producers):
+        producer.disown()
+
+
+os.register_at_fork(after_in_child=_disown_all)
+
+
+def _take(words: NDArray[np.uint64]) -> int:
+    """Finds a producer that is nobody's, or a dead process's."""
+    owner = own()
+    alive = {0: False, owner: True}
+    capacity = int(words[ring_layout.PRODUCERS])
+    for index in range(capacity):
+        holder = int(ring_registry.owner_of(words, index))
+        if holder not in alive:
+            alive[holder] = is_alive(holder)
+        if not alive[holder] and ring_registry.take(words, index, holder, owner):
+            return index
+    raise ProducersExhausted(
+        f"all {capacity} producers are registered, or their last frames are still waiting; "
+        "close some, or create the queue with more"
+    )

@@ -1,0 +1,78 @@
+"""Counting what goes through a ring, and fitting its batches to it. Each counter has one writer."""
+
+import numpy as np
+
+from txqueue import ring_layout as layout
+from txqueue.atomics import load_relaxed, store_relaxed
+from txqueue.compiled import kernel
+from txqueue.record import BATCH_SIZE
+from txqueue.ring_places import Int, Words, control_of
+
+(
+    ENQUEUED,
+    DEQUEUED,
+    FRAMES_ENQUEUED,
+    FRAMES_DEQUEUED,
+    PAYLOAD_BYTES_ENQUEUED,
+    PAYLOAD_BYTES_DEQUEUED,
+    REFUSED,
+    RETRIES,
+    PRODUCERS,
+    TOTALS,
+) = range(10)
+
+
+@kernel
+def total(words: Words, totals: Words) -> None:
+    """Sums the producers' counters into ``totals``, uint64[TOTALS], by the indices above. Any process may call it."""
+    for index in range(TOTALS):
+        totals[index] = 0
+    for producer in range(np.int64(load_relaxed(words, layout.PRODUCERS_USED))):
+        control = control_of(words, producer)
+        _pair(words, control + layout.CONSUMED_RECORDS, control + layout.PUBLISHED_RECORDS, totals, ENQUEUED)
+        _pair(words, control + layout.CONSUMED_FRAMES, control + layout.PUBLISHED_FRAMES, totals, FRAMES_ENQUEUED)
+        _pair(
+            words,
+            control + layout.CONSUMED_PAYLOAD_BYTES,
+            control + layout.PUBLISHED_PAYLOAD_BYTES,
+            totals,
+            PAYLOAD_BYTES_ENQUEUED,
+        )
+        totals[REFUSED] += load_relaxed(words, control + layout.REFUSED)
+        totals[RETRIES] += load_relaxed(words, control + layout.RETRIES)
+        if load_relaxed(words, control + layout.OWNER) != 0:
+            totals[PRODUCERS] += np.uint64(1)
+
+
+@kernel
+def _pair(words: Words, consumed_at: Int, published_at: Int, totals: Words, index: Int) -> None:
+    """A frame counts as published just after it can be consumed: what was consumed was published for certain."""
+    consumed = load_relaxed(words, consumed_at)
+    totals[index] += max(consumed, load_relaxed(words, published_at))
+    totals[index + 1] += consumed
+
+
+@kernel
+def rebalance(words: Words, totals: Words) -> Int:
+    """Adapts the batch bound, for the consumer to call once per batch.
+
+    The bound is twice what arrived since the last call or still waits, whichever is more: downstream's pace is in it,
+    as a slow batch leaves more arrivals behind. It grows at once, so that a burst is met with full batches, and at most
+    halves per call, so that a pause between two bursts does not undo it.
+
+    Args:
+        words: uint64[:], the whole region.
+        totals: uint64[TOTALS], overwritten.
+
+    Returns:
+        The bound, in records.
+    """
+    total(words, totals)
+    enqueued = np.int64(totals[ENQUEUED])
+    arrived = enqueued - np.int64(words[layout.SEEN])
+    waiting = enqueued - np.int64(totals[DEQUEUED])
+    halved = np.int64(words[layout.BOUND]) >> 1
+    bound = min(max(2 * arrived, 2 * waiting, halved, np.int64(layout.BOUND_MIN)), np.int64(BATCH_SIZE))
+    words[layout.SEEN] = enqueued
+    store_relaxed(words, layout.BOUND, bound)
+    return bound
