@@ -27,31 +27,25 @@ from statestore.hashing import mix
 from statestore.layout import (
     CHUNK_RECORDS,
     EFFECTS_DIGEST,
-    ENTRY_WORDS,
-    LINE_WORDS,
     ONE,
     RING_MASK,
+    SCRATCH_ENTRY,
+    SCRATCH_ENTRY_CREDIT,
     SCRATCH_HASH,
     SCRATCH_HASH_CREDIT,
     SCRATCH_PAYLOAD,
-    SEGMENT_MASK,
     SESSION_HIGHEST,
     SESSION_WINDOW,
     WINDOW_MASK,
     ZERO,
 )
 from statestore.sessions import NEW, SESSIONS_EXHAUSTED, admit, session_of
-from statestore.table import segment_of
+from statestore.table import candidate, group_of
+from statestore.undo import ALONE
 from statestore.pointers import pointer, prefetch
 
 CODE_BITS = np.uint64(8)
 OVERRUN = ~ZERO
-
-
-@njit(cache=True, nogil=True)
-def prefetch_entry(words, hashed):
-    """Starts fetching the entry where a search for a hash begins."""
-    prefetch(words, segment_of(words, hashed) + LINE_WORDS + (hashed & SEGMENT_MASK) * ENTRY_WORDS)
 
 
 @njit(cache=True, nogil=True)
@@ -71,12 +65,20 @@ def prepare(words, scratch, records, payloads, payload_bytes, start, end, payloa
         if operation != APPEND:
             hashed = hash_of_key(words, records, payloads, base, payload_at)
             scratch[SCRATCH_HASH + at] = hashed
-            prefetch_entry(words, hashed)
+            prefetch(words, group_of(words, hashed))
         if operation == TRANSFER:
             hashed = hash_of_credit(words, records, base)
             scratch[SCRATCH_HASH_CREDIT + at] = hashed
-            prefetch_entry(words, hashed)
+            prefetch(words, group_of(words, hashed))
         payload_at += length
+    for i in range(start, end):
+        at = i & RING_MASK
+        entry = candidate(words, scratch[SCRATCH_HASH + at])
+        scratch[SCRATCH_ENTRY + at] = entry
+        prefetch(words, entry)
+        entry = candidate(words, scratch[SCRATCH_HASH_CREDIT + at])
+        scratch[SCRATCH_ENTRY_CREDIT + at] = entry
+        prefetch(words, entry)
     return payload_at
 
 
@@ -159,11 +161,15 @@ def apply_block(region_words, region_bytes, scratch_words, record_words, payload
             credit = scratch[SCRATCH_HASH_CREDIT + at]
             version = first_position + i + ONE
             if operation_of(records, base) == TRANSFER:
-                result, effect = transfer(words, scratch, records, base, hashed, credit, version, False)
+                debit_entry = scratch[SCRATCH_ENTRY + at]
+                credit_entry = scratch[SCRATCH_ENTRY_CREDIT + at]
+                result, effect = transfer(
+                    words, scratch, records, base, hashed, credit, debit_entry, credit_entry, version, ALONE
+                )
             else:
                 payload_at = scratch[SCRATCH_PAYLOAD + at]
                 result, effect = execute(
-                    words, region, scratch, records, payloads, base, payload_at, hashed, credit, version, False
+                    words, region, scratch, records, payloads, base, payload_at, hashed, credit, version, ALONE
                 )
                 if result >= FULL:
                     return (i << CODE_BITS) | result

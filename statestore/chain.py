@@ -29,7 +29,7 @@ from statestore.layout import (
     ZERO,
 )
 from statestore.sessions import DUPLICATE, NEW, SESSIONS_EXHAUSTED, admit, remember, session_of
-from statestore.undo import commit, rollback
+from statestore.undo import CHAINED, commit, rollback
 from txqueue import record
 
 LINKED_FAILED = np.uint64(record.LINKED_FAILED)
@@ -68,7 +68,7 @@ def execute_chain(words, region, scratch, records, payloads, payload_bytes, firs
             hashed = ZERO if operation == APPEND else hash_of_key(words, records, payloads, base, payload_at)
             credit = hash_of_credit(words, records, base) if operation == TRANSFER else ZERO
             code, effect = execute(
-                words, region, scratch, records, payloads, base, payload_at, hashed, credit, first_position + i + ONE, True
+                words, region, scratch, records, payloads, base, payload_at, hashed, credit, first_position + i + ONE, CHAINED
             )
             scratch[note + CHAIN_EFFECT] = effect
             payload_at += length

@@ -18,10 +18,9 @@ from statestore.layout import (
     KIND_ACCOUNT,
     KIND_MASK,
     KIND_VALUE,
-    LINE_WORDS,
     ONE,
+    SEGMENT_COUNT,
     SEGMENT_DEPTH,
-    SEGMENT_ENTRIES,
     SESSION_CLIENT,
     SESSION_FRESH,
     SESSION_HIGHEST,
@@ -62,10 +61,8 @@ def state_digest(region_words, region_bytes):
     prefix = ZERO
     while prefix < ONE << words[DEPTH]:
         segment = words[words[DIRECTORY] + prefix]
-        for slot in range(SEGMENT_ENTRIES):
-            entry = segment + LINE_WORDS + slot * ENTRY_WORDS
-            if words[entry + ENTRY_IDENT] != ZERO:
-                total += entry_digest(words, region, entry)
+        for number in range(ONE, words[segment + SEGMENT_COUNT] + ONE):
+            total += entry_digest(words, region, segment + number * ENTRY_WORDS)
         prefix += ONE << (words[DEPTH] - words[segment + SEGMENT_DEPTH])
     for number in range(words[SESSION_FRESH]):
         row = words[SESSION_ROWS] + number * SESSION_WORDS

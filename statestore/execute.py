@@ -35,8 +35,8 @@ from statestore.fields import (
     operation_of,
     payload_length_of,
 )
-from statestore.table import find, find_long, insert, remove
-from statestore.undo import CHANGED, CREATED, DELETED, note, release_key, release_value
+from statestore.table import candidate, find, find_long, has_key, insert, remove
+from statestore.undo import CHAINED, CHANGED, CREATED, DELETED, note, release_key, release_value
 from txqueue import record
 
 OK = np.uint64(record.OK)
@@ -56,7 +56,7 @@ INVALID = np.uint64(255)
 
 
 @njit(cache=True, nogil=True)
-def open_account(words, scratch, records, base, hashed, version, undoing):
+def open_account(words, scratch, records, base, hashed, version, chained):
     """OPEN_ACCOUNT."""
     ident = key_ident(records, base)
     lo = records[base + WORD_KEY_LO]
@@ -68,14 +68,14 @@ def open_account(words, scratch, records, base, hashed, version, undoing):
         return FULL
     words[entry + ENTRY_VERSION] = version
     words[entry + ENTRY_DETAIL] = ONE if flags_of(records, base) & OVERDRAFT else ZERO
-    if undoing:
+    if chained == CHAINED:
         note(words, scratch, entry, CREATED)
     return OK
 
 
 @njit(cache=True, nogil=True)
-def transfer(words, scratch, records, base, hashed, hashed_credit, version, undoing):
-    """TRANSFER: its result, and its effect for the digest."""
+def transfer(words, scratch, records, base, hashed, hashed_credit, debit, credit, version, chained):
+    """TRANSFER: its result, and its effect for the digest. `debit` and `credit` are the entries that are most likely the accounts'."""
     ident = key_ident(records, base)
     debit_lo = records[base + WORD_KEY_LO]
     debit_hi = records[base + WORD_KEY_HI]
@@ -83,8 +83,10 @@ def transfer(words, scratch, records, base, hashed, hashed_credit, version, undo
     credit_hi = records[base + WORD_OPERAND_HI]
     if (debit_lo ^ credit_lo) | (debit_hi ^ credit_hi) == ZERO:
         return SAME_ACCOUNT, ZERO
-    debit = find(words, hashed, debit_lo, debit_hi, ident)
-    credit = find(words, hashed_credit, credit_lo, credit_hi, ident)
+    if not has_key(words, debit, debit_lo, debit_hi, ident):
+        debit = find(words, hashed, debit_lo, debit_hi, ident)
+    if not has_key(words, credit, credit_lo, credit_hi, ident):
+        credit = find(words, hashed_credit, credit_lo, credit_hi, ident)
     if debit == ZERO or credit == ZERO:
         return ACCOUNT_NOT_FOUND, ZERO
     amount = records[base + WORD_AMOUNT]
@@ -97,7 +99,7 @@ def transfer(words, scratch, records, base, hashed, hashed_credit, version, undo
     # The amount is positive, so a sum that wrapped around lies on the wrong side of what it was.
     if np.int64(debit_new) > np.int64(debit_old) or np.int64(credit_new) < np.int64(credit_old):
         return OVERFLOW, ZERO
-    if undoing:
+    if chained == CHAINED:
         note(words, scratch, debit, CHANGED)
         note(words, scratch, credit, CHANGED)
     words[debit + ENTRY_AMOUNT] = debit_new
@@ -132,7 +134,7 @@ def create_key(words, scratch, records, payloads, base, payload_at, hashed):
 
 
 @njit(cache=True, nogil=True)
-def add(words, region, scratch, records, payloads, base, payload_at, hashed, version, undoing):
+def add(words, region, scratch, records, payloads, base, payload_at, hashed, version, chained):
     """ADD: its result, and its effect for the digest."""
     entry = find_key(words, region, records, payloads, base, payload_at, hashed)
     old = words[entry + ENTRY_AMOUNT] if entry != ZERO else ZERO
@@ -147,9 +149,9 @@ def add(words, region, scratch, records, payloads, base, payload_at, hashed, ver
         entry = create_key(words, scratch, records, payloads, base, payload_at, hashed)
         if entry == ZERO:
             return FULL, ZERO
-        if undoing:
+        if chained == CHAINED:
             note(words, scratch, entry, CREATED)
-    elif undoing:
+    elif chained == CHAINED:
         note(words, scratch, entry, CHANGED)
     words[entry + ENTRY_AMOUNT] = new
     words[entry + ENTRY_VERSION] = version
@@ -157,7 +159,7 @@ def add(words, region, scratch, records, payloads, base, payload_at, hashed, ver
 
 
 @njit(cache=True, nogil=True)
-def put(words, region, scratch, records, payloads, base, payload_at, hashed, version, undoing):
+def put(words, region, scratch, records, payloads, base, payload_at, hashed, version, chained):
     """PUT and CAS: the result, and the effect for the digest."""
     entry = find_key(words, region, records, payloads, base, payload_at, hashed)
     if operation_of(records, base) == CAS:
@@ -178,10 +180,10 @@ def put(words, region, scratch, records, payloads, base, payload_at, hashed, ver
             return FULL, ZERO
         words[entry + ENTRY_AMOUNT] = value
         words[entry + ENTRY_DETAIL] = length
-        if undoing:
+        if chained == CHAINED:
             note(words, scratch, entry, CREATED)
     else:
-        if undoing:
+        if chained == CHAINED:
             note(words, scratch, entry, CHANGED)
         else:
             release_value(words, words, entry)
@@ -192,12 +194,12 @@ def put(words, region, scratch, records, payloads, base, payload_at, hashed, ver
 
 
 @njit(cache=True, nogil=True)
-def delete(words, region, scratch, records, payloads, base, payload_at, hashed, undoing):
+def delete(words, region, scratch, records, payloads, base, payload_at, hashed, chained):
     """DELETE."""
     entry = find_key(words, region, records, payloads, base, payload_at, hashed)
     if entry == ZERO:
         return KEY_NOT_FOUND
-    if undoing:
+    if chained == CHAINED:
         note(words, scratch, entry, DELETED)
     else:
         release_value(words, words, entry)
@@ -208,26 +210,28 @@ def delete(words, region, scratch, records, payloads, base, payload_at, hashed, 
 
 @njit(cache=True, nogil=True)
 def execute(
-    words, region, scratch, records, payloads, base, payload_at, hashed, hashed_credit, version, undoing
+    words, region, scratch, records, payloads, base, payload_at, hashed, hashed_credit, version, chained
 ):
     """Applies one record: its result (or FULL, INVALID), and its effect for the digest (0 unless it changed an amount or value).
 
-    `base` is the record's first word, `payload_at` its payload's first byte, `version` its position + 1; where `undoing`, changes
-    are noted so that they can be taken back.
+    `base` is the record's first word, `payload_at` its payload's first byte, `version` its position + 1; where `chained` is CHAINED and not
+    ALONE, changes are noted so that they can be taken back.
     """
     operation = operation_of(records, base)
     if operation == TRANSFER:
-        return transfer(words, scratch, records, base, hashed, hashed_credit, version, undoing)
+        debit = candidate(words, hashed)
+        credit = candidate(words, hashed_credit)
+        return transfer(words, scratch, records, base, hashed, hashed_credit, debit, credit, version, chained)
     if operation == APPEND:
         return OK, ZERO
     if operation == OPEN_ACCOUNT:
-        return open_account(words, scratch, records, base, hashed, version, undoing), ZERO
+        return open_account(words, scratch, records, base, hashed, version, chained), ZERO
     if long_key_bytes(records, base) > payload_length_of(records, base):
         return INVALID, ZERO
     if operation == PUT or operation == CAS:
-        return put(words, region, scratch, records, payloads, base, payload_at, hashed, version, undoing)
+        return put(words, region, scratch, records, payloads, base, payload_at, hashed, version, chained)
     if operation == ADD:
-        return add(words, region, scratch, records, payloads, base, payload_at, hashed, version, undoing)
+        return add(words, region, scratch, records, payloads, base, payload_at, hashed, version, chained)
     if operation == DELETE:
-        return delete(words, region, scratch, records, payloads, base, payload_at, hashed, undoing), ZERO
+        return delete(words, region, scratch, records, payloads, base, payload_at, hashed, chained), ZERO
     return INVALID, ZERO

@@ -78,14 +78,23 @@ IDENT_LENGTH_SHIFT: Final = U(32)
 ACCOUNT_IDENT: Final = KIND_ACCOUNT | U(16) << IDENT_LENGTH_SHIFT
 KEY_INLINE_BYTES: Final = U(record.KEY_INLINE_BYTES_MAX)
 
-# --- segments: a header line and a power of two of entries ------------------------------------------------------------
+# --- segments: a header line, 1,023 entries packed from the front, and an index of 128 groups of 16 tags ----------------
 SEGMENT_COUNT: Final = U(0)
+"""Entries: they are numbers 1 to this one. The header is in place of number 0, and its IDENT word is always 0."""
 SEGMENT_DEPTH: Final = U(1)
-SEGMENT_ENTRIES: Final = U(1024)
-SEGMENT_MASK: Final = U(1023)
-SEGMENT_ENTRIES_MAX: Final = U(640)
-"""A segment splits at 5/8: with linear probing a found key then takes less than two cache lines on average."""
-SEGMENT_WORDS: Final = LINE_WORDS + SEGMENT_ENTRIES * ENTRY_WORDS
+SEGMENT_ENTRIES_MAX: Final = U(1023)
+"""At most half of the index is used, so hardly ever does a group overflow into the next one."""
+SEGMENT_INDEX: Final = U(1024) * ENTRY_WORDS
+SEGMENT_WORDS: Final = SEGMENT_INDEX + U(1024)
+GROUP_WORDS: Final = LINE_WORDS
+GROUP_TAGS: Final = U(16)
+GROUP_MASK: Final = U(127)
+"""The hash bits that choose a group."""
+TAG_HASH_SHIFT: Final = U(7)
+TAG_NUMBER_MASK: Final = U(1023)
+TAG_HASH_MASK: Final = U(0x7FFFFC00)
+TAG_USED: Final = U(0x80000000)
+"""A tag is a u32: the entry's number, 21 bits of its hash, and this bit; 0: none."""
 HASH_BITS: Final = U(63)
 
 # --- heap -------------------------------------------------------------------------------------------------------------
@@ -113,7 +122,9 @@ CHUNK_RECORDS: Final = U(32)
 RING_MASK: Final = CHUNK_RECORDS * U(2) - ONE
 SCRATCH_HASH: Final = U(0)
 SCRATCH_HASH_CREDIT: Final = SCRATCH_HASH + CHUNK_RECORDS * U(2)
-SCRATCH_PAYLOAD: Final = SCRATCH_HASH_CREDIT + CHUNK_RECORDS * U(2)
+SCRATCH_ENTRY: Final = SCRATCH_HASH_CREDIT + CHUNK_RECORDS * U(2)
+SCRATCH_ENTRY_CREDIT: Final = SCRATCH_ENTRY + CHUNK_RECORDS * U(2)
+SCRATCH_PAYLOAD: Final = SCRATCH_ENTRY_CREDIT + CHUNK_RECORDS * U(2)
 SCRATCH_UNDO_COUNT: Final = SCRATCH_PAYLOAD + CHUNK_RECORDS * U(2)
 SCRATCH_CHAIN: Final = U(512)
 CHAIN_ADMISSION: Final = U(0)

@@ -42,6 +42,48 @@ def as_bytes(_typing_context: Any, words: Any) -> Any:
 
 
 @intrinsic
+def as_tags(_typing_context: Any, words: Any) -> Any:
+    """``as_tags(words)``: the same address as a pointer to ``uint32``."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], _INT.as_pointer())
+
+    return types.CPointer(types.uint32)(words), generate
+
+
+@intrinsic
+def match_below(_typing_context: Any, words: Any, _index: Any, _tag: Any, _bound: Any) -> Any:
+    """``match_below(words, index, tag, bound) -> uint64``: one bit for each of the 16 ``uint32`` in the cache line at a word that
+    differs from ``tag`` by less than ``bound`` (as ``item ^ tag < bound``). A few vector instructions and no branch.
+    """
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        pointer, index, tag, bound = arguments
+        line = ir.VectorType(_INT, 16)
+
+        def everywhere(value: Any) -> Any:
+            one = builder.insert_element(ir.Constant(line, ir.Undefined), builder.trunc(value, _INT), _INT(0))
+            return builder.shuffle_vector(one, ir.Constant(line, ir.Undefined), ir.Constant(line, [0] * 16))
+
+        address = builder.bitcast(builder.gep(pointer, [index]), line.as_pointer())
+        items = builder.load(address, align=64, typ=line)
+        hits = builder.icmp_unsigned("<", builder.xor(items, everywhere(tag)), everywhere(bound))
+        return builder.zext(builder.bitcast(hits, ir.IntType(16)), _WORD)
+
+    return types.uint64(words, types.uint64, types.uint64, types.uint64), generate
+
+
+@intrinsic
+def lowest_bit(_typing_context: Any, _bits: Any) -> Any:
+    """``lowest_bit(bits) -> uint64``: the number of the lowest bit that is set; 64 where none is."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.uint64(types.uint64), generate
+
+
+@intrinsic
 def prefetch(_typing_context: Any, words: Any, _index: Any) -> Any:
     """``prefetch(words, index)``: starts fetching the cache line of a word."""
 

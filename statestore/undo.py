@@ -28,6 +28,10 @@ from statestore.layout import (
 )
 from statestore.table import find, insert, remove
 
+ALONE = np.uint64(0)
+CHAINED = np.uint64(1)
+"""How a record is executed. Numbers and not booleans, for which numba would compile all of it twice."""
+
 CHANGED = np.uint64(1)
 DELETED = np.uint64(2)
 CREATED = np.uint64(3)
