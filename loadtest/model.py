@@ -179,22 +179,23 @@ class Model:
     def _apply_chain(self, chain: list[Transaction], position: int, time_ns: int) -> bytes:
         """Apply a chain of one or more: all of it, or nothing."""
         answers = [self._answered_before(transaction, time_ns) for transaction in chain]
+        is_new = [answer == 0 for answer in answers]
         effects = [0] * len(chain)
-        if not any(answers):
+        if any(answer & DUPLICATE for answer in answers):
+            answers = [answer or LINKED_FAILED for answer in answers]
+        else:
             before: dict[Identity, Entry | None] = {}
             for i, transaction in enumerate(chain):
-                answers[i], effects[i] = self._execute(transaction, position + i, before)
+                if is_new[i]:
+                    answers[i], effects[i] = self._execute(transaction, position + i, before)
                 if answers[i] != OK:
                     self._undo(before)
+                    answers = [answers[i] if other == i else LINKED_FAILED for other in range(len(chain))]
                     break
-        succeeded = all(answer == OK for answer in answers)
         for i, transaction in enumerate(chain):
-            answer = answers[i]
-            if not succeeded and len(chain) > 1 and answer in (0, OK):
-                answer = answers[i] = LINKED_FAILED
-            if answer < DUPLICATE and answer not in (SEQUENCE_EXPIRED, SESSIONS_EXHAUSTED):
-                self.sessions[transaction.client_id].results[transaction.sequence] = answer
-            self.effects_digest = mix(self.effects_digest, answer ^ (effects[i] if answer == OK else 0))
+            if is_new[i]:
+                self.sessions[transaction.client_id].results[transaction.sequence] = answers[i]
+            self.effects_digest = mix(self.effects_digest, answers[i] ^ (effects[i] if answers[i] == OK else 0))
         return bytes(answers)
 
     def _answered_before(self, transaction: Transaction, time_ns: int) -> int:
