@@ -109,7 +109,7 @@ class LogSettings(_Group):
 class QueueSettings(_Group):
     """The ring between the edge and the sequencer."""
 
-    slots: int = Field(default=4096, ge=16, le=1 << 16)
+    slots: int = Field(default=4096, ge=512, le=1 << 16)
     """Frames that wait at most; a power of two."""
     area_bytes: ByteSize = Field(default=ByteSize(16 * _MIB), ge=8 * _MIB, le=1024 * _MIB, multiple_of=_PAGE_BYTES)
     """Each producer's own space for frames; the file is sparse, so only what was ever used takes memory."""

@@ -1,0 +1,235 @@
+"""A node: everything between its sockets and its disk, put together. The way of a transaction starts here.
+
+    services.txqueue_service   frame from gRPC          -> services.admission: validated, into the ring (txqueue)
+    services.sequencer         ring                     -> sealed block (replication.block) in a pooled buffer (pooling)
+    services.log_writer        sealed block             -> durable in the write-ahead log (replication.wal)
+    services.applier           durable block            -> state and results (statestore.state)
+    services.receipts          results                  -> receipt, back to the frame's sender
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from importlib.metadata import version
+from typing import Final
+
+import psutil
+
+from penstock.v1 import node_pb2
+from pooling.buffers import BufferPool
+from replication.block import BLOCK_BYTES_MAX, Block
+from replication.wal import WriteAheadLog
+from services import memory, telemetry
+from services.admission import Admission
+from services.applier import Applier
+from services.counters import Counter, Counters
+from services.errors import Reason, Refusal
+from services.log_writer import LogWriter
+from services.monitor import attached
+from services.node_service import NodeService
+from services.paces import Paces
+from services.pipeline import BUFFERS, Pipeline
+from services.receipts import Receipts
+from services.results_log import ResultsLog
+from services.sequencer import Sequencer
+from services.server import NodeServer
+from services.settings import NodeSettings
+from services.state_service import StateService
+from services.txqueue_service import TxQueueService
+from services.warmup import load_kernels
+from statestore.state import StateMachine
+from txqueue.queue import LockFreeTxQueue
+
+_EPOCH: Final = 1
+"""Of a node without a coordinator: nobody else can have written its log."""
+_REPLICAS: Final = 1
+
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 74
+"""EX_IOERR of sysexits.h: the log or the state cannot go on; the message says why."""
+
+_log = logging.getLogger("penstock.node")
+
+
+class Node:
+    """One node in one process: `start`, then `stop`. All methods belong to one event loop."""
+
+    def __init__(self, settings: NodeSettings) -> None:
+        """Prepare a node; nothing is opened yet."""
+        self._settings = settings
+        self._counters = Counters()
+        self._paces = Paces(self._counters)
+        self._condition = "starting"
+        self._started_ns = time.time_ns()
+        self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
+        """Set when a stage fails, after which the node can only be stopped."""
+
+    async def start(self) -> list[str]:
+        """Open the log, replay it, and serve; returns the addresses listened on.
+
+        Raises:
+            LogError: the log is in use, foreign, corrupted, of a newer version, or cannot be written.
+            ListenError: an address is taken.
+            TelemetryError: an endpoint is taken.
+        """
+        settings = self._settings
+        settings.node.data_dir.mkdir(parents=True, exist_ok=True)
+        self._receipts = Receipts(asyncio.get_running_loop())
+        self._telemetry = telemetry.start(settings, self._counters, self._paces)
+        await asyncio.to_thread(self._open)
+        self._serve_from_pipeline()
+        bound = await self._server.start()
+        self._pipeline.start()
+        await self._server.set_serving()
+        self._condition = "serving"
+        return bound
+
+    async def stop(self) -> None:
+        """Answer what was accepted, then close everything."""
+        self._condition = "stopping"
+        refusal = Refusal.of(Reason.SHUTTING_DOWN)
+        self._txqueue_service.close(refusal)
+        self._state_service.close(refusal)
+        stopped = asyncio.create_task(self._server.stop(self._settings.shutdown.grace_s))
+        if not self.failure.done():
+            await self._receipts.drained()
+            await asyncio.to_thread(self._pipeline.stop)
+            self._log.close()
+        await stopped
+        await asyncio.to_thread(self._telemetry.close)
+        self._queue.close()
+        self._results_log.close()
+
+    def _open(self) -> None:
+        """Build the stages around the log and replay it; in a thread, since it may take seconds."""
+        settings = self._settings
+        load_kernels()
+        self._state = StateMachine(
+            bytes_max=settings.state.bytes_max,
+            session_capacity=settings.state.session_capacity,
+            session_horizon_ns=settings.state.session_horizon_s * 1_000_000_000,
+        )
+        self._buffers = BufferPool(BUFFERS, BLOCK_BYTES_MAX)
+        self._results_log = ResultsLog(settings.node.data_dir / "results")
+        self._applier = Applier(
+            self._state, self._results_log, self._buffers, self._receipts, self._counters, self._telemetry
+        )
+        started = time.monotonic()
+        self._log = WriteAheadLog.open(
+            settings.node.data_dir / "log",
+            settings.node.cluster_id,
+            segment_bytes=settings.log.segment_bytes,
+            sync_mode=settings.log.sync_mode,
+            interval_ms=settings.log.sync_interval_ms,
+            on_block=self._applier.replay,
+        )
+        if self._log.last_index:
+            _log.info(
+                "replayed %d transactions in %d blocks in %.2f s",
+                self._log.last_position,
+                self._log.last_index,
+                time.monotonic() - started,
+            )
+        self._queue = LockFreeTxQueue.create(None, slots=settings.queue.slots, area_bytes=settings.queue.area_bytes)
+
+    def _serve_from_pipeline(self) -> None:
+        settings = self._settings
+        log_writer = LogWriter(self._log, self._counters, self._applier.inbox)
+        sequencer = Sequencer(
+            self._queue,
+            self._buffers,
+            self._log,
+            self._receipts,
+            self._counters,
+            log_writer.inbox,
+            cluster_id=settings.node.cluster_id,
+            epoch=_EPOCH,
+        )
+        loop = asyncio.get_running_loop()
+        self._pipeline = Pipeline(
+            sequencer, log_writer, self._applier, lambda error: loop.call_soon_threadsafe(self._fail, error)
+        )
+        admission = Admission(self._queue.register(), settings.admission.allowed_namespaces())
+        fill_max = settings.admission.state_fill_percent_max / 100
+        self._txqueue_service = TxQueueService(
+            self._queue,
+            admission,
+            self._receipts,
+            self._counters,
+            settings.admission,
+            state_is_full=lambda: self._state.fill > fill_max,
+        )
+        self._state_service = StateService(
+            self._pipeline.ask, self._log, self._results_log, self._receipts, self._counters
+        )
+        node_service = NodeService(self._describe)
+        self._server = NodeServer(
+            settings.listen.addresses,
+            [self._txqueue_service.handler(), self._state_service.handler(), node_service.handler()],
+        )
+
+    def _fail(self, error: BaseException) -> None:
+        """Take a stage's failure: whether what is under way is in the log is unknown from here on."""
+        _log.critical("the node stops: %s", error, exc_info=error)
+        self._condition = f"failed: {error}"
+        refusal = Refusal.of(Reason.NODE_FAILED)
+        self._txqueue_service.close(refusal)
+        self._receipts.refuse_all(refusal)
+        self.failure.set_result(error)
+
+    def _describe(self, with_state_digest: bool) -> node_pb2.GetStatusResponse:
+        """Describe the node as of one log index. Runs in a thread."""
+        applied_index, applied, effects, digest = self._pipeline.ask(
+            lambda state: (
+                state.applied_index,
+                state.applied_position,
+                state.effects_digest,
+                state.state_digest() if with_state_digest else 0,
+            )
+        ).result()
+        return node_pb2.GetStatusResponse(
+            version=version("penstock"),
+            cluster_id=self._settings.node.cluster_id,
+            epoch=_EPOCH,
+            condition=self._condition,
+            durability=self._settings.log.sync_mode,
+            replicas=_REPLICAS,
+            sealed_index=max(self._counters[Counter.SEALED_INDEX], applied_index),
+            durable_index=max(self._log.durable_index, applied_index),
+            applied_index=applied_index,
+            applied_transactions=applied,
+            effects_digest=effects,
+            state_digest=digest,
+            phases=[
+                node_pb2.PhaseStatus(
+                    name=pace.name,
+                    achieved_tps=pace.achieved_tps,
+                    target_tps=pace.target_tps,
+                    transactions=pace.transactions,
+                )
+                for pace in self._paces.read()
+            ],
+            started_unix_nano=self._started_ns,
+            resident_bytes=psutil.Process().memory_info().rss,
+            mapped_bytes=self._state.table_bytes,
+        )
+
+
+async def run(settings: NodeSettings) -> int:
+    """Run a node until SIGINT or SIGTERM, or until it fails; returns the process's exit code."""
+    memory.keep_large_messages_in_the_heap()
+    loop = asyncio.get_running_loop()
+    told_to_stop = asyncio.Event()
+    node = Node(settings)
+    with attached(settings.monitor, node=node):
+        addresses = await node.start()
+        for number in (signal.SIGINT, signal.SIGTERM):  # until here they end the process, which has promised nothing
+            loop.add_signal_handler(number, told_to_stop.set)
+        _log.info("%s (process %d) serves at %s", settings.node.name, os.getpid(), ", ".join(addresses))
+        stop = asyncio.create_task(told_to_stop.wait())
+        await asyncio.wait((stop, node.failure), return_when=asyncio.FIRST_COMPLETED)
+        _log.info("stopping: what was accepted is answered first")
+        await node.stop()
+    return EXIT_FAILED if node.failure.done() else EXIT_OK

@@ -1,0 +1,65 @@
+"""The way of a transaction through a node: sequencer, log writer, applier, each in a thread of its own.
+
+While block k+1 is being sealed, k is being made durable and k-1 applied. What moves between the stages are pooled
+buffers; their number is what bounds every queue in between, and when they run out the ring fills and pushes back.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Final, TypeVar
+
+from services.applier import Applier, Question
+from services.log_writer import LogWriter
+from services.sequencer import Sequencer
+from statestore.state import StateMachine
+
+BUFFERS: Final = 16
+"""Blocks under way at once: enough that a sync covers several while others are sealed and applied."""
+
+Answer = TypeVar("Answer")
+
+
+class Pipeline:
+    """Connects the stages and runs them."""
+
+    def __init__(
+        self, sequencer: Sequencer, log_writer: LogWriter, applier: Applier, on_failure: Callable[[BaseException], None]
+    ) -> None:
+        """Run these stages; ``on_failure`` is called once, by the thread of the first stage that fails."""
+        self._sequencer = sequencer
+        self._applier = applier
+        self._on_failure = on_failure
+        self._failed = threading.Lock()
+        self._threads = [
+            threading.Thread(target=self._run, args=(stage,), name=name, daemon=True)
+            for name, stage in (
+                ("sequencer", sequencer.run),
+                ("log-writer", log_writer.run),
+                ("applier", applier.run),
+            )
+        ]
+
+    def start(self) -> None:
+        """Start the stages."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Bring everything that was admitted through all stages, then end. Nothing may be admitted any more."""
+        self._sequencer.stop()
+        for thread in self._threads:
+            thread.join()
+
+    def ask(self, question: Callable[[StateMachine], Answer]) -> "Future[Answer]":
+        """Ask something of the state between two blocks."""
+        asked = Question(question)
+        self._applier.inbox.put(asked)
+        return asked.answer
+
+    def _run(self, stage: Callable[[], None]) -> None:
+        try:
+            stage()
+        except BaseException as error:  # noqa: BLE001 - a stage that fails for whatever reason stops the node
+            if self._failed.acquire(blocking=False):
+                self._on_failure(error)

@@ -1,0 +1,56 @@
+"""The result of every transaction in the log, one byte each, for those who watch the log from any index.
+
+Results follow from the log, so this file is a convenience: it is never synced, a start writes it anew while it replays
+the log, and where it cannot be written only watching ends, not the node.
+"""
+
+import logging
+import os
+from pathlib import Path
+from typing import Final
+
+_MODE: Final = 0o640
+_log = logging.getLogger(__name__)
+
+
+class ResultsUnavailable(Exception):  # noqa: N818 (named for what the watcher finds)
+    """The results could not be kept, for want of disk space."""
+
+
+class ResultsLog:
+    """A file whose byte ``position`` is the result of that transaction."""
+
+    def __init__(self, path: Path) -> None:
+        """Start over at ``path``."""
+        self._path = path
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE)
+        self._failed = False
+
+    def write(self, first_position: int, results: bytes) -> None:
+        """Keep the results of a block whose first transaction is number ``first_position``."""
+        if self._failed:
+            return
+        try:
+            written = os.pwrite(self._file, results, first_position)
+        except OSError as error:
+            written = 0
+            _log.warning("results cannot be kept in %s (%s): watching ends until a restart", self._path, error.strerror)
+        self._failed = written != len(results)
+
+    def read(self, first_position: int, count: int) -> bytes:
+        """Read the results of ``count`` transactions that have been applied.
+
+        Raises:
+            ResultsUnavailable: they were lost to a full disk; a restart with free space brings them back.
+        """
+        results = os.pread(self._file, count, first_position)
+        if self._failed or len(results) != count:
+            raise ResultsUnavailable(
+                f"results of transactions were lost because {self._path} could not be written: "
+                "free disk space and restart the node, which computes them again"
+            )
+        return results
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._file)

@@ -1,0 +1,31 @@
+"""Frames for tests, built field by field so that each field can be wrong on purpose."""
+
+from typing import Any
+
+import numpy as np
+
+from penstock.v1 import txqueue_pb2
+from txqueue import record
+
+Records = "np.ndarray[tuple[int], np.dtype[np.void]]"
+
+
+def rows(count: int, **columns: Any) -> "np.ndarray[tuple[int], np.dtype[np.void]]":
+    """Make ``count`` APPENDs of client 1 with sequences from 1, then set columns by name."""
+    table = np.zeros(count, record.RECORD)
+    table["client_id"] = 1
+    table["sequence"] = np.arange(1, count + 1)
+    table["operation"] = record.APPEND
+    for name, values in columns.items():
+        table[name] = values
+    return table
+
+
+def transfers(count: int, debit: int = 1, credit: int = 2, amount: int = 1, **columns: Any) -> Any:
+    """Make transfers between two accounts."""
+    return rows(count, operation=record.TRANSFER, key_lo=debit, operand_lo=credit, amount=amount, **columns)
+
+
+def frame(table: Any, payloads: bytes = b"", frame_id: int = 1) -> txqueue_pb2.SubmitFrameRequest:
+    """Wrap records as a frame."""
+    return txqueue_pb2.SubmitFrameRequest(frame_id=frame_id, records=table.tobytes(), payloads=payloads)
