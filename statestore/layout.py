@@ -32,7 +32,8 @@ DEPTH: Final = U(5)
 """Leading hash bits that select a directory word."""
 SPLITS: Final = U(6)
 HASH_MASK: Final = U(7)
-"""All ones, except where a test wants keys to collide."""
+"""HASH_ALL, except where a test wants keys to collide."""
+HASH_ALL: Final = (1 << 64) - 1
 DIRECTORY: Final = U(8)
 DEPTH_MAX: Final = U(9)
 SEGMENT_TOP: Final = U(10)

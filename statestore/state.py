@@ -22,7 +22,7 @@ BYTES_MAX: int = 8 << 30
 SESSION_CAPACITY: int = 65_536
 SESSION_HORIZON_NS: int = 3_600_000_000_000
 READ_VALUE_BYTES = 1 << 16
-ALL_ONES = (1 << 64) - 1
+NEVER = (1 << 64) - 1
 
 
 class StateMachine:
@@ -64,7 +64,7 @@ class StateMachine:
     def _format(self, plan: RegionLayout, session_capacity: int, session_horizon_ns: int) -> None:
         first_segment = self._arena_start
         for word, value in (
-            (layout.HASH_MASK, ALL_ONES),
+            (layout.HASH_MASK, layout.HASH_ALL),
             (layout.DIRECTORY, plan.directory // 8),
             (layout.DEPTH_MAX, plan.directory_depth_max),
             (layout.SEGMENT_TOP, first_segment + int(layout.SEGMENT_WORDS)),
@@ -75,7 +75,7 @@ class StateMachine:
             (layout.SESSION_WINDOWS, plan.session_windows),
             (layout.SESSION_CAPACITY, session_capacity),
             (layout.SESSION_HORIZON_NS, session_horizon_ns),
-            (layout.SESSION_SWEEP_TIME, ALL_ONES),
+            (layout.SESSION_SWEEP_TIME, NEVER),
             (plan.directory // 8, first_segment),
         ):
             self._words[word] = value
@@ -235,6 +235,11 @@ class StateMachine:
     def fill(self) -> float:
         """`table_bytes` as a fraction of `bytes_max`: admission refuses what creates entries well before 1."""
         return self.table_bytes / self.bytes_max
+
+    def collide_hashes(self, mask: int) -> None:
+        """Lets only these bits of hashes count. For tests of collisions, on an empty state machine."""
+        assert self.entries == 0
+        self._words[layout.HASH_MASK] = mask
 
     def close(self) -> None:
         """Gives the memory back. The state machine is of no use afterwards."""

@@ -1,0 +1,12 @@
+from collections.abc import Iterator
+
+import pytest
+
+from statestore.state import StateMachine
+from tests.statestore.blocks import Feeder
+
+
+@pytest.fixture
+def feeder() -> Iterator[Feeder]:
+    with StateMachine(bytes_max=256 << 20, session_capacity=64) as state:
+        yield Feeder(state)
