@@ -83,7 +83,7 @@ def apply_chain(words, region, scratch, records, payloads, payload_bytes, result
     end = first + ONE
     while flags_of(records, (end - ONE) * RECORD_WORDS) & LINKED:
         if end == count:
-            return end, INVALID  # a chain never crosses a block
+            return first, INVALID  # a chain never crosses a block
         end += ONE
     repeated = admit_chain(words, region, scratch, records, first, end, time_ns)
     failed, code = first, OK

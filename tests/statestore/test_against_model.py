@@ -88,7 +88,7 @@ def test_any_transactions_give_the_models_results_digests_and_entries(blocks: li
         check_same(state, model)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 2**32), hash_mask=st.sampled_from([0xFF << 56, layout.HASH_ALL]))
 def test_growth_and_deletion_of_many_keys_keep_every_entry(seed: int, hash_mask: int) -> None:
     rng = np.random.default_rng(seed)
