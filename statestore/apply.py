@@ -19,6 +19,7 @@ from statestore.fields import (
     WORD_SEQUENCE,
     flags_of,
     hash_of_credit,
+    hash_of_debit,
     hash_of_key,
     operation_of,
     payload_length_of,
@@ -62,13 +63,16 @@ def prepare(words, scratch, records, payloads, payload_bytes, start, end, payloa
         length = payload_length_of(records, base)
         if length > payload_bytes - payload_at:
             return OVERRUN
-        if operation != APPEND:
-            hashed = hash_of_key(words, records, payloads, base, payload_at)
+        if operation == TRANSFER:
+            hashed = hash_of_debit(words, records, base)
             scratch[SCRATCH_HASH + at] = hashed
             prefetch(words, group_of(words, hashed))
-        if operation == TRANSFER:
             hashed = hash_of_credit(words, records, base)
             scratch[SCRATCH_HASH_CREDIT + at] = hashed
+            prefetch(words, group_of(words, hashed))
+        elif operation != APPEND:
+            hashed = hash_of_key(words, records, payloads, base, payload_at)
+            scratch[SCRATCH_HASH + at] = hashed
             prefetch(words, group_of(words, hashed))
         payload_at += length
     for i in range(start, end):

@@ -100,6 +100,13 @@ def hash_of_key(words, records, payloads, base, payload_at):
 
 
 @njit(cache=True, nogil=True)
+def hash_of_debit(words, records, base):
+    """Hash of a TRANSFER's debit account: `hash_of_key` without what only other operations need."""
+    lo = records[base + WORD_KEY_LO]
+    return key_hash(lo, records[base + WORD_KEY_HI], account_ident(records, base)) & words[HASH_MASK]
+
+
+@njit(cache=True, nogil=True)
 def hash_of_credit(words, records, base):
     """Hash of a TRANSFER's credit account."""
     lo = records[base + WORD_OPERAND_LO]
