@@ -32,6 +32,8 @@ class FakeNode:
         self.refuse_where: Answer = lambda _: None
         self.lose_answers = 0
         """So many of the next frames are taken, but the stream breaks in place of their receipts."""
+        self.garble_answers = 0
+        """So many of the next frames are taken, but their receipts have a result too many."""
         self.answering = asyncio.Event()
         self.answering.set()
         self._seen: set[tuple[int, int]] = set()
@@ -65,6 +67,16 @@ class FakeNode:
             self._server = None
 
     @property
+    def running(self) -> bool:
+        return self._server is not None
+
+    async def restart_every(self, seconds: float) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            await self.stop()
+            await self.start()
+
+    @property
     def records(self) -> np.ndarray:
         """All records taken, RECORD[n]."""
         return np.concatenate([np.frombuffer(frame.records, RECORD) for frame in self.frames])
@@ -80,6 +92,9 @@ class FakeNode:
                 yield pb.SubmitStreamResponse(frame_id=request.frame_id, error=error)
                 continue
             response = self._apply(request)
+            if self.garble_answers:
+                self.garble_answers -= 1
+                response.results += bytes(1)
             if self.lose_answers:
                 self.lose_answers -= 1
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "broken on purpose")

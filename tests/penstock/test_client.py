@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -99,3 +100,13 @@ from penstock import AsyncClient, Client
 assert not set({heavy!r}.split()) & set(sys.modules), "a client pays for the stubs, numpy and grpc alone"
 """
     subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_closing_ends_the_waits_of_other_threads(threaded_node: FakeNode) -> None:
+    client = Client(threaded_node.target)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(lambda: list(client.watch()))
+        while not threaded_node.state.watches:
+            time.sleep(0.01)
+        client.close()
+        assert waiting.result(10) == []

@@ -36,7 +36,7 @@ async def test_a_read_is_tried_again_until_its_deadline(node: FakeNode) -> None:
     async with AsyncClient(node.target, retry=QUICK) as client:
         assert not (await client.get(b"absent")).found
         node.state.failures = 10**9
-        with pytest.raises(Unavailable, match="busy on purpose"):
+        with pytest.raises(Unavailable):
             await client.read_many([ValueKey(b"absent")])
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from pathlib import Path
+from random import Random
 
 import grpc
 import numpy as np
@@ -169,3 +170,53 @@ async def test_a_server_that_knows_no_such_call_is_not_tried_again(tmp_path: Pat
     finally:
         await server.stop(None)
     assert {type(outcome) for outcome in outcomes} <= {NotSupported, OutcomeUnknown}
+
+
+async def test_a_receipt_of_the_wrong_length_is_no_answer(node: FakeNode) -> None:
+    node.garble_answers = 1
+    async with AsyncClient(node.target, retry=QUICK) as client:
+        result = await client.submit(Append(b""))
+    assert result.duplicate
+
+
+async def test_a_bulk_caller_that_gives_up_leaves_its_frame_counted_until_it_is_answered(node: FakeNode) -> None:
+    async with AsyncClient(node.target) as client:
+        node.answering.clear()
+        task = asyncio.create_task(client.submit_frame(np.zeros(3, RECORD)))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.wait([task])
+        assert client.in_flight == (1, 3)
+        node.answering.set()
+    assert client.in_flight == (0, 0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_through_random_faults_every_transaction_takes_effect_once_and_is_answered(
+    node: FakeNode, seed: int
+) -> None:
+    random = Random(seed)
+
+    def fault(_: SubmitStreamRequest) -> FrameError | None:
+        node.lose_answers = int(random.random() < 0.1)
+        node.garble_answers = int(random.random() < 0.05)
+        return overloaded() if random.random() < 0.2 else None
+
+    node.refuse_where = fault
+    async with AsyncClient(node.target, retry=QUICK, batch=BatchOptions(size_max=7, linger_ms=0.1)) as client:
+
+        async def submit(i: int) -> None:
+            for round_ in range(20):
+                if random.random() < 0.2:
+                    await asyncio.sleep(random.random() / 1e3)
+                result = await client.submit(Append(b"", key=i, operand=round_))
+                assert result.ok
+
+        restart = asyncio.create_task(node.restart_every(0.03))
+        await asyncio.gather(*(submit(i) for i in range(50)))
+        restart.cancel()
+        await asyncio.wait([restart])
+        if not node.running:
+            await node.start()
+    first = {(row["sequence"], row["key_lo"], row["operand_lo"]) for row in node.records}
+    assert len(first) == len({sequence for sequence, _, _ in first}) == 50 * 20

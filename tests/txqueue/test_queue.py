@@ -1,0 +1,317 @@
+"""One producer and one consumer in one thread: what goes in comes out, whole, once and in order."""
+
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.txqueue.frames import Frame, Taker, assert_whole, make
+from txqueue import ring, ring_consumer, ring_layout
+from txqueue.errors import (
+    BodyTooSmall,
+    ConsumerBusy,
+    FrameTooLarge,
+    ProducersExhausted,
+    QueueClosed,
+    QueueFull,
+    RegionError,
+    RegionForeign,
+)
+from txqueue.owner import own
+from txqueue.queue import LockFreeTxQueue
+from txqueue.record import BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX
+from txqueue.region import Region
+
+
+@pytest.fixture
+def queue() -> Iterator[LockFreeTxQueue]:
+    with LockFreeTxQueue.create(None) as queue:
+        yield queue
+
+
+def put(queue: LockFreeTxQueue, frame: Frame) -> None:
+    queue.enqueue(frame.records, frame.payloads, frame.token)
+
+
+def test_an_empty_queue_gives_an_empty_batch(queue: LockFreeTxQueue) -> None:
+    assert Taker(queue).take() == []
+
+
+def test_records_and_payloads_come_out_in_order(queue: LockFreeTxQueue) -> None:
+    sent = [make(token, count, size) for token, (count, size) in enumerate([(3, 100), (1, 0), (40, 1), (2, 64)])]
+    for frame in sent:
+        put(queue, frame)
+    got = Taker(queue).take()
+    assert [frame.token for frame in got] == [0, 1, 2, 3]
+    for frame, original in zip(got, sent, strict=True):
+        assert len(frame.records) == len(original.records)
+        assert_whole(frame)
+
+
+def test_read_only_arrays_are_enqueued_by_the_same_machine_code(queue: LockFreeTxQueue) -> None:
+    records = np.frombuffer(bytes(64 * 3), np.uint64).reshape(3, 8)
+    queue.enqueue(records, np.frombuffer(b"abc", np.uint8))
+    compiled: Any = ring.enqueue
+    assert len(compiled.signatures) == 1
+    assert Taker(queue).take()[0].payloads.tobytes() == b"abc"
+
+
+def test_the_largest_frame_fits_again_and_again(queue: LockFreeTxQueue) -> None:
+    taker = Taker(queue)
+    for token in range(5):
+        put(queue, make(token, BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX))
+        (frame,) = taker.take()
+        assert_whole(frame)
+
+
+@pytest.mark.parametrize(("count", "payload_bytes"), [(BATCH_SIZE + 1, 0), (1, FRAME_PAYLOAD_BYTES_MAX + 1)])
+def test_frames_over_the_limits_are_refused(queue: LockFreeTxQueue, count: int, payload_bytes: int) -> None:
+    with pytest.raises(FrameTooLarge, match="split"):
+        queue.enqueue(np.zeros((count, 8), np.uint64), np.zeros(payload_bytes, np.uint8))
+    assert Taker(queue).take() == []
+
+
+def test_a_frame_larger_than_the_area_is_refused() -> None:
+    with LockFreeTxQueue.create(None, slots=4, producers=1, area_bytes=1024) as queue:
+        put(queue, make(1, 15))
+        with pytest.raises(FrameTooLarge, match="area of 1024 bytes"):
+            put(queue, make(2, 16))
+
+
+@pytest.mark.parametrize("shape", [(0, 8), (4, 7), (4, 9)])
+def test_records_of_another_shape_are_refused(queue: LockFreeTxQueue, shape: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=r"uint64\[n, 8\]"):
+        queue.enqueue(np.zeros(shape, np.uint64))
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        np.zeros((4, 8), np.int64),
+        np.zeros((4, 8), np.uint8),
+        np.zeros(8, np.uint64),
+        np.zeros((8, 16), np.uint64)[:, ::2],
+    ],
+)
+def test_records_of_another_type_are_refused(queue: LockFreeTxQueue, records: Any) -> None:
+    with pytest.raises(TypeError):
+        queue.enqueue(records)
+
+
+def test_a_batch_stops_at_the_limit_but_never_cuts_a_frame(queue: LockFreeTxQueue) -> None:
+    for token in range(5):
+        put(queue, make(token, 100))
+    taker = Taker(queue)
+    assert len(taker.take(limit=250)) == 2
+    assert len(taker.take(limit=7)) == 1
+    assert len(taker.take()) == 2
+
+
+def test_a_batch_holds_at_most_ten_thousand_records_and_four_mebibytes(queue: LockFreeTxQueue) -> None:
+    taker = Taker(queue)
+    for token, count in enumerate([6000, 4000, 1]):
+        put(queue, make(token, count))
+    assert [frame.token for frame in taker.take(limit=1 << 40)] == [0, 1]
+    assert [frame.token for frame in taker.take()] == [2]
+    for token, size in enumerate([3 << 20, 1 << 20, 1]):
+        put(queue, make(token, 1, size))
+    assert [frame.token for frame in taker.take()] == [0, 1]
+    assert [frame.token for frame in taker.take()] == [2]
+
+
+def test_a_batch_holds_at_most_as_many_frames_as_there_are_rows(queue: LockFreeTxQueue) -> None:
+    for token in range(3):
+        put(queue, make(token, 1))
+    assert len(Taker(queue, rows=2).take()) == 2
+    with pytest.raises(ValueError, match=r"uint64\[n, 4\]"):
+        queue.dequeue_exclusive_batch(np.zeros(64, np.uint8), np.zeros((0, 4), np.uint64))
+
+
+def test_a_body_too_small_takes_nothing(queue: LockFreeTxQueue) -> None:
+    put(queue, make(1, 2, 10))
+    with pytest.raises(BodyTooSmall, match="138 bytes"):
+        queue.dequeue_exclusive_batch(np.zeros(137, np.uint8), np.zeros((1, 4), np.uint64))
+    assert len(Taker(queue).take()) == 1
+
+
+def test_a_second_consumer_is_refused_while_one_is_at_work(queue: LockFreeTxQueue) -> None:
+    put(queue, make(1, 1))
+    queue.words[ring_layout.CONSUMER] = own()
+    with pytest.raises(ConsumerBusy):
+        Taker(queue).take()
+    queue.words[ring_layout.CONSUMER] = 0
+    assert len(Taker(queue).take()) == 1
+
+
+@pytest.mark.parametrize(
+    "capacity", [{"slots": 2, "producers": 1, "area_bytes": 128}, {"slots": 4, "producers": 3, "area_bytes": 256}]
+)
+def test_the_smallest_rings_work_for_ever(capacity: dict[str, int]) -> None:
+    with LockFreeTxQueue.create(None, **capacity) as queue:
+        taker = Taker(queue)
+        for token in range(300):
+            put(queue, make(token, 1))
+            with pytest.raises(QueueFull):
+                put(queue, make(token, 1))
+            (frame,) = taker.take()
+            assert frame.token == token
+            assert_whole(frame)
+        assert queue.get_queue_metrics().refused == 300
+
+
+def test_a_full_queue_refuses_and_then_recovers() -> None:
+    with LockFreeTxQueue.create(None, slots=64, producers=4, area_bytes=4096) as queue:
+        taker = Taker(queue)
+        put(queue, make(0, 30))
+        put(queue, make(1, 30))
+        with pytest.raises(QueueFull):
+            put(queue, make(2, 2))
+        assert [frame.token for frame in taker.take()] == [0, 1]
+        put(queue, make(2, 62))
+        assert [frame.token for frame in taker.take()] == [2]
+
+
+def test_an_emptied_area_is_used_from_its_front_and_whole() -> None:
+    with LockFreeTxQueue.create(None, slots=64, producers=1, area_bytes=1 << 20) as queue, queue.register() as producer:
+        taker = Taker(queue)
+        first = ring.claim(queue.words, producer.index, 1000, 0)
+        for token in range(50):
+            frame = make(token, 1000)
+            producer.enqueue(frame.records, token=token)
+            taker.take()
+            assert ring.claim(queue.words, producer.index, 1000, 0) == first
+        for token in range(16):
+            producer.enqueue(make(token, 1000).records, token=token)
+        assert [frame.token for frame in taker.take()] == list(range(10))
+
+
+def test_an_aborted_claim_leaves_no_trace(queue: LockFreeTxQueue) -> None:
+    with queue.register() as producer:
+        assert ring.claim(queue.words, producer.index, 5, 0) > 0
+        producer.enqueue(make(7, 2).records, token=7)
+        assert ring.claim(queue.words, producer.index, 5, 0) > 0
+    (frame,) = Taker(queue).take()
+    assert_whole(frame)
+
+
+def test_publishing_without_a_claim_is_refused(queue: LockFreeTxQueue) -> None:
+    with queue.register() as producer:
+        assert ring.publish(queue.words, producer.index, 1) == ring.NOTHING_CLAIMED
+        producer.enqueue(make(1, 1).records)
+        assert ring.publish(queue.words, producer.index, 1) == ring.NOTHING_CLAIMED
+
+
+def test_a_closed_producer_refuses_and_its_place_is_free() -> None:
+    with LockFreeTxQueue.create(None, slots=4, producers=1) as queue:
+        producer = queue.register()
+        producer.enqueue(make(1, 1).records)
+        with pytest.raises(ProducersExhausted):
+            queue.register()
+        producer.close()
+        with pytest.raises(QueueClosed):
+            producer.enqueue(make(1, 1).records)
+        with pytest.raises(ProducersExhausted, match="still waiting"):
+            queue.register()
+        Taker(queue).take()
+        queue.register().close()
+
+
+def test_a_dropped_producer_gives_its_place_back() -> None:
+    with LockFreeTxQueue.create(None, slots=4, producers=1) as queue:
+        for _ in range(3):
+            assert queue.register().index == 0
+
+
+def test_a_closed_queue_refuses(queue: LockFreeTxQueue) -> None:
+    put(queue, make(1, 1))
+    queue.close()
+    with pytest.raises(RegionError, match="closed"):
+        put(queue, make(1, 1))
+    with pytest.raises(RegionError, match="closed"):
+        queue.wait(0)
+
+
+def test_only_a_ring_can_be_attached(tmp_path: Path) -> None:
+    with Region.create(tmp_path / "other", 4096, kind="state", version=1) as region:
+        region.complete()
+    with pytest.raises(RegionForeign, match="'state'"):
+        LockFreeTxQueue.attach(tmp_path / "other")
+
+
+def test_metrics_count_everything(queue: LockFreeTxQueue) -> None:
+    for token in range(4):
+        put(queue, make(token, 10, 5))
+    Taker(queue).take(limit=20)
+    metrics = queue.get_queue_metrics()
+    assert (metrics.enqueued, metrics.dequeued, metrics.size) == (40, 20, 20)
+    assert (metrics.frames_enqueued, metrics.frames_dequeued) == (4, 2)
+    assert (metrics.payload_bytes_enqueued, metrics.payload_bytes_dequeued) == (20, 10)
+    assert (metrics.batches, metrics.producers, metrics.retries) == (1, 1, 0)
+
+
+def test_the_bound_is_small_when_idle_and_full_under_load(queue: LockFreeTxQueue) -> None:
+    while (bound := queue.rebalance_if_needed()) != ring_layout.BOUND_MIN:
+        assert bound < BATCH_SIZE
+    for token in range(60):
+        put(queue, make(token, 100))
+    taker = Taker(queue)
+    assert taker.take()[0].token == 0, "at once, and in a small batch"
+    assert queue.rebalance_if_needed() == BATCH_SIZE
+    assert len(taker.take()) == 59
+    assert queue.rebalance_if_needed() == BATCH_SIZE // 2
+
+
+frames_strategy = st.tuples(st.just("put"), st.integers(0, 1), st.integers(1, 9), st.integers(0, 200))
+takes_strategy = st.tuples(st.just("take"), st.integers(1, 40), st.just(0), st.just(0))
+aborts_strategy = st.tuples(st.just("abort"), st.integers(0, 1), st.integers(1, 9), st.integers(0, 200))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(frames_strategy | takes_strategy | aborts_strategy, max_size=120), st.sampled_from([1024, 2048, 8192]))
+def test_any_sequence_of_operations_behaves_like_a_bounded_queue(steps: list[Any], area_bytes: int) -> None:
+    with LockFreeTxQueue.create(None, slots=8, producers=2, area_bytes=area_bytes) as queue:
+        producers = [queue.register(), queue.register()]
+        taker = Taker(queue)
+        waiting: deque[tuple[int, int, int]] = deque()
+        for token, (what, first, count, size) in enumerate(steps):
+            if what == "put":
+                frame = make(token, count, size)
+                try:
+                    producers[first].enqueue(frame.records, frame.payloads, token)
+                    waiting.append((token, count, size))
+                except QueueFull:
+                    assert waiting, "an empty queue takes every frame"
+            elif what == "abort":
+                ring.claim(queue.words, producers[first].index, count, size)
+            else:
+                got = taker.take(limit=first)
+                assert bool(got) == bool(waiting)
+                for taken in got:
+                    assert (taken.token, len(taken.records), taken.payloads.size) == waiting.popleft()
+                    assert_whole(taken)
+        assert queue.get_queue_metrics().size == sum(count for _, count, _ in waiting)
+        for producer in producers:
+            producer.close()
+
+
+def test_a_consumer_that_died_in_a_dequeue_is_succeeded_without_loss() -> None:
+    dead = 1 << 22 | 0x3FFFFF
+    with LockFreeTxQueue.create(None, slots=64, producers=2, area_bytes=4096) as queue, queue.register() as producer:
+        taker = Taker(queue)
+        for token in range(4):
+            producer.enqueue(make(token, 10).records, token=token)
+        control = int(queue.words[ring_layout.CONTROLS_AT])
+        before = int(queue.words[control + ring_layout.READ])
+        assert [frame.token for frame in taker.take(limit=20)] == [0, 1]
+        # It had handed on two frames, died before it gave back their room, and had moved the cursor past a third.
+        queue.words[control + ring_layout.READ] = before
+        queue.words[control + ring_layout.CURSOR] += np.uint64(88)
+        queue.words[ring_layout.CONSUMER] = dead
+        assert [frame.token for frame in taker.take()] == [2, 3]
+        assert int(queue.words[control + ring_layout.READ]) == int(queue.words[control + ring_layout.WRITE])
+        assert ring_consumer.spin(queue.words, 0) == 0

@@ -1,0 +1,189 @@
+"""Producers in other processes, killed at the worst moments: nobody else notices."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.txqueue.frames import Frame, Taker, assert_whole, make
+from txqueue import ring_layout
+from txqueue.errors import QueueClosed
+from txqueue.queue import LockFreeTxQueue
+
+PRELUDE = """
+import os, signal, sys
+from pathlib import Path
+from tests.txqueue.frames import make
+from txqueue import ring, ring_layout
+from txqueue.errors import QueueFull
+from txqueue.queue import LockFreeTxQueue
+
+queue = LockFreeTxQueue.attach(Path(sys.argv[1]))
+producer = queue.register()
+
+def put(token, count=3, size=50):
+    frame = make(token, count, size)
+    while True:
+        try:
+            return producer.enqueue(frame.records, frame.payloads, frame.token)
+        except QueueFull:
+            pass
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[LockFreeTxQueue]:
+    with LockFreeTxQueue.create(tmp_path / "ring", slots=64, producers=8, area_bytes=1 << 16) as queue:
+        yield queue
+
+
+@contextmanager
+def process(queue: LockFreeTxQueue, script: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs the script with a producer of this queue; kills it in the end, if need be."""
+    command = [sys.executable, "-c", PRELUDE + textwrap.dedent(script), str(queue.path)]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[2]) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+def run(queue: LockFreeTxQueue, script: str) -> int:
+    with process(queue, script) as child:
+        return child.wait(60)
+
+
+def put(queue: LockFreeTxQueue, token: int) -> None:
+    frame = make(token, 2, 9)
+    queue.enqueue(frame.records, frame.payloads, frame.token)
+
+
+def tokens(frames: list[Frame]) -> list[int]:
+    for frame in frames:
+        assert_whole(frame)
+    return [frame.token for frame in frames]
+
+
+def test_frames_of_several_processes_arrive_in_each_ones_order(queue: LockFreeTxQueue) -> None:
+    script = "for number in range(3000): put(os.getpid() << 12 | number, 1 + number % 7)"
+    with process(queue, script) as one, process(queue, script) as other:
+        taker = Taker(queue)
+        got: dict[int, list[int]] = {one.pid: [], other.pid: []}
+        deadline = time.monotonic() + 60
+        while sum(map(len, got.values())) < 6000:
+            assert time.monotonic() < deadline
+            for token in tokens(taker.take()):
+                got[token >> 12].append(token & 4095)
+            queue.wait(0.01)
+        assert all(numbers == list(range(3000)) for numbers in got.values())
+
+
+def test_a_producer_killed_between_claim_and_publish_leaves_no_trace(queue: LockFreeTxQueue) -> None:
+    script = "put(1); first = ring.claim(queue.words, producer.index, 5, 0); queue.words[first] = 7; die()"
+    assert run(queue, script) == -signal.SIGKILL
+    put(queue, 2)
+    assert tokens(Taker(queue).take()) == [1, 2]
+
+
+def test_a_producer_killed_after_publishing_loses_nothing(queue: LockFreeTxQueue) -> None:
+    assert run(queue, "put(1); put(2); die()") == -signal.SIGKILL
+    put(queue, 3)
+    assert tokens(Taker(queue).take()) == [1, 2, 3]
+
+
+def test_a_producer_killed_before_it_moved_the_tail_on_is_helped(queue: LockFreeTxQueue) -> None:
+    # Its last publication is undone as far as the tail and its own bookkeeping go: as if killed right after the slot.
+    script = """
+        put(1)
+        control = int(queue.words[ring_layout.CONTROLS_AT]) + producer.index * ring_layout.CONTROL_WORDS
+        before = queue.words[control : control + 16].copy()
+        tail = queue.words[ring_layout.TAIL]
+        put(2)
+        queue.words[control : control + 16] = before
+        queue.words[ring_layout.TAIL] = tail
+        die()
+    """
+    assert run(queue, script) == -signal.SIGKILL
+    put(queue, 3)
+    assert tokens(Taker(queue).take()) == [1, 2, 3]
+    metrics = queue.get_queue_metrics()
+    assert (metrics.frames_enqueued, metrics.frames_dequeued, metrics.size) == (3, 3, 0)
+
+
+def test_a_stopped_producer_stalls_nobody(queue: LockFreeTxQueue) -> None:
+    script = "put(1); ring.claim(queue.words, producer.index, 5, 0); os.kill(os.getpid(), signal.SIGSTOP); put(99)"
+    with process(queue, script) as child:
+        assert os.WIFSTOPPED(os.waitpid(child.pid, os.WUNTRACED)[1])
+        taker = Taker(queue)
+        assert tokens(taker.take()) == [1]
+        for token in range(2, 200):
+            put(queue, token)
+            assert tokens(taker.take()) == [token]
+        os.kill(child.pid, signal.SIGCONT)
+        child.wait(60)
+        assert tokens(taker.take()) == [99]
+
+
+def test_dead_processes_producers_are_used_again_once_their_frames_are_taken(queue: LockFreeTxQueue) -> None:
+    capacity = int(queue.words[ring_layout.PRODUCERS])
+    taker = Taker(queue)
+    for round_ in range(capacity // 4 + 2):
+        script = f"more = [queue.register() for _ in range(3)]; put({round_}); die()"
+        assert run(queue, script) == -signal.SIGKILL
+        assert tokens(taker.take()) == [round_]
+    with queue.register() as producer:
+        assert producer.index < capacity
+
+
+def test_killing_producers_at_random_moments_loses_only_what_was_not_published(queue: LockFreeTxQueue) -> None:
+    random = np.random.default_rng(7)
+    taker = Taker(queue)
+    for _ in range(6):
+        with process(queue, "put(0)\nfor number in range(1, 1 << 30): put(number, 1 + number % 9)") as child:
+            assert queue.wait(60)
+            got: list[int] = []
+            until = time.monotonic() + random.uniform(0, 0.02)
+            while time.monotonic() < until:
+                got += tokens(taker.take())
+            child.kill()
+            child.wait()
+        while frames := tokens(taker.take()):
+            got += frames
+        assert got == list(range(len(got)))
+        assert len(got) > 0
+        put(queue, 5)
+        assert tokens(taker.take()) == [5]
+    assert queue.get_queue_metrics().size == 0
+
+
+def test_a_sleeping_consumer_is_woken_from_another_process(queue: LockFreeTxQueue) -> None:
+    with process(queue, "import time; time.sleep(0.2); put(1)"):
+        assert queue.wait(60)
+    assert tokens(Taker(queue).take()) == [1]
+    assert queue.get_queue_metrics().parks == 1
+
+
+def test_a_forked_child_may_not_write_as_its_parent(queue: LockFreeTxQueue) -> None:
+    with queue.register() as producer:
+        child = os.fork()
+        if child == 0:
+            try:
+                producer.enqueue(make(1, 1).records)
+            except QueueClosed:
+                put(queue, 7)
+                os._exit(0)
+            os._exit(1)
+        assert os.waitpid(child, 0)[1] == 0
+        producer.enqueue(make(8, 1).records, token=8)
+    assert tokens(Taker(queue).take()) == [7, 8]
