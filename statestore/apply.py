@@ -30,10 +30,9 @@ from statestore.layout import (
     EFFECTS_DIGEST,
     ONE,
     RING_MASK,
-    SCRATCH_ENTRY,
-    SCRATCH_ENTRY_CREDIT,
+    SCRATCH_CREDIT,
+    SCRATCH_DEBIT,
     SCRATCH_HASH,
-    SCRATCH_HASH_CREDIT,
     SCRATCH_PAYLOAD,
     SESSION_HIGHEST,
     SESSION_WINDOW,
@@ -65,24 +64,26 @@ def prepare(words, scratch, records, payloads, payload_bytes, start, end, payloa
             return OVERRUN
         if operation == TRANSFER:
             hashed = hash_of_debit(words, records, base)
-            scratch[SCRATCH_HASH + at] = hashed
+            scratch[SCRATCH_DEBIT + at] = hashed
             prefetch(words, group_of(words, hashed))
             hashed = hash_of_credit(words, records, base)
-            scratch[SCRATCH_HASH_CREDIT + at] = hashed
+            scratch[SCRATCH_CREDIT + at] = hashed
             prefetch(words, group_of(words, hashed))
         elif operation != APPEND:
             hashed = hash_of_key(words, records, payloads, base, payload_at)
             scratch[SCRATCH_HASH + at] = hashed
+            scratch[SCRATCH_DEBIT + at] = hashed
             prefetch(words, group_of(words, hashed))
         payload_at += length
+    # Their tags are on the way now. What is no transfer gets a candidate for a credit that it does not have: cheaper than a branch.
     for i in range(start, end):
         at = i & RING_MASK
-        entry = candidate(words, scratch[SCRATCH_HASH + at])
-        scratch[SCRATCH_ENTRY + at] = entry
-        prefetch(words, entry)
-        entry = candidate(words, scratch[SCRATCH_HASH_CREDIT + at])
-        scratch[SCRATCH_ENTRY_CREDIT + at] = entry
-        prefetch(words, entry)
+        debit = candidate(words, scratch[SCRATCH_DEBIT + at])
+        scratch[SCRATCH_DEBIT + at] = debit
+        prefetch(words, debit)
+        credit = candidate(words, scratch[SCRATCH_CREDIT + at])
+        scratch[SCRATCH_CREDIT + at] = credit
+        prefetch(words, credit)
     return payload_at
 
 
@@ -161,19 +162,16 @@ def apply_block(region_words, region_bytes, scratch_words, record_words, payload
         effect = ZERO
         if result == NEW:
             at = i & RING_MASK
-            hashed = scratch[SCRATCH_HASH + at]
-            credit = scratch[SCRATCH_HASH_CREDIT + at]
             version = first_position + i + ONE
             if operation_of(records, base) == TRANSFER:
-                debit_entry = scratch[SCRATCH_ENTRY + at]
-                credit_entry = scratch[SCRATCH_ENTRY_CREDIT + at]
-                result, effect = transfer(
-                    words, scratch, records, base, hashed, credit, debit_entry, credit_entry, version, ALONE
-                )
+                debit = scratch[SCRATCH_DEBIT + at]
+                credit = scratch[SCRATCH_CREDIT + at]
+                result, effect = transfer(words, scratch, records, base, debit, credit, version, ALONE)
             else:
+                hashed = scratch[SCRATCH_HASH + at]
                 payload_at = scratch[SCRATCH_PAYLOAD + at]
                 result, effect = execute(
-                    words, region, scratch, records, payloads, base, payload_at, hashed, credit, version, ALONE
+                    words, region, scratch, records, payloads, base, payload_at, hashed, version, ALONE
                 )
                 if result >= FULL:
                     return (i << CODE_BITS) | result

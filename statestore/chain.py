@@ -8,11 +8,9 @@ from statestore.fields import (
     APPEND,
     LINKED,
     RECORD_WORDS,
-    TRANSFER,
     WORD_CLIENT,
     WORD_SEQUENCE,
     flags_of,
-    hash_of_credit,
     hash_of_key,
     operation_of,
     payload_length_of,
@@ -66,9 +64,8 @@ def execute_chain(words, region, scratch, records, payloads, payload_bytes, firs
                 return i, INVALID
             operation = operation_of(records, base)
             hashed = ZERO if operation == APPEND else hash_of_key(words, records, payloads, base, payload_at)
-            credit = hash_of_credit(words, records, base) if operation == TRANSFER else ZERO
             code, effect = execute(
-                words, region, scratch, records, payloads, base, payload_at, hashed, credit, first_position + i + ONE, CHAINED
+                words, region, scratch, records, payloads, base, payload_at, hashed, first_position + i + ONE, CHAINED
             )
             scratch[note + CHAIN_EFFECT] = effect
             payload_at += length

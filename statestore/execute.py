@@ -30,6 +30,8 @@ from statestore.fields import (
     WORD_OPERAND_HI,
     WORD_OPERAND_LO,
     flags_of,
+    hash_of_credit,
+    hash_of_debit,
     key_ident,
     long_key_bytes,
     operation_of,
@@ -74,8 +76,8 @@ def open_account(words, scratch, records, base, hashed, version, chained):
 
 
 @njit(cache=True, nogil=True)
-def transfer(words, scratch, records, base, hashed, hashed_credit, debit, credit, version, chained):
-    """TRANSFER: its result, and its effect for the digest. `debit` and `credit` are the entries that are most likely the accounts'."""
+def transfer(words, scratch, records, base, debit, credit, version, chained):
+    """TRANSFER: its result, and its effect for the digest. `debit` and `credit` are the accounts' candidates."""
     ident = key_ident(records, base)
     debit_lo = records[base + WORD_KEY_LO]
     debit_hi = records[base + WORD_KEY_HI]
@@ -84,9 +86,9 @@ def transfer(words, scratch, records, base, hashed, hashed_credit, debit, credit
     if (debit_lo ^ credit_lo) | (debit_hi ^ credit_hi) == ZERO:
         return SAME_ACCOUNT, ZERO
     if not has_key(words, debit, debit_lo, debit_hi, ident):
-        debit = find(words, hashed, debit_lo, debit_hi, ident)
+        debit = find(words, hash_of_debit(words, records, base), debit_lo, debit_hi, ident)
     if not has_key(words, credit, credit_lo, credit_hi, ident):
-        credit = find(words, hashed_credit, credit_lo, credit_hi, ident)
+        credit = find(words, hash_of_credit(words, records, base), credit_lo, credit_hi, ident)
     if debit == ZERO or credit == ZERO:
         return ACCOUNT_NOT_FOUND, ZERO
     amount = records[base + WORD_AMOUNT]
@@ -209,9 +211,7 @@ def delete(words, region, scratch, records, payloads, base, payload_at, hashed, 
 
 
 @njit(cache=True, nogil=True)
-def execute(
-    words, region, scratch, records, payloads, base, payload_at, hashed, hashed_credit, version, chained
-):
+def execute(words, region, scratch, records, payloads, base, payload_at, hashed, version, chained):
     """Applies one record: its result (or FULL, INVALID), and its effect for the digest (0 unless it changed an amount or value).
 
     `base` is the record's first word, `payload_at` its payload's first byte, `version` its position + 1; where `chained` is CHAINED and not
@@ -220,8 +220,8 @@ def execute(
     operation = operation_of(records, base)
     if operation == TRANSFER:
         debit = candidate(words, hashed)
-        credit = candidate(words, hashed_credit)
-        return transfer(words, scratch, records, base, hashed, hashed_credit, debit, credit, version, chained)
+        credit = candidate(words, hash_of_credit(words, records, base))
+        return transfer(words, scratch, records, base, debit, credit, version, chained)
     if operation == APPEND:
         return OK, ZERO
     if operation == OPEN_ACCOUNT:
