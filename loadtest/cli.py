@@ -4,8 +4,11 @@ Everything but click is imported by the command that needs it, so that a mistype
 """
 
 import json
+import shutil
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +16,7 @@ import click
 
 if TYPE_CHECKING:
     from loadtest.coordinator import LoadPlan
+    from loadtest.node_process import NodeProcess
     from loadtest.workload import Workload
 
 _BEGAN = time.monotonic()
@@ -174,3 +178,58 @@ def grpc(seconds: float, frame: int, rounds: int) -> None:
 
     figures = sorted(measure_baseline(Workload(frame=frame), seconds=seconds) for _ in range(rounds))
     click.echo(json.dumps({"noop_tps": [round(tps) for tps in figures], "frame": frame, "seconds": seconds}))
+
+
+@bench.command()
+@click.option("--coroutines", default=1000, show_default=True)
+@click.option("--seconds", default=5.0, show_default=True, help="Measured time.")
+def single(coroutines: int, seconds: float) -> None:
+    """Transactions submitted one by one from many coroutines of one client, on a node of their own."""
+    import asyncio
+
+    from loadtest.single import measure_single
+    from loadtest.workload import Workload
+
+    with _bench_node() as node:
+        click.echo(json.dumps(asyncio.run(measure_single(node.target, Workload(), coroutines, seconds))))
+
+
+@bench.command()
+@click.option("--count", default=500, show_default=True, help="Transactions.")
+def lone(count: int) -> None:
+    """One transaction at a time on an idle node of its own."""
+    import asyncio
+
+    from loadtest.single import measure_lone
+
+    with _bench_node() as node:
+        click.echo(json.dumps(asyncio.run(measure_lone(node.target, count))))
+
+
+@bench.command()
+@click.option("--transactions", default=10_000_000, show_default=True, help="What the log holds at the second start.")
+def restart(transactions: int) -> None:
+    """How long a node takes until it serves, on an empty log and on a full one."""
+    from loadtest.restart import measure_restart
+
+    with _bench_directory() as directory:
+        click.echo(json.dumps(measure_restart(directory, transactions)))
+
+
+@contextmanager
+def _bench_directory() -> Iterator[Path]:
+    """A fresh directory under build/, on a real disk, gone afterwards."""
+    directory = Path("build/bench-node")
+    shutil.rmtree(directory, ignore_errors=True)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def _bench_node() -> "Iterator[NodeProcess]":
+    from loadtest.node_process import running_node
+
+    with _bench_directory() as directory, running_node(directory) as node:
+        yield node

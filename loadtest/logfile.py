@@ -63,12 +63,14 @@ def read_blocks(directory: Path) -> Iterator[LogBlock]:
     block 1 or a block of the chain is damaged.
     """
     starts = _segment_starts(directory)
+    order = sorted(starts.values())
     index, position, previous = 1, 0, bytes(16)
     while (path := starts.get((index, previous))) is not None:
+        # The writer bypasses the page cache, so all of this comes from the disk: ask for what follows in good time.
+        for following in order[(place := order.index(path)) : place + 3]:
+            _read_ahead(following)
         with path.open("rb") as file:
             segment = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-            # The writer bypasses the page cache, so all of this comes from the disk: ask for it at once.
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
         offset = PAGE_BYTES
         view = memoryview(segment)
         while offset + PAGE_BYTES <= len(view):
@@ -90,6 +92,11 @@ def read_blocks(directory: Path) -> Iterator[LogBlock]:
             if header.kind == _TRANSACTIONS:
                 records, payloads = view[start:middle], view[middle:end]
                 yield LogBlock(header.index, header.first_position, header.count, header.time_ns, records, payloads)
+
+
+def _read_ahead(path: Path) -> None:
+    with path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
 def _segment_starts(directory: Path) -> dict[tuple[int, bytes], Path]:
