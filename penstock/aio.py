@@ -55,7 +55,7 @@ class AsyncClient:
         self._session = Session(client_id)
         self._window = Window(flow or FlowOptions())
         self._channel = open_channel(target, credentials, retry)
-        self._stream = SubmitStream(self._channel, retry)
+        self._stream = SubmitStream(self._channel, retry, self._window)
         self._traceparent = traceparent
         self._batcher = Batcher(batch or BatchOptions(), self._session, self._window, self._stream, traceparent)
         self._state = StateServiceStub(self._channel)
@@ -143,10 +143,11 @@ class AsyncClient:
             if stamp:
                 write_ids(words, self._session.client_id, self._session.take_sequences(count))
             frame = BulkFrame(self._session.take_frame_id(), words, payloads, self._traceparent())
-            self._stream.send(frame)
-            return await frame.receipt
-        finally:
+        except BaseException:
             self._window.leave(count)
+            raise
+        self._stream.send(frame)
+        return await frame.receipt
 
     async def submit_many(self, operations: Iterable[Operation]) -> list[Result]:
         """Submits independent transactions as fast as they can go, and returns their results in order.
@@ -166,7 +167,7 @@ class AsyncClient:
     ) -> list[FrameReceipt]:
         """``submit_frame`` for any number of transactions: cut into frames, between chains, all on their way at
         once."""
-        words, payload_bytes = as_words(records), memoryview(payloads)
+        words, payload_bytes = as_words(records), memoryview(payloads).cast("B")
         frames = [self.submit_frame(words[rows], payload_bytes[part], stamp=stamp) for rows, part in list(cuts(words))]
         return await asyncio.gather(*frames)
 
@@ -184,11 +185,13 @@ class AsyncClient:
 
     async def read(self, key: Key) -> Entry:
         """Reads one entry; it reflects every transaction that this client has been answered. Raises a Refused."""
+        self._check_open()
         response = await call(self._state.Read, ReadRequest(key=key.message()), self._retry)
         return Entry.of(response.entry, response.log_index)
 
     async def read_many(self, keys: Sequence[Key]) -> list[Entry]:
         """Reads up to 10,000 entries, all as of one block, in the order of the keys. Raises a Refused."""
+        self._check_open()
         if len(keys) > READ_KEYS_MAX:
             raise InvalidOperation(f"one read takes up to {READ_KEYS_MAX} keys, not {len(keys)}")
         request = BatchReadRequest(keys=[key.message() for key in keys])
@@ -210,6 +213,7 @@ class AsyncClient:
         effect. Blocks without any are left out. Goes on by itself after a broken connection. Raises a Refused, for
         example BlockGone.
         """
+        self._check_open()
         request = WatchRequest(
             from_index=from_index,
             namespaces=namespaces,
@@ -221,6 +225,7 @@ class AsyncClient:
     async def status(self, *, with_state_digest: bool = False) -> GetStatusResponse:
         """Asks how the node is doing. The digest of the whole state takes time in proportion to it. Raises a
         Refused."""
+        self._check_open()
         return await call(self._node.GetStatus, GetStatusRequest(with_state_digest=with_state_digest), self._retry)
 
     async def _submit_apart(self, records: list[bytes], payloads: bytes, first_sequence: int | None) -> list[Result]:

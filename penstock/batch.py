@@ -27,7 +27,7 @@ class BatchFrame(Frame):
         waiters: Sequence[Waiter],
         *,
         traceparent: str,
-        ended: Callable[["BatchFrame"], None],
+        ended: Callable[[], None],
         isolate: Callable[["BatchFrame", int], None],
     ) -> None:
         client_id, first_sequence = np.frombuffer(records, np.uint64, 2).tolist()
@@ -46,7 +46,7 @@ class BatchFrame(Frame):
         for waiter, result in zip(self.waiters, results_of(response), strict=True):
             if not waiter.done():
                 waiter.set_result(result)
-        self._ended(self)
+        self._ended()
 
     def refuse(self, error: PenstockError) -> None:
         """A bad transaction must not take its neighbours down: where there are several, they are tried apart."""
@@ -63,7 +63,7 @@ class BatchFrame(Frame):
                 if isinstance(error, OutcomeUnknown):
                     error = OutcomeUnknown(self.client_id, self.first_sequence + offset, 1, error.cause)
                 waiter.set_exception(error)
-        self._ended(self)
+        self._ended()
 
     def _middle(self) -> int:
         """The number of records nearest to half that does not cut a chain; 0 where it is all one."""

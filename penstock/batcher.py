@@ -98,7 +98,7 @@ class Batcher:
     async def close(self) -> None:
         """Takes nothing more in, and returns when what was taken has left."""
         self._closed = True
-        self._let_in()
+        self._let_in(len(self._barred))
         self._depart()
         while self._records:
             await self._turn()
@@ -132,7 +132,7 @@ class Batcher:
         records, payloads, waiters = b"".join(self._records), b"".join(self._payloads), self._waiters
         self._records, self._payloads, self._waiters, self._payload_bytes = [], [], [], 0
         self._send(records, payloads, waiters, self._session.take_sequences(len(waiters)))
-        self._let_in()
+        self._let_in(self.size_max)
 
     def _send(self, records: bytes, payloads: bytes, waiters: Sequence[Waiter], first_sequence: int) -> None:
         stamped = bytearray(records)
@@ -153,8 +153,7 @@ class Batcher:
             isolate=self._isolate,
         )
 
-    def _ended(self, frame: BatchFrame) -> None:
-        self._window.leave(frame.count)
+    def _ended(self) -> None:
         if self._records and not self._queueing and self._window.frames < self._eager_frames:
             # After those whom this answer has just woken, so that what they submit next comes along.
             self._loop.call_soon(self._depart)
@@ -165,8 +164,8 @@ class Batcher:
         cut = int(lengths[:middle].sum())
         head = frame.records[: middle * RECORD_BYTES], frame.payloads[:cut], frame.waiters[:middle]
         tail = frame.records[middle * RECORD_BYTES :], frame.payloads[cut:], frame.waiters[middle:]
-        self._window.split(frame.count)
         for records, payloads, waiters in (head, tail):
+            self._window.enter(len(waiters))  # not asking for room: this is no new work
             self._stream.send(self._frame(records, payloads, waiters, frame.traceparent))
 
     async def _turn(self) -> None:
@@ -174,8 +173,10 @@ class Batcher:
         self._barred.append(turn)
         await turn
 
-    def _let_in(self) -> None:
-        while self._barred:
+    def _let_in(self, count: int) -> None:
+        """Wakes the first ``count`` who wait for a place; there may be many more than a frame holds."""
+        while self._barred and count:
             turn = self._barred.popleft()
             if not turn.done():
                 turn.set_result(None)
+                count -= 1

@@ -3,6 +3,8 @@
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -56,7 +58,7 @@ class Client:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="penstock client", daemon=True)
         self._thread.start()
-        self._closing = threading.Lock()
+        self._starting = threading.Lock()
         self._closed = False
         self._client = self._wait(connect())
 
@@ -74,15 +76,19 @@ class Client:
         return self._client.client_id
 
     def close(self) -> None:
-        """Waits for all answers (up to the retry deadline), then disconnects. Closing again does nothing."""
-        with self._closing:
+        """Waits for all answers (up to the retry deadline), then disconnects. Closing again does nothing.
+
+        Reads of other threads end in ClientClosed; watches end.
+        """
+        with self._starting:
             if self._closed:
                 return
-            self._wait(self._client.close())
             self._closed = True
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
+            closing = asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop)
+        closing.result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
     def transfer(self, debit: int, credit: int, amount: int, *, namespace: int = 0) -> Result:
         """Moves an amount from one account to another."""
@@ -140,15 +146,16 @@ class Client:
         operations: Iterable[type[Operation]] = (),
         effective_only: bool = False,
     ) -> Iterator[WatchedBlock]:
-        """Yields committed blocks as they come; the iterator blocks until there is one."""
+        """Yields committed blocks as they come; the iterator blocks until there is one, and ends when the client
+        closes."""
         blocks = self._client.watch(
             from_index, namespaces=namespaces, operations=operations, effective_only=effective_only
         )
-        try:
-            while (block := self._wait(_next(blocks))) is not None:
-                yield block
-        finally:
-            if not self._closed:
+        with suppress(ClientClosed):
+            try:
+                while (block := self._wait(_next(blocks))) is not None:
+                    yield block
+            finally:
                 self._wait(blocks.aclose())
 
     def status(self, *, with_state_digest: bool = False) -> GetStatusResponse:
@@ -156,15 +163,25 @@ class Client:
         return self._wait(self._client.status(with_state_digest=with_state_digest))
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
-        if self._closed:
-            work.close()
-            raise ClientClosed("this client is closed")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        with self._starting:  # so that nothing starts on a loop that is about to stop
+            if self._closed:
+                work.close()
+                raise ClientClosed("this client is closed")
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
+        except CancelledError:
+            raise ClientClosed("this client was closed meanwhile") from None
         except BaseException:
             future.cancel()  # a KeyboardInterrupt must not leave the work behind
             raise
+
+    async def _shut_down(self) -> None:
+        await self._client.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
 
 async def _next(blocks: AsyncGenerator[WatchedBlock, None]) -> WatchedBlock | None:

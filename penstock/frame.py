@@ -8,7 +8,9 @@ from abc import ABC, abstractmethod
 from struct import Struct
 from typing import Final
 
-from penstock.errors import OutcomeUnknown, PenstockError
+import grpc
+
+from penstock.errors import OutcomeUnknown, PenstockError, Unavailable
 from penstock.record import RECORD_BYTES
 from penstock.v1.txqueue_pb2 import SubmitStreamResponse
 
@@ -91,8 +93,8 @@ class Frame(ABC):
 
     def unanswered(self, cause: str) -> PenstockError:
         """What to raise when trying ends without a receipt: a refusal only where nothing can have taken effect."""
-        if self.obstacle is not None and not self.written and not self.in_doubt:
-            return self.obstacle
+        if not self.written and not self.in_doubt:
+            return self.obstacle or Unavailable(f"not sent: {cause}", code=grpc.StatusCode.UNAVAILABLE.value[0])
         if self.obstacle is not None:
             cause = f"{cause}; {self.obstacle}"
         return OutcomeUnknown(self.client_id, self.first_sequence, self.count, cause)

@@ -19,6 +19,8 @@ DUPLICATE: Final = 128
 class ResultCode(IntEnum):
     """What became of a transaction; ``penstock.v1.ResultCode`` by its numbers."""
 
+    UNSPECIFIED = 0
+    """A code of a newer node, which this client does not know: the transaction did not take effect."""
     OK = 1
     KEY_NOT_FOUND = 2
     VERSION_MISMATCH = 3
@@ -75,7 +77,8 @@ class FrameReceipt(NamedTuple):
 
 
 _new_result = partial(tuple.__new__, Result)
-_CODES: Final = [ResultCode(code) if code in set(ResultCode) else None for code in range(DUPLICATE)] * 2
+_KNOWN: Final = {int(code): code for code in ResultCode}
+_CODES: Final = [_KNOWN.get(code, ResultCode.UNSPECIFIED) for code in range(DUPLICATE)] * 2
 _DUPLICATES: Final = [False] * DUPLICATE + [True] * DUPLICATE
 
 

@@ -2,11 +2,15 @@
 
 import secrets
 
+from penstock.errors import InvalidOperation
+
 
 class Session:
     """An idempotency session: a client id, sequences from 1 that never repeat, and the ids of its frames."""
 
     def __init__(self, client_id: int | None) -> None:
+        if client_id is not None and not 0 <= client_id < 1 << 64:
+            raise InvalidOperation(f"client_id is {client_id}, but must be 0 to 2^64-1")
         self.client_id = client_id if client_id is not None else secrets.randbits(64) | 1
         self._next_sequence = 1
         self._next_frame_id = 1

@@ -11,6 +11,7 @@ from collections import deque
 from contextlib import suppress
 from typing import Final
 
+import grpc
 from grpc import aio
 
 from penstock.backoff import Backoff
@@ -18,23 +19,31 @@ from penstock.errors import Refused, ServerError, Unavailable
 from penstock.frame import Frame
 from penstock.options import RetryOptions
 from penstock.refusals import IN_DOUBT, LASTING, refusal_of_call, refusal_of_frame
-from penstock.v1.txqueue_pb2 import FrameError, SubmitStreamResponse
+from penstock.v1.txqueue_pb2 import SubmitStreamResponse
+from penstock.window import Window
 
 METHOD: Final = "/penstock.v1.TxQueueService/SubmitStream"
+
+LISTEN_S: Final = 0.05
+"""grpc.aio reports INTERNAL in place of the node's own status where a write met a call that had just ended. A call
+after such an end waits this long before it writes: where the node ends it at once again, its reason is seen then."""
 
 Call = aio.StreamStreamCall[bytes, SubmitStreamResponse]
 
 
 class SubmitStream:
-    """Sends frames in order and tells each its receipt or its error. For one event loop; does not bound what is in
-    flight."""
+    """Sends frames in order and tells each its receipt or its error; for one event loop.
 
-    def __init__(self, channel: aio.Channel, options: RetryOptions) -> None:
+    Whoever sends has entered the window first; the stream leaves it for each frame that is answered or given up.
+    """
+
+    def __init__(self, channel: aio.Channel, options: RetryOptions, window: Window) -> None:
         self._open: aio.StreamStreamMultiCallable[bytes, SubmitStreamResponse] = channel.stream_stream(
             METHOD, request_serializer=None, response_deserializer=SubmitStreamResponse.FromString
         )
         self._loop = asyncio.get_running_loop()
         self._options = options
+        self._window = window
         self._unanswered: dict[int, Frame] = {}
         """By frame_id, in the order of sending, which is also that of the deadlines."""
         self._outgoing: deque[Frame] = deque()
@@ -43,8 +52,8 @@ class SubmitStream:
         self._idle = asyncio.Event()
         self._idle.set()
         self._pressure = Backoff(options)
-        self._held_back = False
-        """A node pushed back: nothing leaves until the pause is over."""
+        self._pause: asyncio.TimerHandle | None = None
+        """A node pushed back: nothing leaves until this is over."""
         self._expiry: asyncio.TimerHandle | None = None
         self._connection = self._loop.create_task(self._stay_connected(), name="penstock submit stream")
 
@@ -56,7 +65,7 @@ class SubmitStream:
         self._outgoing.append(frame)
         self._occupied.set()
         self._idle.clear()
-        if not self._held_back:
+        if self._pause is None:
             self._writable.set()
         if self._expiry is None:
             self._expiry = self._loop.call_at(frame.deadline, self._expire)
@@ -72,13 +81,12 @@ class SubmitStream:
 
     async def _stay_connected(self) -> None:
         backoff = Backoff(self._options)
+        listen_s = 0.0
         while True:
             await self._occupied.wait()
-            self._outgoing = deque(self._unanswered.values())
-            self._writable.set()
-            self._held_back = False
+            self._resume()
             call = self._open()
-            writer = self._loop.create_task(self._write(call), name="penstock frame writer")
+            writer = self._loop.create_task(self._write(call, listen_s), name="penstock frame writer")
             try:
                 answered, error = await self._read(call)
             finally:
@@ -86,15 +94,18 @@ class SubmitStream:
                 call.cancel()
             if answered:
                 backoff.reset()
+            masked = isinstance(error, ServerError) and not answered
+            listen_s = LISTEN_S if masked else 0.0
             self._broke(error)
             await asyncio.sleep(backoff.next_s(error.retry_delay_s))
 
-    async def _write(self, call: Call) -> None:
+    async def _write(self, call: Call, listen_s: float) -> None:
         with suppress(aio.AioRpcError, asyncio.InvalidStateError):  # the reader sees why the call ended
             await call.wait_for_connection()  # nothing counts as written, hence as in doubt, to a node never reached
+            await asyncio.sleep(listen_s)
             while True:
                 await self._writable.wait()
-                while self._outgoing and not self._held_back:
+                while self._outgoing and self._pause is None:
                     frame = self._outgoing.popleft()
                     if frame.frame_id in self._unanswered:
                         frame.written = True
@@ -110,7 +121,7 @@ class SubmitStream:
                 self._take(response)
         except aio.AioRpcError as error:
             return answered, refusal_of_call(error)
-        return answered, Unavailable("the node ended the stream", code=14)
+        return answered, Unavailable("the node ended the stream", code=grpc.StatusCode.UNAVAILABLE.value[0])
 
     def _take(self, response: SubmitStreamResponse) -> None:
         frame = self._unanswered.get(response.frame_id)
@@ -118,29 +129,39 @@ class SubmitStream:
             return
         frame.written = False
         if response.HasField("error"):
-            self._refused(frame, response.error)
-            return
-        self._pressure.reset()
-        self._forget(frame)
-        frame.complete(response)
+            self._refused(frame, refusal_of_frame(response.error))
+        elif len(response.results) != frame.count:
+            cause = f"the receipt holds {len(response.results)} results for {frame.count} transactions"
+            self._refused(frame, ServerError(cause, code=grpc.StatusCode.INTERNAL.value[0]))
+        else:
+            self._pressure.reset()
+            self._forget(frame)
+            frame.complete(response)
 
-    def _refused(self, frame: Frame, error: FrameError) -> None:
-        frame.obstacle = refusal_of_frame(error)
-        frame.in_doubt |= frame.obstacle.reason in IN_DOUBT or isinstance(frame.obstacle, ServerError)
-        if isinstance(frame.obstacle, LASTING):
+    def _refused(self, frame: Frame, error: Refused) -> None:
+        frame.obstacle = error
+        frame.in_doubt |= error.reason in IN_DOUBT or isinstance(error, ServerError)
+        if isinstance(error, LASTING):
             self._forget(frame)
             frame.refuse(frame.unanswered("refused when sent again"))
             return
         self._outgoing.append(frame)
-        if not self._held_back:
-            self._held_back = True
-            self._loop.call_later(self._pressure.next_s(frame.obstacle.retry_delay_s), self._release)
+        if self._pause is None:
+            self._pause = self._loop.call_later(self._pressure.next_s(error.retry_delay_s), self._end_pause)
 
-    def _release(self) -> None:
-        """Ends a pause. What was refused goes first: were it overtaken for long, its sequences would fall out of the
+    def _end_pause(self) -> None:
+        """What was refused goes first: were it overtaken for long, its sequences would fall out of the result
         window."""
-        self._held_back = False
+        self._pause = None
         self._outgoing = deque(sorted(self._outgoing, key=lambda frame: frame.frame_id))
+        self._writable.set()
+
+    def _resume(self) -> None:
+        """A new call starts with all that is unanswered, and without the pause that the last one was in."""
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+        self._outgoing = deque(self._unanswered.values())
         self._writable.set()
 
     def _broke(self, error: Refused) -> None:
@@ -155,6 +176,7 @@ class SubmitStream:
 
     def _forget(self, frame: Frame) -> None:
         del self._unanswered[frame.frame_id]
+        self._window.leave(frame.count)
         if not self._unanswered:
             self._occupied.clear()
             self._idle.set()

@@ -1,6 +1,7 @@
 """Committed blocks as they come, across broken connections."""
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from functools import cached_property
@@ -70,15 +71,18 @@ async def watch(
     backoff = Backoff(options)
     give_up_at = loop.time() + options.deadline_s
     while True:
+        opened_at = loop.time()
         call = stub.Watch(request)
         try:
             async for response in call:
-                backoff.reset()
+                opened_at = -math.inf
                 request.from_index = response.log_index + 1
                 yield WatchedBlock.of(response)
-                give_up_at = loop.time() + options.deadline_s
         except aio.AioRpcError as error:
             refused = refusal_of_call(error)
+            if loop.time() - opened_at > options.deadline_s:  # it brought a block, or was quiet for long: it did work
+                backoff.reset()
+                give_up_at = loop.time() + options.deadline_s
             delay_s = backoff.next_s(refused.retry_delay_s)
             if isinstance(refused, LASTING) or loop.time() + delay_s >= give_up_at:
                 raise refused from error
