@@ -6,7 +6,7 @@ and digest stay in registers between records.
 """
 
 import numpy as np
-from numba import njit
+from numpy.typing import NDArray
 
 from statestore.chain import apply_chain
 from statestore.execute import FULL, INVALID, OK, execute, transfer
@@ -39,17 +39,27 @@ from statestore.layout import (
     WINDOW_MASK,
     ZERO,
 )
+from statestore.pointers import U64, Bytes, Words, pointer, prefetch
 from statestore.sessions import NEW, SESSIONS_EXHAUSTED, admit, session_of
 from statestore.table import candidate, group_of
 from statestore.undo import ALONE
-from statestore.pointers import pointer, prefetch
+from txqueue.compiled import kernel
 
 CODE_BITS = np.uint64(8)
 OVERRUN = ~ZERO
 
 
-@njit(cache=True, nogil=True)
-def prepare(words, scratch, records, payloads, payload_bytes, start, end, payload_at):
+@kernel
+def prepare(
+    words: Words,
+    scratch: Words,
+    records: Words,
+    payloads: Bytes,
+    payload_bytes: U64,
+    start: U64,
+    end: U64,
+    payload_at: U64,
+) -> U64:
     """Hashes the keys of records `start` to `end` into the scratch ring and prefetches their entries.
 
     Returns where the payloads go on, or OVERRUN where they are longer than `payload_bytes`.
@@ -87,8 +97,17 @@ def prepare(words, scratch, records, payloads, payload_bytes, start, end, payloa
     return payload_at
 
 
-@njit(cache=True, nogil=True)
-def apply_block(region_words, region_bytes, scratch_words, record_words, payload_data, result_data, first_position, time_ns):
+@kernel
+def apply_block(
+    region_words: NDArray[np.uint64],
+    region_bytes: NDArray[np.uint8],
+    scratch_words: NDArray[np.uint64],
+    record_words: NDArray[np.uint64],
+    payload_data: NDArray[np.uint8],
+    result_data: NDArray[np.uint8],
+    first_position: U64,
+    time_ns: U64,
+) -> U64:
     """Applies the records of a block.
 
     Args:
@@ -134,7 +153,18 @@ def apply_block(region_words, region_bytes, scratch_words, record_words, payload
             words[EFFECTS_DIGEST] = digest
             payload_at = scratch[SCRATCH_PAYLOAD + (i & RING_MASK)]
             i, code = apply_chain(
-                words, region, scratch, records, payloads, payload_bytes, results, count, i, payload_at, first_position, time_ns
+                words,
+                region,
+                scratch,
+                records,
+                payloads,
+                payload_bytes,
+                results,
+                count,
+                i,
+                payload_at,
+                first_position,
+                time_ns,
             )
             if code != OK:
                 return (i << CODE_BITS) | code

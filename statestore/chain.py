@@ -1,7 +1,6 @@
 """LINKED chains: all of their records take effect, or none does."""
 
 import numpy as np
-from numba import njit
 
 from statestore.execute import FULL, INVALID, OK, execute
 from statestore.fields import (
@@ -26,15 +25,19 @@ from statestore.layout import (
     SCRATCH_CHAIN,
     ZERO,
 )
+from statestore.pointers import U64, Bytes, Words
 from statestore.sessions import DUPLICATE, NEW, SESSIONS_EXHAUSTED, admit, remember, session_of
 from statestore.undo import CHAINED, commit, rollback
 from txqueue import record
+from txqueue.compiled import kernel
 
 LINKED_FAILED = np.uint64(record.LINKED_FAILED)
 
 
-@njit(cache=True, nogil=True)
-def admit_chain(words, region, scratch, records, first, end, time_ns):
+@kernel
+def admit_chain(
+    words: Words, region: Bytes, scratch: Words, records: Words, first: U64, end: U64, time_ns: U64
+) -> bool:
     """Admits every record of a chain to its session, in order; whether one of them was applied before."""
     repeated = False
     for i in range(first, end):
@@ -51,8 +54,19 @@ def admit_chain(words, region, scratch, records, first, end, time_ns):
     return repeated
 
 
-@njit(cache=True, nogil=True)
-def execute_chain(words, region, scratch, records, payloads, payload_bytes, first, end, payload_at, first_position):
+@kernel
+def execute_chain(
+    words: Words,
+    region: Bytes,
+    scratch: Words,
+    records: Words,
+    payloads: Bytes,
+    payload_bytes: U64,
+    first: U64,
+    end: U64,
+    payload_at: U64,
+    first_position: U64,
+) -> tuple[U64, U64]:
     """Executes a chain up to its first failure: that record's number and code, or `end` and OK."""
     for i in range(first, end):
         base = i * RECORD_WORDS
@@ -74,8 +88,21 @@ def execute_chain(words, region, scratch, records, payloads, payload_bytes, firs
     return end, OK
 
 
-@njit(cache=True, nogil=True)
-def apply_chain(words, region, scratch, records, payloads, payload_bytes, results, count, first, payload_at, first_position, time_ns):
+@kernel
+def apply_chain(
+    words: Words,
+    region: Bytes,
+    scratch: Words,
+    records: Words,
+    payloads: Bytes,
+    payload_bytes: U64,
+    results: Bytes,
+    count: U64,
+    first: U64,
+    payload_at: U64,
+    first_position: U64,
+    time_ns: U64,
+) -> tuple[U64, U64]:
     """Applies the chain that begins at record `first`: the number of the record behind it, and OK, FULL or INVALID."""
     end = first + ONE
     while flags_of(records, (end - ONE) * RECORD_WORDS) & LINKED:
@@ -85,7 +112,9 @@ def apply_chain(words, region, scratch, records, payloads, payload_bytes, result
     repeated = admit_chain(words, region, scratch, records, first, end, time_ns)
     failed, code = first, OK
     if not repeated:
-        failed, code = execute_chain(words, region, scratch, records, payloads, payload_bytes, first, end, payload_at, first_position)
+        failed, code = execute_chain(
+            words, region, scratch, records, payloads, payload_bytes, first, end, payload_at, first_position
+        )
         if code == FULL or code == INVALID:
             return failed, code
         if code == OK:

@@ -1,7 +1,7 @@
 """The state digest: a sum over all live entries and sessions, so that it does not depend on where they lie."""
 
 import numpy as np
-from numba import njit
+from numpy.typing import NDArray
 
 from statestore.hashing import bytes_digest, fin, mix
 from statestore.layout import (
@@ -30,15 +30,16 @@ from statestore.layout import (
     WORD_BYTES,
     ZERO,
 )
-from statestore.pointers import pointer
+from statestore.pointers import U64, Bytes, Words, pointer
+from txqueue.compiled import kernel
 
 FLAGS_SHIFT = np.uint64(32)
 IDENTITY_MASK = np.uint64(0xFFFFFFFF)
 SESSION_SEED = np.uint64(4)
 
 
-@njit(cache=True, nogil=True)
-def entry_digest(words, region, entry):
+@kernel
+def entry_digest(words: Words, region: Bytes, entry: U64) -> U64:
     """Digest of one entry: what it is, its key, what it holds, its version."""
     ident = words[entry + ENTRY_IDENT]
     kind = ident & KIND_MASK
@@ -52,8 +53,8 @@ def entry_digest(words, region, entry):
     return fin(mix(mix(mix(h, held), words[entry + ENTRY_VERSION]), ZERO))
 
 
-@njit(cache=True, nogil=True)
-def state_digest(region_words, region_bytes):
+@kernel
+def state_digest(region_words: NDArray[np.uint64], region_bytes: NDArray[np.uint8]) -> U64:
     """The state digest. `region_words` is the state's region as uint64, `region_bytes` the same memory as uint8."""
     words = pointer(region_words)
     region = pointer(region_bytes)

@@ -1,19 +1,7 @@
 """What each operation does to the state: the rules of `record.proto`, one function per operation."""
 
 import numpy as np
-from numba import njit
 
-from statestore.hashing import K1, K2, bytes_digest, half_turn
-from statestore.heap import store
-from statestore.layout import (
-    ENTRY_AMOUNT,
-    ENTRY_DETAIL,
-    ENTRY_VERSION,
-    IDENT_LENGTH_SHIFT,
-    KEY_INLINE_BYTES,
-    ONE,
-    ZERO,
-)
 from statestore.fields import (
     ADD,
     APPEND,
@@ -37,9 +25,22 @@ from statestore.fields import (
     operation_of,
     payload_length_of,
 )
+from statestore.hashing import K1, K2, bytes_digest, half_turn
+from statestore.heap import store
+from statestore.layout import (
+    ENTRY_AMOUNT,
+    ENTRY_DETAIL,
+    ENTRY_VERSION,
+    IDENT_LENGTH_SHIFT,
+    KEY_INLINE_BYTES,
+    ONE,
+    ZERO,
+)
+from statestore.pointers import U64, Bytes, Words
 from statestore.table import candidate, find, find_long, has_key, insert, remove
 from statestore.undo import CHAINED, CHANGED, CREATED, DELETED, note, release_key, release_value
 from txqueue import record
+from txqueue.compiled import kernel
 
 OK = np.uint64(record.OK)
 KEY_NOT_FOUND = np.uint64(record.KEY_NOT_FOUND)
@@ -57,8 +58,10 @@ INVALID = np.uint64(255)
 """Not a result: the record breaks the contract, and the state machine stops."""
 
 
-@njit(cache=True, nogil=True)
-def open_account(words, scratch, records, base, hashed, version, chained):
+@kernel
+def open_account(
+    words: Words, scratch: Words, records: Words, base: U64, hashed: U64, version: U64, chained: U64
+) -> U64:
     """OPEN_ACCOUNT."""
     ident = key_ident(records, base)
     lo = records[base + WORD_KEY_LO]
@@ -75,8 +78,10 @@ def open_account(words, scratch, records, base, hashed, version, chained):
     return OK
 
 
-@njit(cache=True, nogil=True)
-def transfer(words, scratch, records, base, debit, credit, version, chained):
+@kernel
+def transfer(
+    words: Words, scratch: Words, records: Words, base: U64, debit: U64, credit: U64, version: U64, chained: U64
+) -> tuple[U64, U64]:
     """TRANSFER: its result, and its effect for the digest. `debit` and `credit` are the accounts' candidates."""
     ident = key_ident(records, base)
     debit_lo = records[base + WORD_KEY_LO]
@@ -111,8 +116,10 @@ def transfer(words, scratch, records, base, debit, credit, version, chained):
     return OK, (debit_new * K1) ^ half_turn(credit_new * K2)
 
 
-@njit(cache=True, nogil=True)
-def find_key(words, region, records, payloads, base, payload_at, hashed):
+@kernel
+def find_key(
+    words: Words, region: Bytes, records: Words, payloads: Bytes, base: U64, payload_at: U64, hashed: U64
+) -> U64:
     """The entry for the key of a PUT, DELETE, CAS or ADD, or 0."""
     ident = key_ident(records, base)
     length = ident >> IDENT_LENGTH_SHIFT
@@ -122,8 +129,10 @@ def find_key(words, region, records, payloads, base, payload_at, hashed):
     return find_long(words, region, hashed, digest, ident, payloads, payload_at, length)
 
 
-@njit(cache=True, nogil=True)
-def create_key(words, scratch, records, payloads, base, payload_at, hashed):
+@kernel
+def create_key(
+    words: Words, scratch: Words, records: Words, payloads: Bytes, base: U64, payload_at: U64, hashed: U64
+) -> U64:
     """A new entry for the key of a PUT, CAS or ADD that has none, or 0 where the arena is full."""
     ident = key_ident(records, base)
     length = ident >> IDENT_LENGTH_SHIFT
@@ -135,8 +144,19 @@ def create_key(words, scratch, records, payloads, base, payload_at, hashed):
     return insert(words, scratch, hashed, key, bytes_digest(payloads, payload_at, length), ident)
 
 
-@njit(cache=True, nogil=True)
-def add(words, region, scratch, records, payloads, base, payload_at, hashed, version, chained):
+@kernel
+def add(
+    words: Words,
+    region: Bytes,
+    scratch: Words,
+    records: Words,
+    payloads: Bytes,
+    base: U64,
+    payload_at: U64,
+    hashed: U64,
+    version: U64,
+    chained: U64,
+) -> tuple[U64, U64]:
     """ADD: its result, and its effect for the digest."""
     entry = find_key(words, region, records, payloads, base, payload_at, hashed)
     old = words[entry + ENTRY_AMOUNT] if entry != ZERO else ZERO
@@ -160,8 +180,19 @@ def add(words, region, scratch, records, payloads, base, payload_at, hashed, ver
     return OK, new * K1
 
 
-@njit(cache=True, nogil=True)
-def put(words, region, scratch, records, payloads, base, payload_at, hashed, version, chained):
+@kernel
+def put(
+    words: Words,
+    region: Bytes,
+    scratch: Words,
+    records: Words,
+    payloads: Bytes,
+    base: U64,
+    payload_at: U64,
+    hashed: U64,
+    version: U64,
+    chained: U64,
+) -> tuple[U64, U64]:
     """PUT and CAS: the result, and the effect for the digest."""
     entry = find_key(words, region, records, payloads, base, payload_at, hashed)
     if operation_of(records, base) == CAS:
@@ -195,8 +226,18 @@ def put(words, region, scratch, records, payloads, base, payload_at, hashed, ver
     return OK, bytes_digest(payloads, start, length) * K1
 
 
-@njit(cache=True, nogil=True)
-def delete(words, region, scratch, records, payloads, base, payload_at, hashed, chained):
+@kernel
+def delete(
+    words: Words,
+    region: Bytes,
+    scratch: Words,
+    records: Words,
+    payloads: Bytes,
+    base: U64,
+    payload_at: U64,
+    hashed: U64,
+    chained: U64,
+) -> U64:
     """DELETE."""
     entry = find_key(words, region, records, payloads, base, payload_at, hashed)
     if entry == ZERO:
@@ -210,8 +251,19 @@ def delete(words, region, scratch, records, payloads, base, payload_at, hashed, 
     return OK
 
 
-@njit(cache=True, nogil=True)
-def execute(words, region, scratch, records, payloads, base, payload_at, hashed, version, chained):
+@kernel
+def execute(
+    words: Words,
+    region: Bytes,
+    scratch: Words,
+    records: Words,
+    payloads: Bytes,
+    base: U64,
+    payload_at: U64,
+    hashed: U64,
+    version: U64,
+    chained: U64,
+) -> tuple[U64, U64]:
     """Applies one record: its result (or FULL, INVALID), and its effect for the digest (0 unless it changed an amount or value).
 
     `base` is the record's first word, `payload_at` its payload's first byte, `version` its position + 1; where `chained` is CHAINED and not

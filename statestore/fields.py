@@ -1,7 +1,6 @@
 """The fields of a record as compiled code reads them: from the words of a block, at the record's first word `base`."""
 
 import numpy as np
-from numba import njit
 
 from statestore.hashing import bytes_digest, key_hash
 from statestore.layout import (
@@ -14,7 +13,9 @@ from statestore.layout import (
     KIND_VALUE,
     ZERO,
 )
+from statestore.pointers import U64, Bytes, Words
 from txqueue import record
+from txqueue.compiled import kernel
 
 APPEND = np.uint64(record.APPEND)
 PUT = np.uint64(record.PUT)
@@ -46,32 +47,32 @@ PAYLOAD_SHIFT = np.uint64(32)
 KEY_LENGTH_MASK = np.uint64(0xFFFF)
 
 
-@njit(cache=True, nogil=True)
-def operation_of(records, base):
+@kernel
+def operation_of(records: Words, base: U64) -> U64:
     """The operation."""
     return (records[base + WORD_META] >> OPERATION_SHIFT) & OPERATION_MASK
 
 
-@njit(cache=True, nogil=True)
-def flags_of(records, base):
+@kernel
+def flags_of(records: Words, base: U64) -> U64:
     """The flags."""
     return (records[base + WORD_META] >> FLAGS_SHIFT) & FLAGS_MASK
 
 
-@njit(cache=True, nogil=True)
-def payload_length_of(records, base):
+@kernel
+def payload_length_of(records: Words, base: U64) -> U64:
     """Bytes of payload."""
     return records[base + WORD_META] >> PAYLOAD_SHIFT
 
 
-@njit(cache=True, nogil=True)
-def account_ident(records, base):
+@kernel
+def account_ident(records: Words, base: U64) -> U64:
     """The identity word of the accounts in a record's namespace."""
     return ACCOUNT_IDENT | (records[base + WORD_META] & NAMESPACE_MASK) << IDENT_NAMESPACE_SHIFT
 
 
-@njit(cache=True, nogil=True)
-def key_ident(records, base):
+@kernel
+def key_ident(records: Words, base: U64) -> U64:
     """The identity word of a record's key: of the debit account for a TRANSFER."""
     operation = operation_of(records, base)
     if operation >= TRANSFER:
@@ -81,15 +82,15 @@ def key_ident(records, base):
     return kind | (records[base + WORD_META] & NAMESPACE_MASK) << IDENT_NAMESPACE_SHIFT | length << IDENT_LENGTH_SHIFT
 
 
-@njit(cache=True, nogil=True)
-def long_key_bytes(records, base):
+@kernel
+def long_key_bytes(records: Words, base: U64) -> U64:
     """Bytes of the payload that are the key: 0 where it stands in the record. For PUT, DELETE, CAS and ADD."""
     length = records[base + WORD_OPERAND_HI] & KEY_LENGTH_MASK
     return length if length > KEY_INLINE_BYTES else ZERO
 
 
-@njit(cache=True, nogil=True)
-def hash_of_key(words, records, payloads, base, payload_at):
+@kernel
+def hash_of_key(words: Words, records: Words, payloads: Bytes, base: U64, payload_at: U64) -> U64:
     """Hash of the key of a record that is not an APPEND; its payload must lie within `payloads`."""
     ident = key_ident(records, base)
     length = ident >> IDENT_LENGTH_SHIFT
@@ -99,15 +100,15 @@ def hash_of_key(words, records, payloads, base, payload_at):
     return key_hash(bytes_digest(payloads, payload_at, head), ZERO, ident) & words[HASH_MASK]
 
 
-@njit(cache=True, nogil=True)
-def hash_of_debit(words, records, base):
+@kernel
+def hash_of_debit(words: Words, records: Words, base: U64) -> U64:
     """Hash of a TRANSFER's debit account: `hash_of_key` without what only other operations need."""
     lo = records[base + WORD_KEY_LO]
     return key_hash(lo, records[base + WORD_KEY_HI], account_ident(records, base)) & words[HASH_MASK]
 
 
-@njit(cache=True, nogil=True)
-def hash_of_credit(words, records, base):
+@kernel
+def hash_of_credit(words: Words, records: Words, base: U64) -> U64:
     """Hash of a TRANSFER's credit account."""
     lo = records[base + WORD_OPERAND_LO]
     return key_hash(lo, records[base + WORD_OPERAND_HI], account_ident(records, base)) & words[HASH_MASK]

@@ -6,7 +6,6 @@ cost a few instructions and depend on nothing but the order of calls, which keep
 """
 
 import numpy as np
-from numba import njit
 
 from statestore.layout import (
     HEAP_BOTTOM,
@@ -18,15 +17,16 @@ from statestore.layout import (
     WORD_BYTES,
     ZERO,
 )
-from statestore.pointers import copy_bytes
+from statestore.pointers import U64, Bytes, Words, copy_bytes
+from txqueue.compiled import kernel
 
 TWO = np.uint64(2)
 THREE = np.uint64(3)
 FOUR = np.uint64(4)
 
 
-@njit(cache=True, nogil=True)
-def size_class(length):
+@kernel
+def size_class(length: U64) -> tuple[U64, U64]:
     """The class (from 0) of a block for `length` >= 1 bytes, and that class's size in words."""
     units = (length + HEAP_UNIT_BYTES - ONE) // HEAP_UNIT_BYTES
     if units <= FOUR:
@@ -39,8 +39,8 @@ def size_class(length):
     return (exponent - ONE) * FOUR + quarter, ((quarter + FOUR + ONE) << (exponent - TWO)) * HEAP_UNIT_WORDS
 
 
-@njit(cache=True, nogil=True)
-def allocate(words, length):
+@kernel
+def allocate(words: Words, length: U64) -> U64:
     """Word offset of a block for `length` >= 1 bytes, or 0 where the arena is full."""
     number, size = size_class(length)
     block = words[HEAP_FREE + number]
@@ -54,8 +54,8 @@ def allocate(words, length):
     return bottom - size
 
 
-@njit(cache=True, nogil=True)
-def release(words, block, length):
+@kernel
+def release(words: Words, block: U64, length: U64) -> None:
     """Gives back a block that was allocated for `length` bytes; (0, 0) is nothing and may be given back, too."""
     if block != ZERO:
         number, _ = size_class(length)
@@ -63,8 +63,8 @@ def release(words, block, length):
         words[HEAP_FREE + number] = block
 
 
-@njit(cache=True, nogil=True)
-def store(words, data, start, length):
+@kernel
+def store(words: Words, data: Bytes, start: U64, length: U64) -> U64:
     """Copies `length` >= 1 bytes of `data` from `start` into a new block; its word offset, or 0 where there is no room."""
     block = allocate(words, length)
     if block != ZERO:

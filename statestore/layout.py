@@ -1,6 +1,6 @@
 """Where everything lies in the state's one region, an array of 64-bit words.
 
-    header       one page: counters, heads of the heap's free lists
+    header       one page: the region's own, counters, heads of the heap's free lists
     sessions     64-byte rows, an index from client id to row, and one result window per row
     directory    one word per hash prefix: the segment that holds the keys with that prefix
     arena        table segments grow upwards from its start, heap blocks downwards from its end
@@ -22,35 +22,35 @@ ONE: Final = U(1)
 WORD_BYTES: Final = U(8)
 LINE_WORDS: Final = U(8)
 
-# --- header -----------------------------------------------------------------------------------------------------------
-APPLIED_INDEX: Final = U(0)
-APPLIED_POSITION: Final = U(1)
-EFFECTS_DIGEST: Final = U(2)
-ENTRIES: Final = U(3)
-SESSIONS: Final = U(4)
-DEPTH: Final = U(5)
+# --- header, from word 8: the region has its own before it -----------------------------------------------------------------------------------------------------------
+APPLIED_INDEX: Final = U(8)
+APPLIED_POSITION: Final = U(9)
+EFFECTS_DIGEST: Final = U(10)
+ENTRIES: Final = U(11)
+SESSIONS: Final = U(12)
+DEPTH: Final = U(13)
 """Leading hash bits that select a directory word."""
-SPLITS: Final = U(6)
-HASH_MASK: Final = U(7)
+SPLITS: Final = U(14)
+HASH_MASK: Final = U(15)
 """HASH_ALL, except where a test wants keys to collide."""
 HASH_ALL: Final = (1 << 64) - 1
-DIRECTORY: Final = U(8)
-DEPTH_MAX: Final = U(9)
-SEGMENT_TOP: Final = U(10)
+DIRECTORY: Final = U(16)
+DEPTH_MAX: Final = U(17)
+SEGMENT_TOP: Final = U(18)
 """First free word above the segments."""
-HEAP_BOTTOM: Final = U(11)
+HEAP_BOTTOM: Final = U(19)
 """First used word of the heap."""
-SESSION_ROWS: Final = U(12)
-SESSION_INDEX: Final = U(13)
-SESSION_INDEX_MASK: Final = U(14)
-SESSION_WINDOWS: Final = U(15)
-SESSION_CAPACITY: Final = U(16)
-SESSION_HORIZON_NS: Final = U(17)
-SESSION_FREE: Final = U(18)
+SESSION_ROWS: Final = U(20)
+SESSION_INDEX: Final = U(21)
+SESSION_INDEX_MASK: Final = U(22)
+SESSION_WINDOWS: Final = U(23)
+SESSION_CAPACITY: Final = U(24)
+SESSION_HORIZON_NS: Final = U(25)
+SESSION_FREE: Final = U(26)
 """Number + 1 of the first row that was used and forgotten; 0: none."""
-SESSION_FRESH: Final = U(19)
+SESSION_FRESH: Final = U(27)
 """Rows ever used: the next one that never was."""
-SESSION_SWEEP_TIME: Final = U(20)
+SESSION_SWEEP_TIME: Final = U(28)
 """Block time of the last sweep for idle sessions; another one at the same time would find nothing."""
 HEAP_FREE: Final = U(64)
 """Heads of the free lists, one per size class."""
@@ -138,7 +138,8 @@ SCRATCH_SEGMENT: Final = SCRATCH_UNDO + U(2 * record.BATCH_SIZE) * UNDO_WORDS
 SCRATCH_WORDS: Final = int(SCRATCH_SEGMENT + SEGMENT_WORDS)
 
 PAGE_BYTES: Final = 4096
-HUGE_PAGE_BYTES: Final = 2 << 20
+VERSION: Final = 1
+"""Of this layout."""
 ENTRIES_BYTES_MIN: Final = 4 << 20
 """Least arena that is of any use: a few segments and one value of the largest size."""
 
@@ -174,8 +175,7 @@ class RegionLayout:
         index = rows + session_capacity * int(SESSION_WORDS) * 8
         directory = index + index_slots * 8
         windows = _round_up(directory + (8 << depth_max), PAGE_BYTES)
-        # The arena begins on a huge page, which spares the table's lookups most TLB misses.
-        arena = _round_up(windows + session_capacity * int(WINDOW_BYTES), HUGE_PAGE_BYTES)
+        arena = windows + session_capacity * int(WINDOW_BYTES)
         size = arena + _round_up(bytes_max, PAGE_BYTES)
         return cls(rows, index, index_slots, windows, directory, depth_max, arena, size)
 

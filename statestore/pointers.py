@@ -1,27 +1,36 @@
 """Raw pointers for compiled code.
 
-numba counts references to arrays atomically wherever it cannot prove that it need not: a kernel split into functions over arrays ran three times
-slower for it, and took twice as long to compile. So the entry points take arrays, which keeps the memory alive, and all code below them takes pointers.
-A pointer is indexed like an array; nothing checks bounds. Indices are ``uint64``.
+An array is seven values to numba, and references to it are counted atomically wherever it cannot prove that they need
+not be: the apply kernel ran three times slower on arrays and took longer to compile. So the entry points take arrays,
+which keeps the memory alive, and all code below them takes pointers. A pointer is indexed like an array; nothing checks
+bounds. Indices are ``uint64``.
 """
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+Words: TypeAlias = Any
+"""A pointer to ``uint64``. numba infers these types, mypy cannot: for it they are names only."""
+Bytes: TypeAlias = Any
+"""A pointer to ``uint8``."""
+U64: TypeAlias = Any
+"""A ``uint64``."""
+
 _WORD = ir.IntType(64)
 _BYTE = ir.IntType(8)
 _INT = ir.IntType(32)
 _BYTES = types.CPointer(types.uint8)
+_intrinsic: Any = intrinsic  # what it makes is called without the first parameter, which its own type does not say
 
 
 def _byte_at(builder: Any, pointer: Any, index: Any) -> Any:
     return builder.gep(builder.bitcast(pointer, _BYTE.as_pointer()), [index])
 
 
-@intrinsic
+@_intrinsic
 def pointer(_typing_context: Any, array: Any) -> Any:
     """``pointer(array)``: to the first element of an array, which must outlive its use."""
 
@@ -31,7 +40,7 @@ def pointer(_typing_context: Any, array: Any) -> Any:
     return types.CPointer(array.dtype)(array), generate
 
 
-@intrinsic
+@_intrinsic
 def as_bytes(_typing_context: Any, words: Any) -> Any:
     """``as_bytes(words)``: the same address as a pointer to bytes."""
 
@@ -41,7 +50,7 @@ def as_bytes(_typing_context: Any, words: Any) -> Any:
     return _BYTES(words), generate
 
 
-@intrinsic
+@_intrinsic
 def as_tags(_typing_context: Any, words: Any) -> Any:
     """``as_tags(words)``: the same address as a pointer to ``uint32``."""
 
@@ -51,10 +60,10 @@ def as_tags(_typing_context: Any, words: Any) -> Any:
     return types.CPointer(types.uint32)(words), generate
 
 
-@intrinsic
+@_intrinsic
 def match_below(_typing_context: Any, words: Any, _index: Any, _tag: Any, _bound: Any) -> Any:
-    """``match_below(words, index, tag, bound) -> uint64``: one bit for each of the 16 ``uint32`` in the cache line at a word that
-    differs from ``tag`` by less than ``bound`` (as ``item ^ tag < bound``). A few vector instructions and no branch.
+    """``match_below(words, index, tag, bound) -> uint64``: a bit for each ``uint32`` with ``item ^ tag < bound`` of the 16
+    in the cache line at a word. A few vector instructions and no branch.
     """
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
@@ -73,7 +82,7 @@ def match_below(_typing_context: Any, words: Any, _index: Any, _tag: Any, _bound
     return types.uint64(words, types.uint64, types.uint64, types.uint64), generate
 
 
-@intrinsic
+@_intrinsic
 def lowest_bit(_typing_context: Any, _bits: Any) -> Any:
     """``lowest_bit(bits) -> uint64``: the number of the lowest bit that is set; 64 where none is."""
 
@@ -83,7 +92,7 @@ def lowest_bit(_typing_context: Any, _bits: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
-@intrinsic
+@_intrinsic
 def prefetch(_typing_context: Any, words: Any, _index: Any) -> Any:
     """``prefetch(words, index)``: starts fetching the cache line of a word."""
 
@@ -97,7 +106,7 @@ def prefetch(_typing_context: Any, words: Any, _index: Any) -> Any:
     return types.void(words, types.uint64), generate
 
 
-@intrinsic
+@_intrinsic
 def load_unaligned(_typing_context: Any, data: Any, _at: Any) -> Any:
     """``load_unaligned(data, at) -> uint64``: eight little-endian bytes from byte ``at``."""
 
@@ -108,7 +117,7 @@ def load_unaligned(_typing_context: Any, data: Any, _at: Any) -> Any:
     return types.uint64(data, types.uint64), generate
 
 
-@intrinsic
+@_intrinsic
 def copy_bytes(_typing_context: Any, to: Any, _to_at: Any, source: Any, _source_at: Any, _length: Any) -> Any:
     """``copy_bytes(to, to_at, source, source_at, length)``: offsets in bytes; the ranges must not overlap."""
 

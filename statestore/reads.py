@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from statestore.hashing import bytes_digest, key_hash
@@ -21,8 +20,9 @@ from statestore.layout import (
     WORD_BYTES,
     ZERO,
 )
+from statestore.pointers import U64, Bytes, Words, copy_bytes, pointer
 from statestore.table import find, find_long
-from statestore.pointers import copy_bytes, pointer
+from txqueue.compiled import kernel
 
 BYTE_BITS = np.uint64(3)
 
@@ -60,8 +60,8 @@ class Entries:
         return self.values[int(self.value_offsets[number]) : int(self.value_offsets[number + 1])].tobytes()
 
 
-@njit(cache=True, nogil=True)
-def find_entry(words, region, ident, keys, start):
+@kernel
+def find_entry(words: Words, region: Bytes, ident: U64, keys: Bytes, start: U64) -> U64:
     """The entry for the identity word `ident` and the key bytes in `keys` from `start`, or 0."""
     length = ident >> IDENT_LENGTH_SHIFT
     if length > KEY_INLINE_BYTES:
@@ -79,8 +79,17 @@ def find_entry(words, region, ident, keys, start):
     return find(words, key_hash(lo, hi, ident) & words[HASH_MASK], lo, hi, ident)
 
 
-@njit(cache=True, nogil=True)
-def read_entries(region_words, region_bytes, kinds, namespaces, lengths, key_data, answers, values):
+@kernel
+def read_entries(
+    region_words: NDArray[np.uint64],
+    region_bytes: NDArray[np.uint8],
+    kinds: NDArray[np.uint64],
+    namespaces: NDArray[np.uint64],
+    lengths: NDArray[np.uint64],
+    key_data: NDArray[np.uint8],
+    answers: NDArray[np.uint64],
+    values: NDArray[np.uint8],
+) -> U64:
     """Looks up a batch of keys and copies what they hold.
 
     Args:

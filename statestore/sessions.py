@@ -5,7 +5,6 @@ window; 0 means not seen. Windows are sparse memory, so a client pays for the pa
 """
 
 import numpy as np
-from numba import njit
 
 from statestore.hashing import fin
 from statestore.layout import (
@@ -32,7 +31,9 @@ from statestore.layout import (
     WINDOW_MASK,
     ZERO,
 )
+from statestore.pointers import U64, Bytes, Words
 from txqueue import record
+from txqueue.compiled import kernel
 
 NEW = np.uint64(0)
 """An admitted sequence: the record is to be applied, and its result remembered."""
@@ -41,8 +42,8 @@ SEQUENCE_EXPIRED = np.uint64(record.SEQUENCE_EXPIRED)
 SESSIONS_EXHAUSTED = np.uint64(record.SESSIONS_EXHAUSTED)
 
 
-@njit(cache=True, nogil=True)
-def session_of(words, client, time_ns):
+@kernel
+def session_of(words: Words, client: U64, time_ns: U64) -> U64:
     """Word offset of a client's row, made where it has none; 0 where no row can be had."""
     index = words[SESSION_INDEX]
     mask = words[SESSION_INDEX_MASK]
@@ -78,8 +79,8 @@ def session_of(words, client, time_ns):
     return row
 
 
-@njit(cache=True, nogil=True)
-def enter(words, number):
+@kernel
+def enter(words: Words, number: U64) -> None:
     """Puts the row with this number (from 1) into the index."""
     index = words[SESSION_INDEX]
     mask = words[SESSION_INDEX_MASK]
@@ -89,8 +90,8 @@ def enter(words, number):
     words[index + at] = number
 
 
-@njit(cache=True, nogil=True)
-def forget_idle(words, time_ns):
+@kernel
+def forget_idle(words: Words, time_ns: U64) -> None:
     """Frees every row that was idle for more than the horizon, and rebuilds the index from the others.
 
     Freed windows keep their bytes: a session passes over each slot before it believes it (see `admit`).
@@ -111,8 +112,8 @@ def forget_idle(words, time_ns):
             enter(words, number)
 
 
-@njit(cache=True, nogil=True)
-def clear(words, region, row, start, end):
+@kernel
+def clear(words: Words, region: Bytes, row: U64, start: U64, end: U64) -> None:
     """Marks the sequences from `start` up to `end` (at most a window) as not seen."""
     window = words[row + SESSION_WINDOW]
     while start < end:
@@ -120,8 +121,8 @@ def clear(words, region, row, start, end):
         start += ONE
 
 
-@njit(cache=True, nogil=True)
-def admit(words, region, row, sequence):
+@kernel
+def admit(words: Words, region: Bytes, row: U64, sequence: U64) -> U64:
     """NEW where the record is to be applied, else its answer: the first result with DUPLICATE on top, or SEQUENCE_EXPIRED.
 
     A new highest sequence clears the slots that it skips. Where it skips a whole window it only notes that nothing before it is known:
@@ -146,8 +147,8 @@ def admit(words, region, row, sequence):
     return NEW if result == ZERO else result | DUPLICATE
 
 
-@njit(cache=True, nogil=True)
-def remember(words, region, row, sequence, result):
+@kernel
+def remember(words: Words, region: Bytes, row: U64, sequence: U64, result: U64) -> None:
     """Keeps the result of an admitted sequence, unless a later one of its chain has pushed it out of the window."""
     if words[row + SESSION_HIGHEST] - sequence < WINDOW_BYTES:
         region[words[row + SESSION_WINDOW] + (sequence & WINDOW_MASK)] = np.uint8(result)

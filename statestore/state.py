@@ -1,7 +1,5 @@
 """The state machine: (state, block) -> (state, one result per transaction), the same on every node."""
 
-import mmap
-import os
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,6 +15,7 @@ from statestore.execute import FULL
 from statestore.layout import RegionLayout
 from statestore.reads import COLUMNS, Entries, read_entries
 from txqueue.record import KEY_BYTES_MAX, RECORD_BYTES
+from txqueue.region import Region
 
 BYTES_MAX: int = 8 << 30
 SESSION_CAPACITY: int = 65_536
@@ -32,7 +31,7 @@ class StateMachine:
     thread-safe: one thread applies and reads; the compiled calls release the GIL.
 
     Args:
-        path: a file to hold the tables, created or overwritten; None keeps them in anonymous memory. Either is
+        path: a file that shall hold the tables and must not exist yet; None keeps them in memory without a name. Either is
             sparse: only touched pages take memory. State is recovered by replaying the log, never from this file.
         bytes_max: most that entries and values may take.
         session_capacity: clients whose sequences are remembered.
@@ -40,7 +39,7 @@ class StateMachine:
 
     Raises:
         ValueError: a limit makes no sense.
-        OSError: the file or the memory cannot be had.
+        RegionError: the file or the memory cannot be had.
     """
 
     def __init__(
@@ -52,14 +51,14 @@ class StateMachine:
         session_horizon_ns: int = SESSION_HORIZON_NS,
     ) -> None:
         plan = RegionLayout.plan(bytes_max, session_capacity)
-        self._memory = _map(path, plan.size)
-        self._memory.madvise(mmap.MADV_HUGEPAGE, plan.arena, plan.size - plan.arena)
-        self._words: NDArray[np.uint64] = np.frombuffer(self._memory, dtype=np.uint64)
+        self._region = Region.create(path, plan.size, kind="state", version=layout.VERSION)
+        self._words: NDArray[np.uint64] = self._region.words
         self._bytes: NDArray[np.uint8] = self._words.view(np.uint8)
         self._scratch: NDArray[np.uint64] = np.zeros(layout.SCRATCH_WORDS, dtype=np.uint64)
         self._arena_start = plan.arena // 8
         self._arena_end = plan.size // 8
         self._format(plan, session_capacity, session_horizon_ns)
+        self._region.complete()
 
     def _format(self, plan: RegionLayout, session_capacity: int, session_horizon_ns: int) -> None:
         first_segment = self._arena_start
@@ -245,23 +244,12 @@ class StateMachine:
         """Gives the memory back. The state machine is of no use afterwards."""
         self._words = self._words[:0].copy()
         self._bytes = self._bytes[:0].copy()
-        self._memory.close()
+        self._region.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
-
-
-def _map(path: Path | None, size: int) -> mmap.mmap:
-    # A file either way, also because a private mapping of this size counts against the memory the machine has.
-    if path is None:
-        file = os.memfd_create("penstock-state", os.MFD_CLOEXEC)
-    else:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.ftruncate(file, size)
-        return mmap.mmap(file, size)
-    finally:
-        os.close(file)

@@ -13,7 +13,6 @@ Fagin, Nievergelt, Pippenger, Strong: Extendible Hashing (1979). Tags in groups:
 """
 
 import numpy as np
-from numba import njit
 
 from statestore.layout import (
     DEPTH,
@@ -46,7 +45,8 @@ from statestore.layout import (
     WORD_BYTES,
     ZERO,
 )
-from statestore.pointers import as_tags, lowest_bit, match_below
+from statestore.pointers import U64, Bytes, Words, as_tags, lowest_bit, match_below
+from txqueue.compiled import kernel
 
 TWO = np.uint64(2)
 TAG_NUMBERS = TAG_NUMBER_MASK + ONE
@@ -54,26 +54,26 @@ TAG_NUMBER_BITS = np.uint64(10)
 LAST_TAG = np.uint64(1) << (GROUP_TAGS - ONE)
 
 
-@njit(cache=True, nogil=True)
-def segment_of(words, hashed):
+@kernel
+def segment_of(words: Words, hashed: U64) -> U64:
     """Word offset of the segment for a hash."""
     return words[words[DIRECTORY] + ((hashed >> ONE) >> (HASH_BITS - words[DEPTH]))]
 
 
-@njit(cache=True, nogil=True)
-def tag_of(hashed):
+@kernel
+def tag_of(hashed: U64) -> U64:
     """The tag for a hash, with entry number 0."""
     return ((hashed >> TAG_HASH_SHIFT << TAG_NUMBER_BITS) & TAG_HASH_MASK) | TAG_USED
 
 
-@njit(cache=True, nogil=True)
-def group_of(words, hashed):
+@kernel
+def group_of(words: Words, hashed: U64) -> U64:
     """Word offset of the group of tags where a search for a hash begins."""
     return segment_of(words, hashed) + SEGMENT_INDEX + (hashed & GROUP_MASK) * GROUP_WORDS
 
 
-@njit(cache=True, nogil=True)
-def candidate(words, hashed):
+@kernel
+def candidate(words: Words, hashed: U64) -> U64:
     """Word offset of the entry that most likely has a hash, of some entry where there is none. Never branches on memory."""
     segment = segment_of(words, hashed)
     group = segment + SEGMENT_INDEX + (hashed & GROUP_MASK) * GROUP_WORDS
@@ -82,15 +82,15 @@ def candidate(words, hashed):
     return segment + (tag & TAG_NUMBER_MASK) * ENTRY_WORDS
 
 
-@njit(cache=True, nogil=True)
-def has_key(words, entry, lo, hi, ident):
+@kernel
+def has_key(words: Words, entry: U64, lo: U64, hi: U64, ident: U64) -> bool:
     """Whether an entry has exactly these key words."""
     different = (words[entry + ENTRY_KEY_LO] ^ lo) | (words[entry + ENTRY_KEY_HI] ^ hi)
     return (different | (words[entry + ENTRY_IDENT] ^ ident)) == ZERO
 
 
-@njit(cache=True, nogil=True)
-def find(words, hashed, lo, hi, ident):
+@kernel
+def find(words: Words, hashed: U64, lo: U64, hi: U64, ident: U64) -> U64:
     """Word offset of the entry with exactly these key words, or 0.
 
     For a long key these are its block and digest, which name an entry that is already known, as an undo does.
@@ -112,8 +112,10 @@ def find(words, hashed, lo, hi, ident):
         number = (number + ONE) & GROUP_MASK
 
 
-@njit(cache=True, nogil=True)
-def find_long(words, region, hashed, digest, ident, data, start, length):
+@kernel
+def find_long(
+    words: Words, region: Bytes, hashed: U64, digest: U64, ident: U64, data: Bytes, start: U64, length: U64
+) -> U64:
     """Word offset of the entry whose key is `length` bytes of `data` from `start`, compared in full, or 0."""
     segment = segment_of(words, hashed)
     tags = as_tags(words)
@@ -137,8 +139,8 @@ def find_long(words, region, hashed, digest, ident, data, start, length):
         number = (number + ONE) & GROUP_MASK
 
 
-@njit(cache=True, nogil=True)
-def append_entry(words, segment, hashed):
+@kernel
+def append_entry(words: Words, segment: U64, hashed: U64) -> U64:
     """Word offset of a segment's next entry, which the caller fills, entered into the index under a hash."""
     words[segment + SEGMENT_COUNT] += ONE
     number = hashed & GROUP_MASK
@@ -151,8 +153,8 @@ def append_entry(words, segment, hashed):
         number = (number + ONE) & GROUP_MASK
 
 
-@njit(cache=True, nogil=True)
-def insert(words, scratch, hashed, lo, hi, ident):
+@kernel
+def insert(words: Words, scratch: Words, hashed: U64, lo: U64, hi: U64, ident: U64) -> U64:
     """Word offset of a new entry for a key that is not in the table, its other words 0; or 0 where the arena is full."""
     segment = segment_of(words, hashed)
     while words[segment + SEGMENT_COUNT] == SEGMENT_ENTRIES_MAX:
@@ -168,8 +170,8 @@ def insert(words, scratch, hashed, lo, hi, ident):
     return entry
 
 
-@njit(cache=True, nogil=True)
-def tag_place(words, segment, entry):
+@kernel
+def tag_place(words: Words, segment: U64, entry: U64) -> U64:
     """Where the tag of an entry lies, counted in tags from the start of the segment's index."""
     hashed = words[entry + ENTRY_HASH]
     tag = tag_of(hashed) | ((entry - segment) // ENTRY_WORDS)
@@ -181,8 +183,8 @@ def tag_place(words, segment, entry):
         number = (number + ONE) & GROUP_MASK
 
 
-@njit(cache=True, nogil=True)
-def remove(words, entry):
+@kernel
+def remove(words: Words, entry: U64) -> None:
     """Removes an entry. The segment's last entry takes its place, so offsets found before are no longer good."""
     segment = segment_of(words, words[entry + ENTRY_HASH])
     remove_tag(words, segment, tag_place(words, segment, entry))
@@ -198,8 +200,8 @@ def remove(words, entry):
     words[ENTRIES] -= ONE
 
 
-@njit(cache=True, nogil=True)
-def remove_tag(words, segment, hole):
+@kernel
+def remove_tag(words: Words, segment: U64, hole: U64) -> None:
     """Clears the tag at `hole`, and moves tags that had spilled over from full groups back to where they are found.
 
     The hole may be filled by any tag of a later group whose search passes the hole's group. No search goes beyond the first group
@@ -226,8 +228,8 @@ def remove_tag(words, segment, hole):
                 break
 
 
-@njit(cache=True, nogil=True)
-def split(words, scratch, hashed):
+@kernel
+def split(words: Words, scratch: Words, hashed: U64) -> bool:
     """Splits the segment of a hash in two by its next hash bit; False where the arena or the directory is full."""
     old = segment_of(words, hashed)
     depth = words[old + SEGMENT_DEPTH]
@@ -258,8 +260,8 @@ def split(words, scratch, hashed):
     return True
 
 
-@njit(cache=True, nogil=True)
-def double_directory(words):
+@kernel
+def double_directory(words: Words) -> None:
     """Selects by one hash bit more: every word is written twice, from the last to the first, in place."""
     directory = words[DIRECTORY]
     size = ONE << words[DEPTH]

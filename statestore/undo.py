@@ -5,7 +5,6 @@ chain refers to is freed before the chain is settled; outside of a chain it is f
 """
 
 import numpy as np
-from numba import njit
 
 from statestore.heap import release
 from statestore.layout import (
@@ -26,7 +25,9 @@ from statestore.layout import (
     UNDO_WORDS,
     ZERO,
 )
+from statestore.pointers import U64, Words
 from statestore.table import find, insert, remove
+from txqueue.compiled import kernel
 
 ALONE = np.uint64(0)
 CHAINED = np.uint64(1)
@@ -37,8 +38,8 @@ DELETED = np.uint64(2)
 CREATED = np.uint64(3)
 
 
-@njit(cache=True, nogil=True)
-def note(words, scratch, entry, happened):
+@kernel
+def note(words: Words, scratch: Words, entry: U64, happened: U64) -> None:
     """Notes a change to `entry`: before CHANGED and DELETED, after CREATED."""
     at = SCRATCH_UNDO + scratch[SCRATCH_UNDO_COUNT] * UNDO_WORDS
     scratch[SCRATCH_UNDO_COUNT] += ONE
@@ -47,23 +48,23 @@ def note(words, scratch, entry, happened):
         scratch[at + ONE + k] = words[entry + k]
 
 
-@njit(cache=True, nogil=True)
-def release_value(words, held, entry):
+@kernel
+def release_value(words: Words, held: Words, entry: U64) -> None:
     """Frees the value, if any, of the entry at `entry` of the array `held`."""
     if held[entry + ENTRY_IDENT] & KIND_MASK == KIND_VALUE:
         release(words, held[entry + ENTRY_AMOUNT], held[entry + ENTRY_DETAIL])
 
 
-@njit(cache=True, nogil=True)
-def release_key(words, held, entry):
+@kernel
+def release_key(words: Words, held: Words, entry: U64) -> None:
     """Frees the key block, if any, of the entry at `entry` of the array `held`."""
     length = held[entry + ENTRY_IDENT] >> IDENT_LENGTH_SHIFT
     if length > KEY_INLINE_BYTES:
         release(words, held[entry + ENTRY_KEY_LO], length)
 
 
-@njit(cache=True, nogil=True)
-def commit(words, scratch):
+@kernel
+def commit(words: Words, scratch: Words) -> None:
     """Frees what the noted changes replaced, and forgets them."""
     for k in range(scratch[SCRATCH_UNDO_COUNT]):
         at = SCRATCH_UNDO + k * UNDO_WORDS
@@ -74,8 +75,8 @@ def commit(words, scratch):
     scratch[SCRATCH_UNDO_COUNT] = ZERO
 
 
-@njit(cache=True, nogil=True)
-def rollback(words, scratch):
+@kernel
+def rollback(words: Words, scratch: Words) -> None:
     """Takes the noted changes back, the last one first, and forgets them.
 
     An entry that is put back always finds room in its segment: the segment held it before, and whatever came since is gone.

@@ -76,9 +76,7 @@ class Feeder:
     def apply_body(self, body: NDArray[np.uint8], count: int, payload_bytes: int = 0) -> list[int]:
         results = np.zeros(count, dtype=np.uint8)
         state = self.state
-        state.apply(
-            body, count, payload_bytes, state.applied_position, self.time_ns, state.applied_index + 1, results
-        )
+        state.apply(body, count, payload_bytes, state.applied_position, self.time_ns, state.applied_index + 1, results)
         return list(results.tolist())
 
 

@@ -27,7 +27,9 @@ TXS = st.one_of(
     st.builds(Tx, st.just(PUT), key=KEYS, value=VALUES, flags=CHAINED, **COMMON),
     st.builds(Tx, st.just(DELETE), key=KEYS, flags=CHAINED, **COMMON),
     st.builds(Tx, st.just(CAS), key=KEYS, value=VALUES, operand=st.integers(0, 30), flags=CHAINED, **COMMON),
-    st.builds(Tx, st.just(ADD), key=KEYS, amount=st.one_of(AMOUNTS, AMOUNTS.map(lambda a: -a)), flags=CHAINED, **COMMON),
+    st.builds(
+        Tx, st.just(ADD), key=KEYS, amount=st.one_of(AMOUNTS, AMOUNTS.map(lambda a: -a)), flags=CHAINED, **COMMON
+    ),
     st.builds(
         Tx,
         st.just(ADD),
@@ -76,7 +78,10 @@ def check_same(state: StateMachine, model: Model) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(blocks=st.lists(st.lists(TXS, min_size=1, max_size=40).map(closed), max_size=6), hash_mask=st.sampled_from([0, layout.HASH_ALL]))
+@given(
+    blocks=st.lists(st.lists(TXS, min_size=1, max_size=40).map(closed), max_size=6),
+    hash_mask=st.sampled_from([0, layout.HASH_ALL]),
+)
 def test_any_transactions_give_the_models_results_digests_and_entries(blocks: list[list[Tx]], hash_mask: int) -> None:
     model = Model()
     with StateMachine(bytes_max=64 << 20, session_capacity=8) as state:
@@ -105,6 +110,14 @@ def test_growth_and_deletion_of_many_keys_keep_every_entry(seed: int, hash_mask:
 
 
 def test_the_model_and_the_contract_number_results_alike() -> None:
-    names = ("OK", "KEY_NOT_FOUND", "VERSION_MISMATCH", "OVERFLOW", "BELOW_FLOOR", "INSUFFICIENT_FUNDS", "ACCOUNT_NOT_FOUND")
+    names = (
+        "OK",
+        "KEY_NOT_FOUND",
+        "VERSION_MISMATCH",
+        "OVERFLOW",
+        "BELOW_FLOOR",
+        "INSUFFICIENT_FUNDS",
+        "ACCOUNT_NOT_FOUND",
+    )
     names += ("SAME_ACCOUNT", "ACCOUNT_EXISTS", "LINKED_FAILED", "SEQUENCE_EXPIRED", "DUPLICATE")
     assert [getattr(dict_model, name) for name in names] == [getattr(record, name) for name in names]

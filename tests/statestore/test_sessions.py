@@ -42,7 +42,13 @@ def test_the_same_sequence_of_another_client_is_another_transaction(feeder: Feed
 
 
 def test_a_skipped_sequence_that_comes_late_is_applied_once(feeder: Feeder) -> None:
-    assert feeder.apply(count(5), count(3), count(3), count(6), count(5)) == [OK, OK, OK | DUPLICATE, OK, OK | DUPLICATE]
+    assert feeder.apply(count(5), count(3), count(3), count(6), count(5)) == [
+        OK,
+        OK,
+        OK | DUPLICATE,
+        OK,
+        OK | DUPLICATE,
+    ]
 
 
 def test_a_sequence_below_the_window_is_refused_and_the_lowest_within_is_not(feeder: Feeder) -> None:
