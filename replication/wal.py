@@ -25,7 +25,7 @@ from replication.errors import LogFailed
 from replication.identity import DirectoryLock, adopt_cluster_id
 from replication.reader import SegmentIndex, read_segment
 from replication.scan import LogScan, TornTail
-from replication.segment import SEGMENT_BYTES_DEFAULT, segment_files
+from replication.segment import SEGMENT_BYTES_DEFAULT, Segment, segment_files
 from replication.supply import SegmentSupply
 from replication.writer import SegmentWriter
 
@@ -278,16 +278,21 @@ class WriteAheadLog:
 def _cut(scan: LogScan, segment_bytes: int, disk: Disk) -> None:
     """Remove what a torn tail left, and unused segments of another size."""
     if scan.torn is not None and scan.segments:
-        segment = scan.segments[-1]
-        fd = disk.open(segment.path, os.O_RDWR)
-        zeros = aligned_buffer(segment.segment_bytes - scan.end)
-        try:
-            disk.write(fd, [zeros], scan.end)
-            disk.sync(fd)
-        finally:
-            disk.close(fd)
+        _clear(scan.segments[-1], scan.end, disk)
     if scan.torn is not None or any(path.stat().st_size != segment_bytes for path in scan.unused):
         # From the last one down, so that a crash in between leaves no gap in the numbers.
         for path in reversed(scan.unused):
             path.unlink()
             disk.sync_directory(path.parent)
+
+
+def _clear(segment: Segment, offset: int, disk: Disk) -> None:
+    """Fill a segment with zeros from ``offset`` to its end."""
+    if offset == segment.segment_bytes:
+        return
+    fd = disk.open(segment.path, os.O_RDWR)
+    try:
+        disk.write(fd, [aligned_buffer(segment.segment_bytes - offset)], offset)
+        disk.sync(fd)
+    finally:
+        disk.close(fd)

@@ -86,6 +86,19 @@ def test_a_torn_tail_is_cut_told_and_gone_afterwards(tmp_path: Path) -> None:
         assert len(hashes(log)) == 3
 
 
+def test_a_segment_started_but_not_synced_behind_a_full_one_is_cut(tmp_path: Path) -> None:
+    disk = CrashDisk()
+    log = _open(tmp_path, disk)
+    append(log, [190] * 5)  # three pages each: the segment's fifteen are full
+    abandon(log)
+    (tmp_path / "0000000002.segment").write_bytes(b"torn".ljust(SEGMENT_BYTES, b"\0"))
+    with _open(tmp_path) as log:
+        assert log.last_index == 5
+        assert log.torn_tail is not None
+        append(log, [190])
+        assert len(hashes(log)) == 6
+
+
 def _damaged_log(directory: Path) -> list[bytes]:
     """A log of 6 blocks in 3 segments that a crash ended: no mark tells what was durable."""
     log = _open(directory)
