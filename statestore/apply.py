@@ -1,8 +1,8 @@
 """Applies a block: the one compiled call that a transaction's effect comes from.
 
-Records are hashed and their entries prefetched a chunk ahead of being applied, so that a table larger than the caches costs
-overlapping misses and not one after the other. A TRANSFER without flags takes the short way through the loop; session
-and digest stay in registers between records.
+Records are hashed and their entries prefetched a chunk ahead of being applied, so that a table larger than the caches
+costs overlapping misses and not one after the other. A TRANSFER without flags takes the short way through the loop;
+session and digest stay in registers between records.
 """
 
 import numpy as np
@@ -85,7 +85,8 @@ def prepare(
             scratch[SCRATCH_DEBIT + at] = hashed
             prefetch(words, group_of(words, hashed))
         payload_at += length
-    # Their tags are on the way now. What is no transfer gets a candidate for a credit that it does not have: cheaper than a branch.
+    # Their tags are on the way now. What is no transfer gets a candidate for a credit that it does not have: cheaper
+    # than a branch.
     for i in range(start, end):
         at = i & RING_MASK
         debit = candidate(words, scratch[SCRATCH_DEBIT + at])

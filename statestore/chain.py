@@ -115,7 +115,7 @@ def apply_chain(
         failed, code = execute_chain(
             words, region, scratch, records, payloads, payload_bytes, first, end, payload_at, first_position
         )
-        if code == FULL or code == INVALID:
+        if code >= FULL:
             return failed, code
         if code == OK:
             commit(words, scratch)

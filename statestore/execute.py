@@ -264,10 +264,10 @@ def execute(
     version: U64,
     chained: U64,
 ) -> tuple[U64, U64]:
-    """Applies one record: its result (or FULL, INVALID), and its effect for the digest (0 unless it changed an amount or value).
+    """Applies one record: its result (or FULL, INVALID), and its effect for the digest.
 
-    `base` is the record's first word, `payload_at` its payload's first byte, `version` its position + 1; where `chained` is CHAINED and not
-    ALONE, changes are noted so that they can be taken back.
+    `base` is the record's first word, `payload_at` its payload's first byte, `version` its position + 1; where
+    `chained` is CHAINED and not ALONE, changes are noted so that they can be taken back.
     """
     operation = operation_of(records, base)
     if operation == TRANSFER:
@@ -280,7 +280,7 @@ def execute(
         return open_account(words, scratch, records, base, hashed, version, chained), ZERO
     if long_key_bytes(records, base) > payload_length_of(records, base):
         return INVALID, ZERO
-    if operation == PUT or operation == CAS:
+    if operation in (PUT, CAS):
         return put(words, region, scratch, records, payloads, base, payload_at, hashed, version, chained)
     if operation == ADD:
         return add(words, region, scratch, records, payloads, base, payload_at, hashed, version, chained)

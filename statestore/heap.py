@@ -1,8 +1,8 @@
 """Storage for values and long keys: blocks in size classes, taken from the arena's end downwards.
 
-There are four classes per doubling from 32 B to 1 MiB, so a block is at most a quarter larger than what it holds. A freed block
-goes to its class's free list and serves that class again; it never turns into one of another class. Both ways
-cost a few instructions and depend on nothing but the order of calls, which keeps replicas equal byte for byte.
+There are four classes per doubling from 32 B to 1 MiB, so a block is at most a quarter larger than what it holds. A
+freed block goes to its class's free list and serves that class again; it never turns into one of another class. Both
+ways cost a few instructions and depend on nothing but the order of calls, which keeps replicas equal byte for byte.
 """
 
 import numpy as np
@@ -65,7 +65,7 @@ def release(words: Words, block: U64, length: U64) -> None:
 
 @kernel
 def store(words: Words, data: Bytes, start: U64, length: U64) -> U64:
-    """Copies `length` >= 1 bytes of `data` from `start` into a new block; its word offset, or 0 where there is no room."""
+    """Copies `length` >= 1 bytes of `data` from `start` into a new block: its word offset, or 0 without room."""
     block = allocate(words, length)
     if block != ZERO:
         copy_bytes(words, block * WORD_BYTES, data, start, length)

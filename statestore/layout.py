@@ -22,7 +22,7 @@ ONE: Final = U(1)
 WORD_BYTES: Final = U(8)
 LINE_WORDS: Final = U(8)
 
-# --- header, from word 8: the region has its own before it -----------------------------------------------------------------------------------------------------------
+# --- header, from word 8: the region has its own before it ------------------------------------------------------------
 APPLIED_INDEX: Final = U(8)
 APPLIED_POSITION: Final = U(9)
 EFFECTS_DIGEST: Final = U(10)
@@ -30,7 +30,6 @@ ENTRIES: Final = U(11)
 SESSIONS: Final = U(12)
 DEPTH: Final = U(13)
 """Leading hash bits that select a directory word."""
-SPLITS: Final = U(14)
 HASH_MASK: Final = U(15)
 """HASH_ALL, except where a test wants keys to collide."""
 HASH_ALL: Final = (1 << 64) - 1
@@ -79,7 +78,7 @@ IDENT_LENGTH_SHIFT: Final = U(32)
 ACCOUNT_IDENT: Final = KIND_ACCOUNT | U(16) << IDENT_LENGTH_SHIFT
 KEY_INLINE_BYTES: Final = U(record.KEY_INLINE_BYTES_MAX)
 
-# --- segments: a header line, 1,023 entries packed from the front, and an index of 128 groups of 16 tags ----------------
+# --- segments: a header line, 1,023 entries packed from the front, and an index of 128 groups of 16 tags -------------
 SEGMENT_COUNT: Final = U(0)
 """Entries: they are numbers 1 to this one. The header is in place of number 0, and its IDENT word is always 0."""
 SEGMENT_DEPTH: Final = U(1)

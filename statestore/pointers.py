@@ -62,8 +62,8 @@ def as_tags(_typing_context: Any, words: Any) -> Any:
 
 @_intrinsic
 def match_below(_typing_context: Any, words: Any, _index: Any, _tag: Any, _bound: Any) -> Any:
-    """``match_below(words, index, tag, bound) -> uint64``: a bit for each ``uint32`` with ``item ^ tag < bound`` of the 16
-    in the cache line at a word. A few vector instructions and no branch.
+    """``match_below(words, index, tag, bound) -> uint64``: a bit for each ``uint32`` with ``item ^ tag < bound`` of the
+    16 in the cache line at a word. A few vector instructions and no branch.
     """
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:

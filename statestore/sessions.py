@@ -1,7 +1,7 @@
 """Sessions: what makes a transaction that is sent twice take effect once.
 
-A session holds the highest sequence of a client and the result bytes of its last 131,072 sequences, at `sequence & mask` of its
-window; 0 means not seen. Windows are sparse memory, so a client pays for the pages that its sequences touch.
+A session holds the highest sequence of a client and the result bytes of its last 131,072 sequences, each in its
+place in the window; 0 means not seen. Windows are sparse memory: a client costs the pages that its sequences touch.
 """
 
 import numpy as np
@@ -123,10 +123,11 @@ def clear(words: Words, region: Bytes, row: U64, start: U64, end: U64) -> None:
 
 @kernel
 def admit(words: Words, region: Bytes, row: U64, sequence: U64) -> U64:
-    """NEW where the record is to be applied, else its answer: the first result with DUPLICATE on top, or SEQUENCE_EXPIRED.
+    """NEW where the record is to be applied, else its answer: the first result with DUPLICATE on top, or
+    SEQUENCE_EXPIRED.
 
-    A new highest sequence clears the slots that it skips. Where it skips a whole window it only notes that nothing before it is known:
-    those slots are cleared when a lower sequence does come, so that leaping ahead costs nothing.
+    A new highest sequence clears the slots that it skips. Where it skips a whole window it only notes that nothing
+    before it is known: those slots are cleared when a lower sequence does come, so that leaping ahead costs nothing.
     """
     highest = words[row + SESSION_HIGHEST]
     if sequence > highest:

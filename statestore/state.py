@@ -27,12 +27,12 @@ NEVER = (1 << 64) - 1
 class StateMachine:
     """The tables that transactions change, and the only code that changes them.
 
-    It is pure: no clock, no randomness, no input but blocks. The same blocks, however cut, give the same bytes. It is not
-    thread-safe: one thread applies and reads; the compiled calls release the GIL.
+    It is pure: no clock, no randomness, no input but blocks. The same blocks, however cut, give the same bytes. It is
+    not thread-safe: one thread applies and reads; the compiled calls release the GIL.
 
     Args:
-        path: a file that shall hold the tables and must not exist yet; None keeps them in memory without a name. Either is
-            sparse: only touched pages take memory. State is recovered by replaying the log, never from this file.
+        path: a file that shall hold the tables and must not exist yet; None keeps them in memory without a name.
+            Either is sparse: only touched pages take memory. State is recovered by replaying the log, not from here.
         bytes_max: most that entries and values may take.
         session_capacity: clients whose sequences are remembered.
         session_horizon_ns: where sessions run out, those idle for longer than this (block time) are forgotten.
@@ -132,19 +132,20 @@ class StateMachine:
     def _require_next(self, index: int, first_position: int) -> None:
         if (index, first_position) != (self.applied_index + 1, self.applied_position):
             raise BlockOutOfOrder(
-                f"block {index} begins at position {first_position}, but the state is at block {self.applied_index} and expects "
-                f"position {self.applied_position} next; apply the blocks of one log in order, each once"
+                f"block {index} begins at position {first_position}, but the state is at block {self.applied_index} "
+                f"and expects position {self.applied_position} next; apply the blocks of one log in order, each once"
             )
 
     def _raise_stopped(self, index: int, position: int, code: int) -> None:
         if code == FULL:
             raise StateFull(
-                f"the state store is full at position {position} (block {index}): {self.entries} entries, {self.table_bytes} bytes of "
-                f"{self.bytes_max}; nothing is lost: set a larger state.bytes_max and start the node again, it replays the log"
+                f"the state store is full at position {position} (block {index}): {self.entries} entries, "
+                f"{self.table_bytes} bytes of {self.bytes_max}; nothing is lost: set a larger state.bytes_max and "
+                "start the node again, it replays the log"
             )
         raise RecordInvalid(
-            f"the record at position {position} (block {index}) is none that the edge lets through: an unknown operation, "
-            "lengths that overrun, or a chain left open; check the log with `penstock log verify`"
+            f"the record at position {position} (block {index}) is none that the edge lets through: an unknown "
+            "operation, lengths that overrun, or a chain left open; check the log with `penstock log verify`"
         )
 
     def read(
@@ -168,8 +169,8 @@ class StateMachine:
         lengths = key_lengths.astype(np.uint64)
         if not kinds.size == namespaces.size == lengths.size or int(lengths.sum()) != keys.size:
             raise ValueError(
-                f"{kinds.size} kinds, {namespaces.size} namespaces and {lengths.size} keys of {int(lengths.sum())} bytes, but {keys.size} "
-                "bytes of keys: give one of each per entry, and the keys one after the other"
+                f"{kinds.size} kinds, {namespaces.size} namespaces and {lengths.size} keys of {int(lengths.sum())} "
+                f"bytes, but {keys.size} bytes of keys: give one of each per entry, and the keys one after the other"
             )
         if lengths.size and int(lengths.max()) > KEY_BYTES_MAX:
             raise ValueError(f"a key has {int(lengths.max())} bytes; at most {KEY_BYTES_MAX} are allowed")
@@ -206,7 +207,7 @@ class StateMachine:
         return int(self._words[layout.EFFECTS_DIGEST])
 
     def state_digest(self) -> int:
-        """Digest of all entries and sessions. Visits each of them: about 20 ns per slot; meant for checks, not per block."""
+        """Digest of all entries and sessions. It visits each of them (20 ns): for checks, not for every block."""
         return int(state_digest(self._words, self._bytes))
 
     @property

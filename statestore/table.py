@@ -1,13 +1,14 @@
 """The hash table: extendible hashing over segments with an index of tags.
 
-A key's leading hash bits select a word of the directory, which names a segment. A segment packs up to 1,023 entries of one cache line
-each, and has an index of 32-bit tags in groups of 16, a cache line each; the trailing hash bits select a group. A tag holds 21
-bits of the hash and the entry's number, so a lookup compares a whole group with a few vector instructions and
-goes to one entry: two cache lines and no branch that depends on the key. (Linear probing over the entries themselves, tried first, cost 9 ns
-more per transfer, in mispredicted branches.) Where a group is full its tags spill over into the next one.
+A key's leading hash bits select a word of the directory, which names a segment. A segment packs up to 1,023 entries of
+one cache line each, and has an index of 32-bit tags in groups of 16, a cache line each; the trailing hash bits select a
+group. A tag holds 21 bits of the hash and the entry's number, so a lookup compares a whole group with a few vector
+instructions and goes to one entry: two cache lines and no branch that depends on the key. (Linear probing over the
+entries themselves, tried first, cost 9 ns more per transfer, in mispredicted branches.) Where a group is full its tags
+spill over into the next one.
 
-A full segment is split alone, so growth never pauses for more than one segment's entries (30 us), plus once per doubling of
-the table a copy of the directory (8 bytes per segment). Deletion leaves no tombstones.
+A full segment is split alone, so growth never pauses for more than one segment's entries (30 us), plus once per
+doubling of the table a copy of the directory (8 bytes per segment). Deletion leaves no tombstones.
 
 Fagin, Nievergelt, Pippenger, Strong: Extendible Hashing (1979). Tags in groups: Abseil's Swiss tables.
 """
@@ -37,7 +38,6 @@ from statestore.layout import (
     SEGMENT_INDEX,
     SEGMENT_TOP,
     SEGMENT_WORDS,
-    SPLITS,
     TAG_HASH_MASK,
     TAG_HASH_SHIFT,
     TAG_NUMBER_MASK,
@@ -74,7 +74,7 @@ def group_of(words: Words, hashed: U64) -> U64:
 
 @kernel
 def candidate(words: Words, hashed: U64) -> U64:
-    """Word offset of the entry that most likely has a hash, of some entry where there is none. Never branches on memory."""
+    """Word offset of the entry that most likely has a hash, of any where there is none. Never branches on memory."""
     segment = segment_of(words, hashed)
     group = segment + SEGMENT_INDEX + (hashed & GROUP_MASK) * GROUP_WORDS
     hits = match_below(words, group, tag_of(hashed), TAG_NUMBERS)
@@ -86,7 +86,8 @@ def candidate(words: Words, hashed: U64) -> U64:
 def has_key(words: Words, entry: U64, lo: U64, hi: U64, ident: U64) -> bool:
     """Whether an entry has exactly these key words."""
     different = (words[entry + ENTRY_KEY_LO] ^ lo) | (words[entry + ENTRY_KEY_HI] ^ hi)
-    return (different | (words[entry + ENTRY_IDENT] ^ ident)) == ZERO
+    same: bool = (different | (words[entry + ENTRY_IDENT] ^ ident)) == ZERO
+    return same
 
 
 @kernel
@@ -155,7 +156,7 @@ def append_entry(words: Words, segment: U64, hashed: U64) -> U64:
 
 @kernel
 def insert(words: Words, scratch: Words, hashed: U64, lo: U64, hi: U64, ident: U64) -> U64:
-    """Word offset of a new entry for a key that is not in the table, its other words 0; or 0 where the arena is full."""
+    """Word offset of a new entry for a key that is not in the table, its other words 0; or 0 without room."""
     segment = segment_of(words, hashed)
     while words[segment + SEGMENT_COUNT] == SEGMENT_ENTRIES_MAX:
         if not split(words, scratch, hashed):
@@ -204,8 +205,8 @@ def remove(words: Words, entry: U64) -> None:
 def remove_tag(words: Words, segment: U64, hole: U64) -> None:
     """Clears the tag at `hole`, and moves tags that had spilled over from full groups back to where they are found.
 
-    The hole may be filled by any tag of a later group whose search passes the hole's group. No search goes beyond the first group
-    that was not full, so neither does this. It ends: at most half of all tags are in use.
+    The hole may be filled by any tag of a later group whose search passes the hole's group. No search goes beyond the
+    first group that was not full, so neither does this. It ends: at most half of all tags are in use.
     """
     tags = as_tags(words)
     index = (segment + SEGMENT_INDEX) * TWO
@@ -239,7 +240,6 @@ def split(words: Words, scratch: Words, hashed: U64) -> bool:
     if depth == words[DEPTH]:
         double_directory(words)
     words[SEGMENT_TOP] = new + SEGMENT_WORDS
-    words[SPLITS] += ONE
     for k in range(SEGMENT_WORDS):
         scratch[SCRATCH_SEGMENT + k] = words[old + k]
         words[old + k] = ZERO

@@ -1,7 +1,7 @@
 """What a chain changed, so that all of it can be taken back.
 
-An undo record is what happened to an entry and the entry as it was (as it became, where it was created). Nothing that a record of the
-chain refers to is freed before the chain is settled; outside of a chain it is freed at once.
+An undo record is what happened to an entry and the entry as it was (as it became, where it was created). Nothing that a
+record of the chain refers to is freed before the chain is settled; outside of a chain it is freed at once.
 """
 
 import numpy as np
@@ -79,7 +79,8 @@ def commit(words: Words, scratch: Words) -> None:
 def rollback(words: Words, scratch: Words) -> None:
     """Takes the noted changes back, the last one first, and forgets them.
 
-    An entry that is put back always finds room in its segment: the segment held it before, and whatever came since is gone.
+    An entry that is put back always finds room in its segment: the segment held it before, and whatever came since is
+    gone.
     """
     while scratch[SCRATCH_UNDO_COUNT] != ZERO:
         scratch[SCRATCH_UNDO_COUNT] -= ONE

@@ -28,7 +28,7 @@ class Tx:
 
 
 def pack(txs: list[Tx]) -> tuple[NDArray[np.uint8], int]:
-    """The block's body, and how many of its bytes are payloads. Records without a sequence keep 0: number them first."""
+    """The block's body, and how many of its bytes are payloads. Number the transactions first."""
     records = np.zeros(len(txs), dtype=record.RECORD)
     payloads = bytearray()
     for row, tx in zip(records, txs, strict=True):

@@ -110,7 +110,7 @@ def test_growth_and_deletion_of_many_keys_keep_every_entry(seed: int, hash_mask:
 
 
 def test_the_model_and_the_contract_number_results_alike() -> None:
-    names = (
+    names: tuple[str, ...] = (
         "OK",
         "KEY_NOT_FOUND",
         "VERSION_MISMATCH",

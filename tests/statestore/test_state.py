@@ -126,9 +126,9 @@ def test_a_million_accounts_are_all_found_after_growth() -> None:
 def test_a_full_store_says_what_to_do() -> None:
     with StateMachine(bytes_max=4 << 20, session_capacity=8) as state:
         feeder = Feeder(state)
-        with pytest.raises(StateFull, match=r"larger state\.bytes_max"):
-            for number in range(10):
-                feeder.apply(put(b"%d" % number, bytes(PAYLOAD_BYTES_MAX - 100)))
+        values = [put(b"%d" % number, bytes(PAYLOAD_BYTES_MAX - 100)) for number in range(4)]
+        with pytest.raises(StateFull, match=r"position 3 .* larger state\.bytes_max"):
+            feeder.apply(*values)
         assert state.fill > 0.7
 
 
