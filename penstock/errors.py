@@ -3,6 +3,8 @@ instead."""
 
 from typing import TYPE_CHECKING
 
+import grpc
+
 if TYPE_CHECKING:
     from penstock.results import Result
 
@@ -23,8 +25,11 @@ class Rejected(PenstockError):
     """A transaction was answered with a rejection; raised only where a result is asked to (``raise_for_rejection``)."""
 
     def __init__(self, result: "Result") -> None:
-        super().__init__(f"transaction {result.position} was rejected: {result.code.name}")
+        super().__init__(result)
         self.result = result
+
+    def __str__(self) -> str:
+        return f"transaction {self.result.position} was rejected: {self.result.code.name}"
 
 
 class OutcomeUnknown(PenstockError):
@@ -34,28 +39,31 @@ class OutcomeUnknown(PenstockError):
     """
 
     def __init__(self, client_id: int, first_sequence: int, count: int, cause: str) -> None:
-        super().__init__(
-            f"no answer for {count} transaction(s) from sequence {first_sequence} of client {client_id} ({cause}): "
-            "submit again with the same client_id and sequence to learn the outcome"
-        )
+        super().__init__(client_id, first_sequence, count, cause)
         self.client_id = client_id
         self.first_sequence = first_sequence
         self.count = count
         self.cause = cause
 
+    def __str__(self) -> str:
+        return (
+            f"no answer for {self.count} transaction(s) from sequence {self.first_sequence} of client {self.client_id} "
+            f"({self.cause}): submit again with the same client_id and sequence to learn the outcome"
+        )
+
 
 class Refused(PenstockError):
     """A node refused a call or a frame; nothing of it took effect.
 
-    ``reason`` is the ErrorInfo reason (stable, for programs), ``details`` its metadata; ``retry_delay_s`` is what the
-    node asked to wait before another try, where it did.
+    ``code`` is the gRPC status code; ``reason`` is the ErrorInfo reason (stable, for programs), ``details`` its
+    metadata; ``retry_delay_s`` is what the node asked to wait before another try, where it did.
     """
 
     def __init__(
         self,
         message: str,
         *,
-        code: int,
+        code: int = grpc.StatusCode.UNKNOWN.value[0],
         reason: str = "",
         details: dict[str, str] | None = None,
         retry_delay_s: float | None = None,
