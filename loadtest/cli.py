@@ -99,7 +99,7 @@ def _load(plan: "LoadPlan", workload: "Workload", json_file: Path | None, log_di
     from loadtest.report import load_table, summarize, verification_figures, verification_table
     from loadtest.verify import Evidence, verify_log
 
-    console = Console(stderr=True)
+    console = Console()
     if not is_serving(plan.target):
         raise click.ClickException(f"no node serves at {plan.target}: start one with `penstock dev --listen ...`")
     evidence = []

@@ -84,9 +84,6 @@ def _measure(options: DemoOptions, data_dir: Path, console: Console) -> tuple[di
     workload = options.workload
     display = _Display(console)
     with display.progress:
-        stage = display.stage("no-op gRPC server", None)
-        noop_tps = measure_baseline(workload, seconds=_BASELINE_S)
-        display.done(stage, f"{noop_tps / 1e6:.1f} M tx/s of the same frames")
         stage = display.stage("starting a node", None)
         started = time.monotonic()
         with running_node(data_dir, "--sync-mode", options.sync_mode) as node:
@@ -110,6 +107,9 @@ def _measure(options: DemoOptions, data_dir: Path, console: Console) -> tuple[di
             cpu_s = node.cpu_s() - cpu_s
             status = status_of(node.target, with_state_digest=True)
             node.stop()
+        stage = display.stage("no-op gRPC server", None)
+        noop_tps = measure_baseline(workload, seconds=_BASELINE_S)
+        display.done(stage, f"{noop_tps / 1e6:.1f} M tx/s of the same frames")
         evidence = [Evidence(opening, opened.receipts), *run.evidence()]
         stage = display.stage("verifying the log", None)
         verdict = verify_log(data_dir / "log", evidence, digests_of(status))

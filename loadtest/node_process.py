@@ -109,4 +109,4 @@ def status_of(target: str, *, with_state_digest: bool = False) -> GetStatusRespo
 
 def digests_of(status: GetStatusResponse) -> NodeDigests:
     """The part of a status that a check of the log can hold against it."""
-    return NodeDigests(status.applied_index, status.effects_digest, status.state_digest)
+    return NodeDigests(status.applied_index, status.effects_digest, status.state_digest, status.applied_transactions)

@@ -46,11 +46,12 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class NodeDigests:
-    """What the node said of itself. ``state_digest`` is that of ``applied_index`` too, or 0 where it was not asked."""
+    """What the node said of itself, all as of ``applied_index``; ``state_digest`` is 0 where it was not asked."""
 
     applied_index: int
     effects_digest: int
     state_digest: int = 0
+    transactions: int = 0
 
 
 @dataclass(slots=True)
@@ -94,7 +95,8 @@ def verify_log(
     started = time.perf_counter()
     try:
         receipts = _ReceiptCheck(verdict, evidence)
-        is_long = verdict.acknowledged > model_transactions_max
+        length = max(verdict.acknowledged, node.transactions if node else 0)
+        is_long = length > model_transactions_max
         results = _Recount(
             verdict, node, min(_BEGINNING, model_transactions_max) if is_long else model_transactions_max
         )

@@ -7,6 +7,7 @@ delay in the latency of all that fell due meanwhile (no coordinated omission).
 
 import asyncio
 import itertools
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -102,6 +103,9 @@ def work(assignment: Assignment, coordinator: Connection) -> None:
     """The process's main function. Says ("ready", None), is told (start_ns, end_ns), says ("progress", committed) now
     and then, and in the end ("outcome", Outcome).
     """
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # the terminal sends it to all; the coordinator ends its workers itself
     keep_large_messages_in_the_heap()
     asyncio.run(_work(assignment, coordinator))
 
