@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statestore.chain import apply_chain
-from statestore.execute import FULL, INVALID, OK, execute, transfer
+from statestore.execute import FULL, INVALID, OK, execute, move, transfer, transfer_between
 from statestore.fields import (
     APPEND,
     LINKED,
@@ -197,7 +197,10 @@ def apply_block(
             if operation_of(records, base) == TRANSFER:
                 debit = scratch[SCRATCH_DEBIT + at]
                 credit = scratch[SCRATCH_CREDIT + at]
-                result, effect = transfer(words, scratch, records, base, debit, credit, version, ALONE)
+                if transfer_between(words, records, base, debit, credit):
+                    result, effect = move(words, scratch, records, base, debit, credit, version, ALONE)
+                else:
+                    result, effect = transfer(words, scratch, records, base, version, ALONE)
             else:
                 hashed = scratch[SCRATCH_HASH + at]
                 payload_at = scratch[SCRATCH_PAYLOAD + at]

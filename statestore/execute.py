@@ -17,6 +17,7 @@ from statestore.fields import (
     WORD_KEY_LO,
     WORD_OPERAND_HI,
     WORD_OPERAND_LO,
+    account_ident,
     flags_of,
     hash_of_credit,
     hash_of_debit,
@@ -37,7 +38,7 @@ from statestore.layout import (
     ZERO,
 )
 from statestore.pointers import U64, Bytes, Words
-from statestore.table import candidate, find, find_long, has_key, insert, remove
+from statestore.table import find, find_long, has_key, insert, remove
 from statestore.undo import CHAINED, CHANGED, CREATED, DELETED, note, release_key, release_value
 from txqueue import record
 from txqueue.compiled import kernel
@@ -79,23 +80,21 @@ def open_account(
 
 
 @kernel
-def transfer(
+def transfer_between(words: Words, records: Words, base: U64, debit: U64, credit: U64) -> bool:
+    """Whether the entries `debit` and `credit` are the accounts of a TRANSFER."""
+    ident = account_ident(records, base)
+    return has_key(words, debit, records[base + WORD_KEY_LO], records[base + WORD_KEY_HI], ident) and has_key(
+        words, credit, records[base + WORD_OPERAND_LO], records[base + WORD_OPERAND_HI], ident
+    )
+
+
+@kernel
+def move(
     words: Words, scratch: Words, records: Words, base: U64, debit: U64, credit: U64, version: U64, chained: U64
 ) -> tuple[U64, U64]:
-    """TRANSFER: its result, and its effect for the digest. `debit` and `credit` are the accounts' candidates."""
-    ident = key_ident(records, base)
-    debit_lo = records[base + WORD_KEY_LO]
-    debit_hi = records[base + WORD_KEY_HI]
-    credit_lo = records[base + WORD_OPERAND_LO]
-    credit_hi = records[base + WORD_OPERAND_HI]
-    if (debit_lo ^ credit_lo) | (debit_hi ^ credit_hi) == ZERO:
+    """Moves a TRANSFER's amount between the entries of its accounts: its result, and its effect for the digest."""
+    if debit == credit:
         return SAME_ACCOUNT, ZERO
-    if not has_key(words, debit, debit_lo, debit_hi, ident):
-        debit = find(words, hash_of_debit(words, records, base), debit_lo, debit_hi, ident)
-    if not has_key(words, credit, credit_lo, credit_hi, ident):
-        credit = find(words, hash_of_credit(words, records, base), credit_lo, credit_hi, ident)
-    if debit == ZERO or credit == ZERO:
-        return ACCOUNT_NOT_FOUND, ZERO
     amount = records[base + WORD_AMOUNT]
     debit_old = words[debit + ENTRY_AMOUNT]
     credit_old = words[credit + ENTRY_AMOUNT]
@@ -114,6 +113,23 @@ def transfer(
     words[credit + ENTRY_AMOUNT] = credit_new
     words[credit + ENTRY_VERSION] = version
     return OK, (debit_new * K1) ^ half_turn(credit_new * K2)
+
+
+@kernel
+def transfer(words: Words, scratch: Words, records: Words, base: U64, version: U64, chained: U64) -> tuple[U64, U64]:
+    """TRANSFER: its result, and its effect for the digest."""
+    ident = account_ident(records, base)
+    debit_lo = records[base + WORD_KEY_LO]
+    debit_hi = records[base + WORD_KEY_HI]
+    credit_lo = records[base + WORD_OPERAND_LO]
+    credit_hi = records[base + WORD_OPERAND_HI]
+    if (debit_lo ^ credit_lo) | (debit_hi ^ credit_hi) == ZERO:
+        return SAME_ACCOUNT, ZERO
+    debit = find(words, hash_of_debit(words, records, base), debit_lo, debit_hi, ident)
+    credit = find(words, hash_of_credit(words, records, base), credit_lo, credit_hi, ident)
+    if debit == ZERO or credit == ZERO:
+        return ACCOUNT_NOT_FOUND, ZERO
+    return move(words, scratch, records, base, debit, credit, version, chained)
 
 
 @kernel
@@ -271,9 +287,7 @@ def execute(
     """
     operation = operation_of(records, base)
     if operation == TRANSFER:
-        debit = candidate(words, hashed)
-        credit = candidate(words, hash_of_credit(words, records, base))
-        return transfer(words, scratch, records, base, debit, credit, version, chained)
+        return transfer(words, scratch, records, base, version, chained)
     if operation == APPEND:
         return OK, ZERO
     if operation == OPEN_ACCOUNT:
