@@ -103,6 +103,9 @@ class Applier:
         self._counters.add(Counter.TRANSACTIONS_APPLIED, block.count)
         self._counters.add(Counter.APPLY_NS, time.monotonic_ns() - started_ns)
         self._counters.put(Counter.APPLIED_INDEX, block.index)
+        self._counters.put(Counter.STATE_ENTRIES, self._state.entries)
+        self._counters.put(Counter.STATE_SESSIONS, self._state.sessions)
+        self._counters.put(Counter.STATE_BYTES, self._state.table_bytes)
         return encoded
 
     def _answer(self, question: Question) -> None:

@@ -26,12 +26,6 @@ _NS: Final = 1e-9
 
 METRICS: Final = (
     Metric("penstock.edge.frames.received", "{frame}", "Frames that arrived.", Counter.FRAMES_RECEIVED),
-    Metric(
-        "penstock.edge.transactions.received",
-        "{transaction}",
-        "Transactions that arrived.",
-        Counter.TRANSACTIONS_RECEIVED,
-    ),
     Metric("penstock.edge.received", "By", "Bytes of frames that arrived.", Counter.BYTES_RECEIVED),
     Metric(
         "penstock.edge.frames.refused.invalid",
@@ -46,7 +40,7 @@ METRICS: Final = (
         "Frames refused while starting, stopping or failed.",
         Counter.FRAMES_REFUSED_UNAVAILABLE,
     ),
-    Metric("penstock.edge.frames.answered", "{frame}", "Receipts given.", Counter.FRAMES_ANSWERED),
+    Metric("penstock.edge.frames.answered", "{frame}", "Frames answered, by a receipt or an error.", Counter.FRAMES_ANSWERED),
     Metric(
         "penstock.edge.transactions.answered", "{transaction}", "Transactions answered.", Counter.TRANSACTIONS_ANSWERED
     ),

@@ -76,7 +76,7 @@ class Node:
         """
         settings = self._settings
         settings.node.data_dir.mkdir(parents=True, exist_ok=True)
-        self._receipts = Receipts(asyncio.get_running_loop())
+        self._receipts = Receipts(asyncio.get_running_loop(), self._counters)
         self._telemetry = telemetry.start(settings, self._counters, self._paces)
         await asyncio.to_thread(self._open)
         self._serve_from_pipeline()

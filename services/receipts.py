@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from services.counters import Counter, Counters
 from services.errors import Refusal
 from services.wire import encode_receipt
 
@@ -27,8 +28,9 @@ class _Waiting(NamedTuple):
 class Receipts:
     """The frames that were admitted and not answered yet. Lives in the event loop; the pipeline calls in."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, counters: Counters) -> None:
         self._loop = loop
+        self._counters = counters
         self._waiting: dict[int, _Waiting] = {}
         self._next_token = 1
         self._progress = asyncio.Event()
@@ -88,6 +90,8 @@ class Receipts:
                     frame.frame_id, log_index, first_position + first, results[first : first + count]
                 )
                 frame.deliver(frame.frame_id, receipt)
+        self._counters.add(Counter.FRAMES_ANSWERED, len(frames))
+        self._counters.add(Counter.TRANSACTIONS_ANSWERED, len(results))
         self._progress.set()
 
     def _refuse(self, tokens: Iterable[int], refusal: Refusal) -> None:
@@ -95,6 +99,7 @@ class Receipts:
             frame = self._waiting.pop(token, None)
             if frame is not None:
                 frame.deliver(frame.frame_id, refusal)
+                self._counters.add(Counter.FRAMES_ANSWERED)
         self._progress.set()
 
     def traceparents(self, frames: NDArray[np.uint64]) -> list[str]:

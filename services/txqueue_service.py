@@ -85,6 +85,7 @@ class TxQueueService:
             if not answer.done():
                 answer.set_result(outcome)
 
+        self._arrived(message)
         try:
             refused = self._refusal()
             if refused is None and len(self._receipts) >= self._settings.in_flight_frames_max:
@@ -117,6 +118,7 @@ class TxQueueService:
         """Admit a stream's frames one after the other; reading no further is what pushes back on its client."""
         try:
             async for message in stream.frames():
+                self._arrived(message)
                 try:
                     while (refused := self._refusal()) is None:
                         if self._admit(message, stream.deliver, traceparent):
@@ -128,6 +130,10 @@ class TxQueueService:
                     stream.deliver(_frame_id_of(message), refused)
         finally:
             stream.end()
+
+    def _arrived(self, message: bytes) -> None:
+        self._counters.add(Counter.FRAMES_RECEIVED)
+        self._counters.add(Counter.BYTES_RECEIVED, len(message))
 
     def _refusal(self) -> Refusal | None:
         """Say why no frame at all is taken at the moment, if so."""
@@ -155,7 +161,6 @@ class TxQueueService:
         if published:
             self._counters.add(Counter.FRAMES_ENQUEUED)
             self._counters.add(Counter.TRANSACTIONS_ENQUEUED, fields.records_length // RECORD_BYTES)
-            self._counters.add(Counter.BYTES_RECEIVED, len(message))
         return published
 
     def _bad_frame(self, error: MalformedFrame | FrameRefused) -> Refusal:

@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 
 from tests.txqueue.frames import Frame, Taker, assert_whole, make
-from txqueue import ring_layout
-from txqueue.errors import QueueClosed
+from txqueue.errors import ProducersExhausted
 from txqueue.queue import LockFreeTxQueue
 
 PRELUDE = """
@@ -136,20 +135,20 @@ def test_a_stopped_producer_stalls_nobody(queue: LockFreeTxQueue) -> None:
 
 
 def test_dead_processes_producers_are_used_again_once_their_frames_are_taken(queue: LockFreeTxQueue) -> None:
-    capacity = int(queue.words[ring_layout.PRODUCERS])
-    taker = Taker(queue)
-    for round_ in range(capacity // 4 + 2):
-        script = f"more = [queue.register() for _ in range(3)]; put({round_}); die()"
-        assert run(queue, script) == -signal.SIGKILL
-        assert tokens(taker.take()) == [round_]
-    with queue.register() as producer:
-        assert producer.index < capacity
+    fill = "more = [queue.register() for _ in range(7)]; put(1); die()"
+    assert run(queue, fill) == -signal.SIGKILL
+    held = [queue.register() for _ in range(7)]
+    with pytest.raises(ProducersExhausted, match="still waiting"):
+        queue.register()
+    assert tokens(Taker(queue).take()) == [1]
+    held.append(queue.register())
+    assert sorted(producer.index for producer in held) == list(range(8))
 
 
 def test_killing_producers_at_random_moments_loses_only_what_was_not_published(queue: LockFreeTxQueue) -> None:
     random = np.random.default_rng(7)
     taker = Taker(queue)
-    for _ in range(6):
+    for _ in range(3):
         with process(queue, "put(0)\nfor number in range(1, 1 << 30): put(number, 1 + number % 9)") as child:
             assert queue.wait(60)
             got: list[int] = []
@@ -175,15 +174,17 @@ def test_a_sleeping_consumer_is_woken_from_another_process(queue: LockFreeTxQueu
 
 
 def test_a_forked_child_may_not_write_as_its_parent(queue: LockFreeTxQueue) -> None:
-    with queue.register() as producer:
-        child = os.fork()
-        if child == 0:
+    script = """
+        from txqueue.errors import QueueClosed
+        if os.fork() == 0:
             try:
                 producer.enqueue(make(1, 1).records)
             except QueueClosed:
-                put(queue, 7)
-                os._exit(0)
-            os._exit(1)
-        assert os.waitpid(child, 0)[1] == 0
-        producer.enqueue(make(8, 1).records, token=8)
+                frame = make(7, 1)
+                queue.enqueue(frame.records, token=7)
+            os._exit(0)
+        os.wait()
+        put(8)
+    """
+    assert run(queue, script) == 0
     assert tokens(Taker(queue).take()) == [7, 8]

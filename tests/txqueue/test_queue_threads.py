@@ -27,14 +27,12 @@ def produce(words: NDArray[np.uint64], producer: int, frames: int, records_max: 
         records = 1 + number % records_max
         payload_bytes = (number * 7) % (payload_max + 1)
         token = producer << TOKEN_BITS | number
-        first = -1
-        while first < 0:
+        for _ in range(2 if number % 3 == 0 else 1):
             first = ring.claim(words, producer, records, payload_bytes)
-            if first < 0:
+            while first < 0:
                 pause()
-        if number % 3 == 0:
+                first = ring.claim(words, producer, records, payload_bytes)
             words[first] = 99
-            first = ring.claim(words, producer, records, payload_bytes)
         for word in range(records * 8 + (payload_bytes + 7) // 8):
             words[first + word] = token * 31 + word
         ring.publish(words, producer, token)

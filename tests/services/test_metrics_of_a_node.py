@@ -1,0 +1,51 @@
+"""Every metric of a node moves when the node does what it measures, and each phase is shown against its target."""
+
+import re
+import socket
+import urllib.request
+from pathlib import Path
+
+import grpc
+
+from penstock.v1 import state_pb2, state_pb2_grpc, txqueue_pb2_grpc
+from services.paces import PHASES
+from tests.frames import frame, rows
+from tests.node_process import NodeProcess
+
+MAY_STAY_ZERO = {
+    "penstock_edge_frames_in_flight",
+    "penstock_edge_frames_refused_busy_total",
+    "penstock_edge_frames_refused_unavailable_total",
+    "penstock_edge_streams_open",
+    "penstock_edge_watches_open",
+    "penstock_queue_transactions_waiting",
+}
+
+
+def test_every_metric_moves_and_phases_have_targets(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    telemetry = ("--set", "telemetry.prometheus=true", "--set", f"telemetry.prometheus_port={port}")
+    with NodeProcess(tmp_path, *telemetry) as node, grpc.insecure_channel(node.target) as channel:
+        stub = txqueue_pb2_grpc.TxQueueServiceStub(channel)
+        for client_id in range(1, 5):
+            stub.SubmitFrame(frame(rows(1000, client_id=client_id, operation=5, operand_hi=1, key_lo=65)), timeout=10)
+        try:
+            stub.SubmitFrame(frame(rows(0)), timeout=10)
+        except grpc.RpcError:
+            pass
+        state_pb2_grpc.StateServiceStub(channel).Read(
+            state_pb2.ReadRequest(key=state_pb2.Key(counter=b"A")), timeout=10
+        )
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+            text = page.read().decode()
+    values: dict[str, list[float]] = {}
+    for name, value in re.findall(r"^(penstock_\w+?)(?:\{[^}]*\})? ([0-9.e+-]+)$", text, re.MULTILINE):
+        values.setdefault(name, []).append(float(value))
+    still = {name for name, series in values.items() if not any(series) and not name.endswith("_bucket")}
+    assert still <= MAY_STAY_ZERO
+    targets = {
+        phase: float(value)
+        for phase, value in re.findall(r'^penstock_phase_target\S*\{[^}]*phase="(\w+)"[^}]*\} (\S+)$', text, re.MULTILINE)
+    }
+    assert targets == {phase.name: phase.target_tps for phase in PHASES}
