@@ -67,16 +67,18 @@ def claim(words: Words, producer: Int, count: Int, payload_bytes: Int) -> Int:
     if need > area_words or count > record.BATCH_SIZE or payload_bytes > record.FRAME_PAYLOAD_BYTES_MAX:
         return TOO_LARGE
     write = np.int64(words[control + layout.WRITE])
-    read = np.int64(words[control + layout.READ_SEEN])
+    read: Int = np.int64(words[control + layout.READ_SEEN])
     offset = write & (area_words - 1)
-    if (offset + need) >> _REFRESH_SHIFT != offset >> _REFRESH_SHIFT or write + need - read > area_words:
-        read = max(read, np.int64(load_acquire(words, control + layout.READ)))
+    beyond_end = offset + need > area_words
+    crosses = (offset + need) >> _REFRESH_SHIFT != offset >> _REFRESH_SHIFT
+    if beyond_end or crosses or write + need - read > area_words:
+        read = max(np.int64(read), np.int64(_released(words, control, area_words)))
         words[control + layout.READ_SEEN] = read
 
     # A frame never wraps. Going back to the front early keeps the part of the area that is in use small, hence cached.
     start = write
     empty = write == read
-    skips = offset != 0 and (empty or offset + need > area_words or _front_is_free(write, read, need, area_words))
+    skips = offset != 0 and (empty or beyond_end or _front_is_free(write, read, need, area_words))
     if skips:
         start = write - offset + area_words
         may_start = not _skip_is_pending(words, control) and (empty or start + need - read <= area_words)
@@ -95,6 +97,13 @@ def claim(words: Words, producer: Int, count: Int, payload_bytes: Int) -> Int:
     words[frame + layout.FRAME_COUNT] = count
     words[frame + layout.FRAME_PAYLOAD_BYTES] = payload_bytes
     return frame + layout.FRAME_HEADER_WORDS
+
+
+@kernel
+def _released(words: Words, control: Int, area_words: Int) -> Int:
+    """READ; but where the consumer stands at SKIP_FROM, nothing is left unread before the front."""
+    read = np.int64(load_acquire(words, control + layout.READ))
+    return (read | (area_words - 1)) + 1 if read == np.int64(words[control + layout.SKIP_FROM]) else read
 
 
 @kernel

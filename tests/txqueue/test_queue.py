@@ -272,7 +272,10 @@ aborts_strategy = st.tuples(st.just("abort"), st.integers(0, 1), st.integers(1, 
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(frames_strategy | takes_strategy | aborts_strategy, max_size=120), st.sampled_from([1024, 2048, 8192]))
+@given(
+    st.lists(frames_strategy | takes_strategy | aborts_strategy, min_size=20, max_size=150),
+    st.sampled_from([1024, 2048, 4096, 1 << 17]),
+)
 def test_any_sequence_of_operations_behaves_like_a_bounded_queue(steps: list[Any], area_bytes: int) -> None:
     with LockFreeTxQueue.create(None, slots=8, producers=2, area_bytes=area_bytes) as queue:
         producers = [queue.register(), queue.register()]

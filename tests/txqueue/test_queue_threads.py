@@ -42,7 +42,7 @@ def produce(words: NDArray[np.uint64], producer: int, frames: int, records_max: 
 def count_wrong(body: NDArray[np.uint8], rows: NDArray[np.uint64], total: int) -> int:
     """Bytes of a batch that are not what ``produce`` wrote for their token."""
     wrong = 0
-    payload_at = total * 64
+    payload_at = np.int64(total * 64)
     for row in range(rows.shape[0]):
         token = np.int64(rows[row, 0])
         record_bytes = np.int64(rows[row, 2]) * 64
@@ -69,7 +69,7 @@ def switching_often() -> Iterator[None]:
         (2, 50_000, 40, 0, {}),
         (4, 20_000, 5, 300, {"slots": 8, "producers": 4, "area_bytes": 2048}),
         (16, 5_000, 20, 50, {"slots": 32, "producers": 16, "area_bytes": 16384}),
-        (256, 200, 10, 10, {"slots": 512, "producers": 256, "area_bytes": 8192}),
+        (256, 200, 10, 10, {"slots": 1 << 16, "producers": 256, "area_bytes": 1 << 18}),
     ],
 )
 def test_every_frame_arrives_once_whole_and_in_its_producers_order(
@@ -78,7 +78,9 @@ def test_every_frame_arrives_once_whole_and_in_its_producers_order(
     with LockFreeTxQueue.create(None, **capacity) as queue:
         producers = [queue.register() for _ in range(threads)]
         workers = [
-            threading.Thread(target=produce, args=(queue.words, producer.index, frames, records_max, payload_max))
+            threading.Thread(
+                target=produce, args=(queue.words, producer.index, frames, records_max, payload_max), daemon=True
+            )
             for producer in producers
         ]
         taker = Taker(queue)
