@@ -1,1 +1,1 @@
-"""pooling"""
+"""Memory that is allocated once and used again."""

@@ -203,7 +203,7 @@ class WriteAheadLog:
     def recycle_below(self, index: int) -> int:
         """Give up whole segments whose blocks are all below ``index`` and durable, for new ones; return how many.
 
-        A segment that somebody still reads is removed instead; their blocks stay as they are.
+        A segment that somebody still reads is removed instead; their blocks stay as they are. Raises ``OSError``.
         """
         count = 0
         for segment, is_read in self._index.release_below(min(index, self.durable_index)):

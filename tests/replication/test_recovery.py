@@ -16,7 +16,7 @@ from replication.durable_mark import read_durable_mark
 from replication.errors import LogCorrupted, LogVersionUnsupported
 from replication.scan import LogScan
 from replication.wal import WriteAheadLog
-from tests.replication.chain import CLUSTER, SEGMENT_BYTES, append, contents, flip, hashes, scanned
+from tests.replication.chain import CLUSTER, SEGMENT_BYTES, append, contents, flip, hashes, scanned, seal_after
 from tests.replication.unsafe_disk import CrashDisk, abandon
 
 
@@ -97,6 +97,33 @@ def test_a_segment_started_but_not_synced_behind_a_full_one_is_cut(tmp_path: Pat
         assert log.torn_tail is not None
         append(log, [190])
         assert len(hashes(log)) == 6
+
+
+def test_what_recycled_segments_still_hold_is_no_torn_tail(tmp_path: Path) -> None:
+    with _open(tmp_path) as log:
+        append(log, [100] * 60)
+        assert log.recycle_below(60) > 2
+        append(log, [100] * 40)
+    prepared = [path.read_bytes() for path in tmp_path.glob("*.segment") if not path.read_bytes()[:4096].strip(b"\0")]
+    assert any(data.strip(b"\0") for data in prepared), "a recycled segment waits behind the last block"
+    with _open(tmp_path) as log:
+        assert log.torn_tail is None
+        assert log.last_index == 100
+
+
+def test_a_whole_block_of_another_chain_is_not_taken_for_the_next(tmp_path: Path) -> None:
+    for name, payload_bytes in (("a", 0), ("b", 7)):
+        log = _open(tmp_path / name)
+        first = seal_after(log, 1, payload_bytes)
+        log.append([first, seal_after(log, 1, previous=first)])
+        log.sync()
+        abandon(log)
+    segment = "0000000001.segment"
+    mixed = (tmp_path / "a" / segment).read_bytes()[:8192] + (tmp_path / "b" / segment).read_bytes()[8192:]
+    (tmp_path / "a" / segment).write_bytes(mixed)
+    with _open(tmp_path / "a") as log:
+        assert log.last_index == 1
+        assert "does not follow" in str(log.torn_tail)
 
 
 def _damaged_log(directory: Path) -> list[bytes]:
