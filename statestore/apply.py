@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statestore.chain import apply_chain
+from statestore.compiled import inner
 from statestore.execute import FULL, INVALID, OK, execute, move, transfer, transfer_between
 from statestore.fields import (
     APPEND,
@@ -49,7 +50,7 @@ CODE_BITS = np.uint64(8)
 OVERRUN = ~ZERO
 
 
-@kernel
+@inner
 def prepare(
     words: Words,
     scratch: Words,

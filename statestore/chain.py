@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from statestore.compiled import inner
 from statestore.execute import FULL, INVALID, OK, execute
 from statestore.fields import (
     APPEND,
@@ -29,12 +30,11 @@ from statestore.pointers import U64, Bytes, Words
 from statestore.sessions import DUPLICATE, NEW, SESSIONS_EXHAUSTED, admit, remember, session_of
 from statestore.undo import CHAINED, commit, rollback
 from txqueue import record
-from txqueue.compiled import kernel
 
 LINKED_FAILED = np.uint64(record.LINKED_FAILED)
 
 
-@kernel
+@inner
 def admit_chain(
     words: Words, region: Bytes, scratch: Words, records: Words, first: U64, end: U64, time_ns: U64
 ) -> bool:
@@ -54,7 +54,7 @@ def admit_chain(
     return repeated
 
 
-@kernel
+@inner
 def execute_chain(
     words: Words,
     region: Bytes,
@@ -88,7 +88,7 @@ def execute_chain(
     return end, OK
 
 
-@kernel
+@inner
 def apply_chain(
     words: Words,
     region: Bytes,

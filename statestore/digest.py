@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from statestore.compiled import inner
 from statestore.hashing import bytes_digest, fin, mix
 from statestore.layout import (
     DEPTH,
@@ -38,7 +39,7 @@ IDENTITY_MASK = np.uint64(0xFFFFFFFF)
 SESSION_SEED = np.uint64(4)
 
 
-@kernel
+@inner
 def entry_digest(words: Words, region: Bytes, entry: U64) -> U64:
     """Digest of one entry: what it is, its key, what it holds, its version."""
     ident = words[entry + ENTRY_IDENT]

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from statestore.compiled import inner
 from statestore.fields import (
     ADD,
     APPEND,
@@ -41,7 +42,6 @@ from statestore.pointers import U64, Bytes, Words
 from statestore.table import find, find_long, has_key, insert, remove
 from statestore.undo import CHAINED, CHANGED, CREATED, DELETED, note, release_key, release_value
 from txqueue import record
-from txqueue.compiled import kernel
 
 OK = np.uint64(record.OK)
 KEY_NOT_FOUND = np.uint64(record.KEY_NOT_FOUND)
@@ -59,7 +59,7 @@ INVALID = np.uint64(255)
 """Not a result: the record breaks the contract, and the state machine stops."""
 
 
-@kernel
+@inner
 def open_account(
     words: Words, scratch: Words, records: Words, base: U64, hashed: U64, version: U64, chained: U64
 ) -> U64:
@@ -79,7 +79,7 @@ def open_account(
     return OK
 
 
-@kernel
+@inner
 def transfer_between(words: Words, records: Words, base: U64, debit: U64, credit: U64) -> bool:
     """Whether the entries `debit` and `credit` are the accounts of a TRANSFER."""
     ident = account_ident(records, base)
@@ -88,7 +88,7 @@ def transfer_between(words: Words, records: Words, base: U64, debit: U64, credit
     )
 
 
-@kernel
+@inner
 def move(
     words: Words, scratch: Words, records: Words, base: U64, debit: U64, credit: U64, version: U64, chained: U64
 ) -> tuple[U64, U64]:
@@ -115,7 +115,7 @@ def move(
     return OK, (debit_new * K1) ^ half_turn(credit_new * K2)
 
 
-@kernel
+@inner
 def transfer(words: Words, scratch: Words, records: Words, base: U64, version: U64, chained: U64) -> tuple[U64, U64]:
     """TRANSFER: its result, and its effect for the digest."""
     ident = account_ident(records, base)
@@ -132,7 +132,7 @@ def transfer(words: Words, scratch: Words, records: Words, base: U64, version: U
     return move(words, scratch, records, base, debit, credit, version, chained)
 
 
-@kernel
+@inner
 def find_key(
     words: Words, region: Bytes, records: Words, payloads: Bytes, base: U64, payload_at: U64, hashed: U64
 ) -> U64:
@@ -145,7 +145,7 @@ def find_key(
     return find_long(words, region, hashed, digest, ident, payloads, payload_at, length)
 
 
-@kernel
+@inner
 def create_key(
     words: Words, scratch: Words, records: Words, payloads: Bytes, base: U64, payload_at: U64, hashed: U64
 ) -> U64:
@@ -160,7 +160,7 @@ def create_key(
     return insert(words, scratch, hashed, key, bytes_digest(payloads, payload_at, length), ident)
 
 
-@kernel
+@inner
 def add(
     words: Words,
     region: Bytes,
@@ -196,7 +196,7 @@ def add(
     return OK, new * K1
 
 
-@kernel
+@inner
 def put(
     words: Words,
     region: Bytes,
@@ -242,7 +242,7 @@ def put(
     return OK, bytes_digest(payloads, start, length) * K1
 
 
-@kernel
+@inner
 def delete(
     words: Words,
     region: Bytes,
@@ -267,7 +267,7 @@ def delete(
     return OK
 
 
-@kernel
+@inner
 def execute(
     words: Words,
     region: Bytes,

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from statestore.compiled import inner
 from statestore.hashing import bytes_digest, key_hash
 from statestore.layout import (
     ACCOUNT_IDENT,
@@ -15,7 +16,6 @@ from statestore.layout import (
 )
 from statestore.pointers import U64, Bytes, Words
 from txqueue import record
-from txqueue.compiled import kernel
 
 APPEND = np.uint64(record.APPEND)
 PUT = np.uint64(record.PUT)
@@ -47,31 +47,31 @@ PAYLOAD_SHIFT = np.uint64(32)
 KEY_LENGTH_MASK = np.uint64(0xFFFF)
 
 
-@kernel
+@inner
 def operation_of(records: Words, base: U64) -> U64:
     """The operation."""
     return (records[base + WORD_META] >> OPERATION_SHIFT) & OPERATION_MASK
 
 
-@kernel
+@inner
 def flags_of(records: Words, base: U64) -> U64:
     """The flags."""
     return (records[base + WORD_META] >> FLAGS_SHIFT) & FLAGS_MASK
 
 
-@kernel
+@inner
 def payload_length_of(records: Words, base: U64) -> U64:
     """Bytes of payload."""
     return records[base + WORD_META] >> PAYLOAD_SHIFT
 
 
-@kernel
+@inner
 def account_ident(records: Words, base: U64) -> U64:
     """The identity word of the accounts in a record's namespace."""
     return ACCOUNT_IDENT | (records[base + WORD_META] & NAMESPACE_MASK) << IDENT_NAMESPACE_SHIFT
 
 
-@kernel
+@inner
 def key_ident(records: Words, base: U64) -> U64:
     """The identity word of a record's key: of the debit account for a TRANSFER."""
     operation = operation_of(records, base)
@@ -82,14 +82,14 @@ def key_ident(records: Words, base: U64) -> U64:
     return kind | (records[base + WORD_META] & NAMESPACE_MASK) << IDENT_NAMESPACE_SHIFT | length << IDENT_LENGTH_SHIFT
 
 
-@kernel
+@inner
 def long_key_bytes(records: Words, base: U64) -> U64:
     """Bytes of the payload that are the key: 0 where it stands in the record. For PUT, DELETE, CAS and ADD."""
     length = records[base + WORD_OPERAND_HI] & KEY_LENGTH_MASK
     return length if length > KEY_INLINE_BYTES else ZERO
 
 
-@kernel
+@inner
 def hash_of_key(words: Words, records: Words, payloads: Bytes, base: U64, payload_at: U64) -> U64:
     """Hash of the key of a record that is not an APPEND; its payload must lie within `payloads`."""
     ident = key_ident(records, base)
@@ -100,14 +100,14 @@ def hash_of_key(words: Words, records: Words, payloads: Bytes, base: U64, payloa
     return key_hash(bytes_digest(payloads, payload_at, head), ZERO, ident) & words[HASH_MASK]
 
 
-@kernel
+@inner
 def hash_of_debit(words: Words, records: Words, base: U64) -> U64:
     """Hash of a TRANSFER's debit account: `hash_of_key` without what only other operations need."""
     lo = records[base + WORD_KEY_LO]
     return key_hash(lo, records[base + WORD_KEY_HI], account_ident(records, base)) & words[HASH_MASK]
 
 
-@kernel
+@inner
 def hash_of_credit(words: Words, records: Words, base: U64) -> U64:
     """Hash of a TRANSFER's credit account."""
     lo = records[base + WORD_OPERAND_LO]

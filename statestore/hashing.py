@@ -6,9 +6,9 @@ computes the same ones, so their arithmetic (all modulo 2^64) must never change.
 
 import numpy as np
 
+from statestore.compiled import inner
 from statestore.layout import ONE, WORD_BYTES, ZERO
 from statestore.pointers import U64, Bytes, load_unaligned
-from txqueue.compiled import kernel
 
 K = np.uint64(0x9E3779B97F4A7C15)
 K1 = np.uint64(0xC2B2AE3D27D4EB4F)
@@ -18,14 +18,14 @@ SHIFT_32 = np.uint64(32)
 SHIFT_35 = np.uint64(35)
 
 
-@kernel
+@inner
 def mix(h: U64, w: U64) -> U64:
     """One step of a digest: a single multiplication on the dependent chain."""
     x = (h ^ w) * K
     return (x << SHIFT_29) | (x >> SHIFT_35)
 
 
-@kernel
+@inner
 def fin(h: U64) -> U64:
     """Spreads a digest before it is summed with others, so that a sum is as good as a hash of the set."""
     h ^= h >> SHIFT_32
@@ -33,13 +33,13 @@ def fin(h: U64) -> U64:
     return h ^ (h >> SHIFT_29)
 
 
-@kernel
+@inner
 def half_turn(x: U64) -> U64:
     """`x` rotated by 32 bits."""
     return (x << SHIFT_32) | (x >> SHIFT_32)
 
 
-@kernel
+@inner
 def key_hash(lo: U64, hi: U64, ident: U64) -> U64:
     """Hash of a key of up to 16 bytes, or of a longer key's digest: high bits choose a segment, low bits a slot."""
     h = (lo ^ (ident * K2)) * K
@@ -48,7 +48,7 @@ def key_hash(lo: U64, hi: U64, ident: U64) -> U64:
     return h ^ (h >> SHIFT_29)
 
 
-@kernel
+@inner
 def bytes_digest(data: Bytes, start: U64, length: U64) -> U64:
     """Digest of `length` bytes of `data` from `start`: whole little-endian words, the last zero-padded."""
     h = length

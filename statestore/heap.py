@@ -7,6 +7,7 @@ ways cost a few instructions and depend on nothing but the order of calls, which
 
 import numpy as np
 
+from statestore.compiled import inner
 from statestore.layout import (
     HEAP_BOTTOM,
     HEAP_FREE,
@@ -18,14 +19,13 @@ from statestore.layout import (
     ZERO,
 )
 from statestore.pointers import U64, Bytes, Words, copy_bytes
-from txqueue.compiled import kernel
 
 TWO = np.uint64(2)
 THREE = np.uint64(3)
 FOUR = np.uint64(4)
 
 
-@kernel
+@inner
 def size_class(length: U64) -> tuple[U64, U64]:
     """The class (from 0) of a block for `length` >= 1 bytes, and that class's size in words."""
     units = (length + HEAP_UNIT_BYTES - ONE) // HEAP_UNIT_BYTES
@@ -39,7 +39,7 @@ def size_class(length: U64) -> tuple[U64, U64]:
     return (exponent - ONE) * FOUR + quarter, ((quarter + FOUR + ONE) << (exponent - TWO)) * HEAP_UNIT_WORDS
 
 
-@kernel
+@inner
 def allocate(words: Words, length: U64) -> U64:
     """Word offset of a block for `length` >= 1 bytes, or 0 where the arena is full."""
     number, size = size_class(length)
@@ -54,7 +54,7 @@ def allocate(words: Words, length: U64) -> U64:
     return bottom - size
 
 
-@kernel
+@inner
 def release(words: Words, block: U64, length: U64) -> None:
     """Gives back a block that was allocated for `length` bytes; (0, 0) is nothing and may be given back, too."""
     if block != ZERO:
@@ -63,7 +63,7 @@ def release(words: Words, block: U64, length: U64) -> None:
         words[HEAP_FREE + number] = block
 
 
-@kernel
+@inner
 def store(words: Words, data: Bytes, start: U64, length: U64) -> U64:
     """Copies `length` >= 1 bytes of `data` from `start` into a new block: its word offset, or 0 without room."""
     block = allocate(words, length)

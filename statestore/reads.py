@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from statestore.compiled import inner
 from statestore.hashing import bytes_digest, key_hash
 from statestore.layout import (
     ENTRY_AMOUNT,
@@ -60,7 +61,7 @@ class Entries:
         return self.values[int(self.value_offsets[number]) : int(self.value_offsets[number + 1])].tobytes()
 
 
-@kernel
+@inner
 def find_entry(words: Words, region: Bytes, ident: U64, keys: Bytes, start: U64) -> U64:
     """The entry for the identity word `ident` and the key bytes in `keys` from `start`, or 0."""
     length = ident >> IDENT_LENGTH_SHIFT

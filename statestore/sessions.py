@@ -6,6 +6,7 @@ place in the window; 0 means not seen. Windows are sparse memory: a client costs
 
 import numpy as np
 
+from statestore.compiled import inner
 from statestore.hashing import fin
 from statestore.layout import (
     ONE,
@@ -33,7 +34,6 @@ from statestore.layout import (
 )
 from statestore.pointers import U64, Bytes, Words
 from txqueue import record
-from txqueue.compiled import kernel
 
 NEW = np.uint64(0)
 """An admitted sequence: the record is to be applied, and its result remembered."""
@@ -42,7 +42,7 @@ SEQUENCE_EXPIRED = np.uint64(record.SEQUENCE_EXPIRED)
 SESSIONS_EXHAUSTED = np.uint64(record.SESSIONS_EXHAUSTED)
 
 
-@kernel
+@inner
 def session_of(words: Words, client: U64, time_ns: U64) -> U64:
     """Word offset of a client's row, made where it has none; 0 where no row can be had."""
     index = words[SESSION_INDEX]
@@ -79,7 +79,7 @@ def session_of(words: Words, client: U64, time_ns: U64) -> U64:
     return row
 
 
-@kernel
+@inner
 def enter(words: Words, number: U64) -> None:
     """Puts the row with this number (from 1) into the index."""
     index = words[SESSION_INDEX]
@@ -90,7 +90,7 @@ def enter(words: Words, number: U64) -> None:
     words[index + at] = number
 
 
-@kernel
+@inner
 def forget_idle(words: Words, time_ns: U64) -> None:
     """Frees every row that was idle for more than the horizon, and rebuilds the index from the others.
 
@@ -112,7 +112,7 @@ def forget_idle(words: Words, time_ns: U64) -> None:
             enter(words, number)
 
 
-@kernel
+@inner
 def clear(words: Words, region: Bytes, row: U64, start: U64, end: U64) -> None:
     """Marks the sequences from `start` up to `end` (at most a window) as not seen."""
     window = words[row + SESSION_WINDOW]
@@ -121,7 +121,7 @@ def clear(words: Words, region: Bytes, row: U64, start: U64, end: U64) -> None:
         start += ONE
 
 
-@kernel
+@inner
 def admit(words: Words, region: Bytes, row: U64, sequence: U64) -> U64:
     """NEW where the record is to be applied, else its answer: the first result with DUPLICATE on top, or
     SEQUENCE_EXPIRED.
@@ -148,7 +148,7 @@ def admit(words: Words, region: Bytes, row: U64, sequence: U64) -> U64:
     return NEW if result == ZERO else result | DUPLICATE
 
 
-@kernel
+@inner
 def remember(words: Words, region: Bytes, row: U64, sequence: U64, result: U64) -> None:
     """Keeps the result of an admitted sequence, unless a later one of its chain has pushed it out of the window."""
     if words[row + SESSION_HIGHEST] - sequence < WINDOW_BYTES:

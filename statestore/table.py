@@ -15,6 +15,7 @@ Fagin, Nievergelt, Pippenger, Strong: Extendible Hashing (1979). Tags in groups:
 
 import numpy as np
 
+from statestore.compiled import inner
 from statestore.layout import (
     DEPTH,
     DEPTH_MAX,
@@ -46,7 +47,6 @@ from statestore.layout import (
     ZERO,
 )
 from statestore.pointers import U64, Bytes, Words, as_tags, lowest_bit, match_below
-from txqueue.compiled import kernel
 
 TWO = np.uint64(2)
 TAG_NUMBERS = TAG_NUMBER_MASK + ONE
@@ -54,25 +54,25 @@ TAG_NUMBER_BITS = np.uint64(10)
 LAST_TAG = np.uint64(1) << (GROUP_TAGS - ONE)
 
 
-@kernel
+@inner
 def segment_of(words: Words, hashed: U64) -> U64:
     """Word offset of the segment for a hash."""
     return words[words[DIRECTORY] + ((hashed >> ONE) >> (HASH_BITS - words[DEPTH]))]
 
 
-@kernel
+@inner
 def tag_of(hashed: U64) -> U64:
     """The tag for a hash, with entry number 0."""
     return ((hashed >> TAG_HASH_SHIFT << TAG_NUMBER_BITS) & TAG_HASH_MASK) | TAG_USED
 
 
-@kernel
+@inner
 def group_of(words: Words, hashed: U64) -> U64:
     """Word offset of the group of tags where a search for a hash begins."""
     return segment_of(words, hashed) + SEGMENT_INDEX + (hashed & GROUP_MASK) * GROUP_WORDS
 
 
-@kernel
+@inner
 def candidate(words: Words, hashed: U64) -> U64:
     """Word offset of the entry that most likely has a hash, of any where there is none. Never branches on memory."""
     segment = segment_of(words, hashed)
@@ -82,7 +82,7 @@ def candidate(words: Words, hashed: U64) -> U64:
     return segment + (tag & TAG_NUMBER_MASK) * ENTRY_WORDS
 
 
-@kernel
+@inner
 def has_key(words: Words, entry: U64, lo: U64, hi: U64, ident: U64) -> bool:
     """Whether an entry has exactly these key words."""
     different = (words[entry + ENTRY_KEY_LO] ^ lo) | (words[entry + ENTRY_KEY_HI] ^ hi)
@@ -90,7 +90,7 @@ def has_key(words: Words, entry: U64, lo: U64, hi: U64, ident: U64) -> bool:
     return same
 
 
-@kernel
+@inner
 def find(words: Words, hashed: U64, lo: U64, hi: U64, ident: U64) -> U64:
     """Word offset of the entry with exactly these key words, or 0.
 
@@ -113,7 +113,7 @@ def find(words: Words, hashed: U64, lo: U64, hi: U64, ident: U64) -> U64:
         number = (number + ONE) & GROUP_MASK
 
 
-@kernel
+@inner
 def find_long(
     words: Words, region: Bytes, hashed: U64, digest: U64, ident: U64, data: Bytes, start: U64, length: U64
 ) -> U64:
@@ -140,7 +140,7 @@ def find_long(
         number = (number + ONE) & GROUP_MASK
 
 
-@kernel
+@inner
 def append_entry(words: Words, segment: U64, hashed: U64) -> U64:
     """Word offset of a segment's next entry, which the caller fills, entered into the index under a hash."""
     words[segment + SEGMENT_COUNT] += ONE
@@ -154,7 +154,7 @@ def append_entry(words: Words, segment: U64, hashed: U64) -> U64:
         number = (number + ONE) & GROUP_MASK
 
 
-@kernel
+@inner
 def insert(words: Words, scratch: Words, hashed: U64, lo: U64, hi: U64, ident: U64) -> U64:
     """Word offset of a new entry for a key that is not in the table, its other words 0; or 0 without room."""
     segment = segment_of(words, hashed)
@@ -171,7 +171,7 @@ def insert(words: Words, scratch: Words, hashed: U64, lo: U64, hi: U64, ident: U
     return entry
 
 
-@kernel
+@inner
 def tag_place(words: Words, segment: U64, entry: U64) -> U64:
     """Where the tag of an entry lies, counted in tags from the start of the segment's index."""
     hashed = words[entry + ENTRY_HASH]
@@ -184,7 +184,7 @@ def tag_place(words: Words, segment: U64, entry: U64) -> U64:
         number = (number + ONE) & GROUP_MASK
 
 
-@kernel
+@inner
 def remove(words: Words, entry: U64) -> None:
     """Removes an entry. The segment's last entry takes its place, so offsets found before are no longer good."""
     segment = segment_of(words, words[entry + ENTRY_HASH])
@@ -201,7 +201,7 @@ def remove(words: Words, entry: U64) -> None:
     words[ENTRIES] -= ONE
 
 
-@kernel
+@inner
 def remove_tag(words: Words, segment: U64, hole: U64) -> None:
     """Clears the tag at `hole`, and moves tags that had spilled over from full groups back to where they are found.
 
@@ -229,7 +229,7 @@ def remove_tag(words: Words, segment: U64, hole: U64) -> None:
                 break
 
 
-@kernel
+@inner
 def split(words: Words, scratch: Words, hashed: U64) -> bool:
     """Splits the segment of a hash in two by its next hash bit; False where the arena or the directory is full."""
     old = segment_of(words, hashed)
@@ -260,7 +260,7 @@ def split(words: Words, scratch: Words, hashed: U64) -> bool:
     return True
 
 
-@kernel
+@inner
 def double_directory(words: Words) -> None:
     """Selects by one hash bit more: every word is written twice, from the last to the first, in place."""
     directory = words[DIRECTORY]

@@ -6,6 +6,7 @@ record of the chain refers to is freed before the chain is settled; outside of a
 
 import numpy as np
 
+from statestore.compiled import inner
 from statestore.heap import release
 from statestore.layout import (
     ENTRY_AMOUNT,
@@ -27,7 +28,6 @@ from statestore.layout import (
 )
 from statestore.pointers import U64, Words
 from statestore.table import find, insert, remove
-from txqueue.compiled import kernel
 
 ALONE = np.uint64(0)
 CHAINED = np.uint64(1)
@@ -38,7 +38,7 @@ DELETED = np.uint64(2)
 CREATED = np.uint64(3)
 
 
-@kernel
+@inner
 def note(words: Words, scratch: Words, entry: U64, happened: U64) -> None:
     """Notes a change to `entry`: before CHANGED and DELETED, after CREATED."""
     at = SCRATCH_UNDO + scratch[SCRATCH_UNDO_COUNT] * UNDO_WORDS
@@ -48,14 +48,14 @@ def note(words: Words, scratch: Words, entry: U64, happened: U64) -> None:
         scratch[at + ONE + k] = words[entry + k]
 
 
-@kernel
+@inner
 def release_value(words: Words, held: Words, entry: U64) -> None:
     """Frees the value, if any, of the entry at `entry` of the array `held`."""
     if held[entry + ENTRY_IDENT] & KIND_MASK == KIND_VALUE:
         release(words, held[entry + ENTRY_AMOUNT], held[entry + ENTRY_DETAIL])
 
 
-@kernel
+@inner
 def release_key(words: Words, held: Words, entry: U64) -> None:
     """Frees the key block, if any, of the entry at `entry` of the array `held`."""
     length = held[entry + ENTRY_IDENT] >> IDENT_LENGTH_SHIFT
@@ -63,7 +63,7 @@ def release_key(words: Words, held: Words, entry: U64) -> None:
         release(words, held[entry + ENTRY_KEY_LO], length)
 
 
-@kernel
+@inner
 def commit(words: Words, scratch: Words) -> None:
     """Frees what the noted changes replaced, and forgets them."""
     for k in range(scratch[SCRATCH_UNDO_COUNT]):
@@ -75,7 +75,7 @@ def commit(words: Words, scratch: Words) -> None:
     scratch[SCRATCH_UNDO_COUNT] = ZERO
 
 
-@kernel
+@inner
 def rollback(words: Words, scratch: Words) -> None:
     """Takes the noted changes back, the last one first, and forgets them.
 
