@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from loadtest.node_process import NodeProcess
     from loadtest.workload import Workload
 
-_BEGAN = time.monotonic()
-
 
 @click.command()
 @click.option("--target", default="127.0.0.1:50051", show_default=True, help="host:port, or unix:/path.")
@@ -153,13 +151,20 @@ def demo(**options: Any) -> None:
     try:
         zipf = parse_distribution(options.pop("distribution"))
         workload = Workload(accounts=options.pop("accounts"), zipf=zipf, seed=options.pop("seed"))
-        verified = run_demo(DemoOptions(workload=workload, began=_BEGAN, **options), Console())
+        verified = run_demo(DemoOptions(workload=workload, began=_process_start(), **options), Console())
     except WorkloadError as error:
         raise click.UsageError(str(error)) from None
     except (NodeFailed, OpeningFailed, WorkerFailed) as error:
         raise click.ClickException(str(error)) from None
     if not verified:
         raise click.ClickException("the log, the receipts and the node's digests do not agree; the problems are above")
+
+
+def _process_start() -> float:
+    """When this process was started, on the monotonic clock, in seconds: the imports count too."""
+    import psutil
+
+    return time.monotonic() - (time.time() - psutil.Process().create_time())
 
 
 @click.group()

@@ -18,7 +18,6 @@ from xxhash import xxh3_128_digest
 
 PAGE_BYTES: Final = 4096
 _HEADER: Final = struct.Struct("<4sHHQQQQIIQ16s16sQ28sI")
-_TRANSACTIONS: Final = 1
 
 
 class LogUnreadable(Exception):  # noqa: N818 - named for what is wrong, like the node's own errors
@@ -27,7 +26,10 @@ class LogUnreadable(Exception):  # noqa: N818 - named for what is wrong, like th
 
 @dataclass(frozen=True, slots=True)
 class LogBlock:
-    """One block. ``records`` and ``payloads`` are views of the mapped file (private, so writable without effect)."""
+    """One block, empty where it only opens an epoch.
+
+    ``records`` and ``payloads`` are views of the mapped file, private, so writable without effect.
+    """
 
     index: int
     first_position: int
@@ -57,7 +59,7 @@ class _Header:
 
 
 def read_blocks(directory: Path) -> Iterator[LogBlock]:
-    """Yield all blocks of transactions of a log, each checked: checksum, chain, body hash, index and positions.
+    """Yield all blocks of a log, each checked: checksum, chain, body hash, index and positions.
 
     Ends where no further block continues the chain. Raises :class:`LogUnreadable` where the log does not start at
     block 1 or a block of the chain is damaged.
@@ -89,9 +91,8 @@ def read_blocks(directory: Path) -> Iterator[LogBlock]:
             previous = xxh3_128_digest(view[offset:start])
             index, position = index + 1, position + header.count
             offset = end + -end % PAGE_BYTES
-            if header.kind == _TRANSACTIONS:
-                records, payloads = view[start:middle], view[middle:end]
-                yield LogBlock(header.index, header.first_position, header.count, header.time_ns, records, payloads)
+            records, payloads = view[start:middle], view[middle:end]
+            yield LogBlock(header.index, header.first_position, header.count, header.time_ns, records, payloads)
 
 
 def _read_ahead(path: Path) -> None:

@@ -147,9 +147,11 @@ class _Recount:
             self._plain_end = block.first_position + block.count
         if results is None:
             raise TooGeneral(f"{self._too_general}, and the plain model takes {self._plain_max} transactions at most")
-        verdict.effects_digest = (self._fast or self._plain or Model()).effects_digest
+        state = self._fast or self._plain
+        assert state is not None
+        verdict.effects_digest = state.effects_digest
         if self._node is not None and self._node.applied_index == block.index:
-            self._compare_with_node(self._node)
+            self._compare_with_node(self._node, state)
         return results
 
     def finish(self) -> None:
@@ -173,7 +175,7 @@ class _Recount:
         """Transactions of a client that took their turn for the first time, where known."""
         return self._fast.fresh(client_id) if self._fast is not None else None
 
-    def _compare_with_node(self, node: NodeDigests) -> None:
+    def _compare_with_node(self, node: NodeDigests, state: Recomputation | Model) -> None:
         verdict = self._verdict
         self._node_met = True
         if node.effects_digest == verdict.effects_digest:
@@ -184,8 +186,6 @@ class _Recount:
                 f"recomputed {verdict.effects_digest:016x}"
             )
         if node.state_digest:
-            state = self._fast or self._plain
-            assert state is not None
             digest = state.state_digest()
             if node.state_digest == digest:
                 verdict.checks.append("the node's digest of the whole state")

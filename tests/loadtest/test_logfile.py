@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.logfile import LogUnreadable, read_blocks
+from loadtest.verify import verify_log
 from tests.loadtest.transactions import LogWriter, body, record
 
 
@@ -36,12 +37,13 @@ def test_a_log_without_blocks_is_empty(tmp_path: Path) -> None:
     assert list(read_blocks(tmp_path)) == []
 
 
-def test_an_epochs_empty_block_is_part_of_the_chain_but_not_yielded(tmp_path: Path) -> None:
+def test_an_epochs_empty_block_is_a_block_like_any_other(tmp_path: Path) -> None:
     log = LogWriter(tmp_path)
     log.append(*frame(1, 3))
     log.append(b"", kind=2)
     log.append(*frame(4, 3))
-    assert [b.index for b in read_blocks(tmp_path)] == [1, 3]
+    assert [(b.index, b.first_position, b.count) for b in read_blocks(tmp_path)] == [(1, 0, 3), (2, 3, 0), (3, 3, 3)]
+    assert verify_log(tmp_path).verified
 
 
 def test_old_blocks_of_a_recycled_segment_are_not_read(tmp_path: Path) -> None:

@@ -1,0 +1,40 @@
+"""The commands refuse what they cannot do before they start anything, and write what they measured."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from loadtest.cli import demo, load
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["--rate", "10", "--closed"], "exclude each other"),
+        (["--rate", "0"], "--rate must be above 0"),
+        (["--distribution", "normal"], "zipf:EXPONENT"),
+        (["--mix", "transfers=1"], "it knows append, put"),
+        (["--in-flight", "20"], "more --workers"),
+        (["--target", "unix:/nobody/here.sock"], "start one with `penstock dev"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_with_a_way_out(arguments: list[str], hint: str) -> None:
+    answer = CliRunner().invoke(load, arguments)
+    assert answer.exit_code != 0
+    assert hint in " ".join(answer.output.split())
+
+
+def test_the_demo_commits_verifies_and_writes_its_figures(tmp_path: Path) -> None:
+    out = tmp_path / "figures" / "demo.json"
+    answer = CliRunner().invoke(demo, ["--seconds", "0.3", "--accounts", "3000", "--out", str(out)])
+    assert answer.exit_code == 0, answer.output
+    figures = json.loads(out.read_text())
+    assert figures["verified"]
+    assert figures["tps"] == pytest.approx(figures["committed"] / figures["seconds"], rel=0.01)
+    assert figures["share"] == pytest.approx(figures["tps"] / figures["noop_tps"], rel=0.01)
+    assert {"p50", "p99", "p999", "max"} <= figures["latency_ms"].keys()
+    assert {"cores", "cpu", "versions", "seed", "commit"} <= figures["conditions"].keys()
+    assert (figures["replicas"], figures["durability"]) == (1, "block")
+    assert [path.name for path in out.parent.iterdir()] == ["demo.json"], "the node's log is gone"
