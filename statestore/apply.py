@@ -28,7 +28,10 @@ from statestore.fields import (
 from statestore.hashing import mix
 from statestore.layout import (
     CHUNK_RECORDS,
+    DEPTH,
+    DIRECTORY,
     EFFECTS_DIGEST,
+    HASH_BITS,
     ONE,
     RING_MASK,
     SCRATCH_CREDIT,
@@ -42,7 +45,7 @@ from statestore.layout import (
 )
 from statestore.pointers import U64, Bytes, Words, pointer, prefetch
 from statestore.sessions import NEW, SESSIONS_EXHAUSTED, admit, session_of
-from statestore.table import candidate, group_of
+from statestore.table import candidate, group_in, segment_at
 from statestore.undo import ALONE
 from txqueue.compiled import kernel
 
@@ -65,6 +68,8 @@ def prepare(
 
     Returns where the payloads go on, or OVERRUN where they are longer than `payload_bytes`.
     """
+    directory = words[DIRECTORY]
+    shift = HASH_BITS - words[DEPTH]
     for i in range(start, end):
         base = i * RECORD_WORDS
         at = i & RING_MASK
@@ -76,24 +81,26 @@ def prepare(
         if operation == TRANSFER:
             hashed = hash_of_debit(words, records, base)
             scratch[SCRATCH_DEBIT + at] = hashed
-            prefetch(words, group_of(words, hashed))
+            prefetch(words, group_in(segment_at(words, directory, shift, hashed), hashed))
             hashed = hash_of_credit(words, records, base)
             scratch[SCRATCH_CREDIT + at] = hashed
-            prefetch(words, group_of(words, hashed))
+            prefetch(words, group_in(segment_at(words, directory, shift, hashed), hashed))
         elif operation != APPEND:
             hashed = hash_of_key(words, records, payloads, base, payload_at)
             scratch[SCRATCH_HASH + at] = hashed
             scratch[SCRATCH_DEBIT + at] = hashed
-            prefetch(words, group_of(words, hashed))
+            prefetch(words, group_in(segment_at(words, directory, shift, hashed), hashed))
         payload_at += length
     # Their tags are on the way now. What is no transfer gets a candidate for a credit that it does not have: cheaper
     # than a branch.
     for i in range(start, end):
         at = i & RING_MASK
-        debit = candidate(words, scratch[SCRATCH_DEBIT + at])
+        hashed = scratch[SCRATCH_DEBIT + at]
+        debit = candidate(words, segment_at(words, directory, shift, hashed), hashed)
         scratch[SCRATCH_DEBIT + at] = debit
         prefetch(words, debit)
-        credit = candidate(words, scratch[SCRATCH_CREDIT + at])
+        hashed = scratch[SCRATCH_CREDIT + at]
+        credit = candidate(words, segment_at(words, directory, shift, hashed), hashed)
         scratch[SCRATCH_CREDIT + at] = credit
         prefetch(words, credit)
     return payload_at

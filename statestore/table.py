@@ -61,22 +61,27 @@ def segment_of(words: Words, hashed: U64) -> U64:
 
 
 @inner
+def segment_at(words: Words, directory: U64, shift: U64, hashed: U64) -> U64:
+    """As `segment_of`, for a loop that has the directory and HASH_BITS - DEPTH in registers."""
+    return words[directory + ((hashed >> ONE) >> shift)]
+
+
+@inner
 def tag_of(hashed: U64) -> U64:
     """The tag for a hash, with entry number 0."""
     return ((hashed >> TAG_HASH_SHIFT << TAG_NUMBER_BITS) & TAG_HASH_MASK) | TAG_USED
 
 
 @inner
-def group_of(words: Words, hashed: U64) -> U64:
+def group_in(segment: U64, hashed: U64) -> U64:
     """Word offset of the group of tags where a search for a hash begins."""
-    return segment_of(words, hashed) + SEGMENT_INDEX + (hashed & GROUP_MASK) * GROUP_WORDS
+    return segment + SEGMENT_INDEX + (hashed & GROUP_MASK) * GROUP_WORDS
 
 
 @inner
-def candidate(words: Words, hashed: U64) -> U64:
+def candidate(words: Words, segment: U64, hashed: U64) -> U64:
     """Word offset of the entry that most likely has a hash, of any where there is none. Never branches on memory."""
-    segment = segment_of(words, hashed)
-    group = segment + SEGMENT_INDEX + (hashed & GROUP_MASK) * GROUP_WORDS
+    group = group_in(segment, hashed)
     hits = match_below(words, group, tag_of(hashed), TAG_NUMBERS)
     tag = np.uint64(as_tags(words)[group * TWO + lowest_bit(hits | LAST_TAG)])
     return segment + (tag & TAG_NUMBER_MASK) * ENTRY_WORDS
