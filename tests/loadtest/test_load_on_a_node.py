@@ -66,6 +66,7 @@ def test_a_node_killed_under_load_loses_nothing_acknowledged_and_applies_nothing
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
             node.kill()
+            killed_ns = time.monotonic_ns()
             node = NodeProcess(tmp_path, sockets, ())
             node.wait_until_serving()
             load.join()
@@ -78,7 +79,9 @@ def test_a_node_killed_under_load_loses_nothing_acknowledged_and_applies_nothing
     assert verdict.problems == []
     figures = summarize(runs[0])
     assert (figures["frames_refused"], figures["frames_unknown"]) == (0, 0), figures["first_error"]
-    assert figures["committed"] > 20_000
+    received_ns = runs[0].outcomes[0].receipts["received_ns"]
+    assert (received_ns < killed_ns).any(), "receipts came before the crash"
+    assert (received_ns > killed_ns).any(), "and after it, for what was in flight"
 
 
 def test_a_node_that_cannot_start_says_why(tmp_path: Path) -> None:
