@@ -5,13 +5,15 @@ the ring. A frame that fails is simply not published: a claim that nobody publis
 what the state machine relies on, so the rules of ``protos/penstock/v1/record.proto`` are enforced here, once.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
-from numba import njit
+from numba import int64
+from numpy.typing import NDArray
 
 from services.wire import FrameFields
 from txqueue import atomics, record
+from txqueue.compiled import BYTES_IN, WORDS, entry, kernel
 from txqueue.producer import Producer
 from txqueue.ring import claim, publish
 
@@ -59,7 +61,7 @@ _FAULTS: Final = {
         "LENGTH_OVERRUN", "payloads", "the records' payload lengths add up to more bytes than the frame's payloads have"
     ),
     _PAYLOADS_LONG: Fault(
-        "LENGTH_MISMATCH", "payloads", "the frame's payloads have more bytes than the records' payload lengths add up to"
+        "LENGTH_MISMATCH", "payloads", "the payloads have more bytes than the records' payload lengths add up to"
     ),
     _CHAIN_OPEN: Fault(
         "CHAIN_OPEN", "flags", "the last record is LINKED: a chain must end in the frame in which it starts"
@@ -156,10 +158,79 @@ class Admission:
         return outcome != _FULL, outcome == _WAKE
 
 
-@njit(cache=True, nogil=True)
-def _validate_and_publish(  # type: ignore[no-untyped-def]
-    words, producer, message, records_offset, count, payloads_offset, payloads_length, namespaces, token
-) -> Any:
+@kernel
+def _fault_of(
+    operation: np.uint64,
+    flags: np.uint64,
+    payload_length: np.uint64,
+    key_lo: np.uint64,
+    key_hi: np.uint64,
+    operand_lo: np.uint64,
+    operand_hi: np.uint64,
+    amount: np.uint64,
+) -> int:
+    """Check one record by its operation's rules; returns a fault's number or 0."""
+    if operation < record.APPEND or operation > record.OPEN_ACCOUNT:
+        return _OPERATION
+    allowed = np.uint64(record.LINKED)
+    if operation == record.OPEN_ACCOUNT:
+        allowed |= np.uint64(record.OVERDRAFT)
+    elif operation == record.ADD:
+        allowed |= np.uint64(record.FLOOR)
+    if flags & ~allowed:
+        return _FLAGS
+    if payload_length > _PAYLOAD_BYTES_MAX:
+        return _PAYLOAD_LENGTH
+    if operation == record.TRANSFER:
+        if np.int64(amount) < 1:
+            return _AMOUNT
+        return _VALUE_UNEXPECTED if payload_length else 0
+    if operation != record.ADD and amount != 0:
+        return _AMOUNT
+    if operation == record.APPEND:
+        return 0
+    if operation == record.OPEN_ACCOUNT:
+        if operand_lo | operand_hi:
+            return _UNUSED_FIELD
+        return _VALUE_UNEXPECTED if payload_length else 0
+
+    key_length = operand_hi & np.uint64(0xFFFF)
+    if operand_hi >> np.uint64(16):
+        return _UNUSED_FIELD
+    if key_length == 0 or key_length > _KEY_BYTES_MAX:
+        return _KEY_LENGTH
+    value_length = payload_length
+    if key_length > _KEY_INLINE_BYTES_MAX:
+        if key_lo | key_hi:
+            return _KEY_PADDING
+        if payload_length < key_length:
+            return _KEY_BEYOND_PAYLOAD
+        value_length -= key_length
+    elif key_length <= 8:
+        if key_hi or (key_length < 8 and key_lo >> (key_length * np.uint64(8))):
+            return _KEY_PADDING
+    elif key_length < 16 and key_hi >> ((key_length - np.uint64(8)) * np.uint64(8)):
+        return _KEY_PADDING
+    if operation in (record.DELETE, record.ADD) and value_length:
+        return _VALUE_UNEXPECTED
+    uses_operand = operation == record.CAS or (operation == record.ADD and flags & np.uint64(record.FLOOR))
+    if operand_lo and not uses_operand:
+        return _UNUSED_FIELD
+    return 0
+
+
+@entry(WORDS, int64, BYTES_IN, int64, int64, int64, int64, WORDS, int64)
+def _validate_and_publish(
+    words: NDArray[np.uint64],
+    producer: int,
+    message: NDArray[np.uint8],
+    records_offset: int,
+    count: int,
+    payloads_offset: int,
+    payloads_length: int,
+    namespaces: NDArray[np.uint64],
+    token: int,
+) -> int:
     base = claim(words, producer, count, payloads_length)
     if base < 0:
         return _FULL
@@ -222,55 +293,3 @@ def _validate_and_publish(  # type: ignore[no-untyped-def]
             words, (base + count * record.RECORD_WORDS) * 8, message, payloads_offset, payloads_length
         )
     return _WAKE if publish(words, producer, token) else _QUIET
-
-
-@njit(cache=True, nogil=True)
-def _fault_of(operation, flags, payload_length, key_lo, key_hi, operand_lo, operand_hi, amount):  # type: ignore[no-untyped-def] # noqa: PLR0911
-    """Check one record by its operation's rules; returns a fault's number or 0."""
-    if operation < record.APPEND or operation > record.OPEN_ACCOUNT:
-        return _OPERATION
-    allowed = np.uint64(record.LINKED)
-    if operation == record.OPEN_ACCOUNT:
-        allowed |= np.uint64(record.OVERDRAFT)
-    elif operation == record.ADD:
-        allowed |= np.uint64(record.FLOOR)
-    if flags & ~allowed:
-        return _FLAGS
-    if payload_length > _PAYLOAD_BYTES_MAX:
-        return _PAYLOAD_LENGTH
-    if operation == record.TRANSFER:
-        if np.int64(amount) < 1:
-            return _AMOUNT
-        return _VALUE_UNEXPECTED if payload_length else 0
-    if operation != record.ADD and amount != 0:
-        return _AMOUNT
-    if operation == record.APPEND:
-        return 0
-    if operation == record.OPEN_ACCOUNT:
-        if operand_lo | operand_hi:
-            return _UNUSED_FIELD
-        return _VALUE_UNEXPECTED if payload_length else 0
-
-    key_length = operand_hi & np.uint64(0xFFFF)
-    if operand_hi >> np.uint64(16):
-        return _UNUSED_FIELD
-    if key_length == 0 or key_length > _KEY_BYTES_MAX:
-        return _KEY_LENGTH
-    value_length = payload_length
-    if key_length > _KEY_INLINE_BYTES_MAX:
-        if key_lo | key_hi:
-            return _KEY_PADDING
-        if payload_length < key_length:
-            return _KEY_BEYOND_PAYLOAD
-        value_length -= key_length
-    elif key_length <= 8:
-        if key_hi or (key_length < 8 and key_lo >> (key_length * np.uint64(8))):
-            return _KEY_PADDING
-    elif key_length < 16 and key_hi >> ((key_length - np.uint64(8)) * np.uint64(8)):
-        return _KEY_PADDING
-    if operation in (record.DELETE, record.ADD) and value_length:
-        return _VALUE_UNEXPECTED
-    uses_operand = operation == record.CAS or (operation == record.ADD and flags & np.uint64(record.FLOOR))
-    if operand_lo and not uses_operand:
-        return _UNUSED_FIELD
-    return 0

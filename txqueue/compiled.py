@@ -5,6 +5,8 @@ from typing import Any, TypeVar
 
 from numba import njit, types
 
+from txqueue import kernel_cache  # noqa: F401 - settles where machine code is kept
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _compile: Any = njit  # typed without the option that leaves reference counts out

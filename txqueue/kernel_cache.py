@@ -1,0 +1,56 @@
+"""Where numba keeps machine code: a place that changes with the sources.
+
+numba notices when the file of a cached function changes, but not when a function that it calls, in another file, does:
+the machine code of the old one would go on running inside the new. So the cache's directory is named by the state of
+all our sources. Importing this module settles it for the process; `txqueue.compiled` does.
+"""
+
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Final
+
+from numba import config
+
+_PACKAGES: Final = ("txqueue", "pooling", "statestore", "services", "loadtest")
+"""Those with compiled code."""
+_KEPT: Final = 3
+"""Caches of this many states stay: switching between two branches need not compile each time."""
+
+
+def settle(root: Path) -> Path | None:
+    """Point numba at the cache for the sources under ``root``; returns its directory, None where numba's default holds.
+
+    That is where the directory cannot be written, or where NUMBA_CACHE_DIR has been set.
+    """
+    if config.CACHE_DIR:
+        return None
+    caches = root / "txqueue" / "__pycache__"
+    cache = caches / f"kernels-{_state_of(root)}"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    cache.touch()
+    config.CACHE_DIR = str(cache)
+    _forget_old(caches)
+    return cache
+
+
+def _state_of(root: Path) -> str:
+    """Digest the sources' names, sizes and times of change."""
+    digest = hashlib.blake2b(digest_size=8)
+    for package in _PACKAGES:
+        for source in sorted((root / package).rglob("*.py")):
+            stat = source.stat()
+            digest.update(f"{source.relative_to(root)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _forget_old(caches: Path) -> None:
+    by_age = sorted(caches.glob("kernels-*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for cache in by_age[_KEPT:]:
+        shutil.rmtree(cache, ignore_errors=True)
+
+
+settle(Path(__file__).parent.parent)
