@@ -17,6 +17,7 @@ from typing import Final
 from xxhash import xxh3_128_digest
 
 PAGE_BYTES: Final = 4096
+_SEGMENTS_AHEAD: Final = 8
 _HEADER: Final = struct.Struct("<4sHHQQQQIIQ16s16sQ28sI")
 
 
@@ -69,7 +70,7 @@ def read_blocks(directory: Path) -> Iterator[LogBlock]:
     index, position, previous = 1, 0, bytes(16)
     while (path := starts.get((index, previous))) is not None:
         # The writer bypasses the page cache, so all of this comes from the disk: ask for what follows in good time.
-        for following in order[(place := order.index(path)) : place + 3]:
+        for following in order[(place := order.index(path)) : place + _SEGMENTS_AHEAD]:
             _read_ahead(following)
         with path.open("rb") as file:
             segment = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
