@@ -19,7 +19,7 @@ _START_DELAY_S: Final = 0.2
 _READY_DEADLINE_S: Final = 120.0
 
 
-class WorkerFailed(Exception):  # noqa: N818 - named for what happened
+class WorkerFailed(Exception):
     """A worker process ended without a result; its own message is on standard error."""
 
 

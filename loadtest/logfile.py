@@ -21,7 +21,7 @@ _SEGMENTS_AHEAD: Final = 8
 _HEADER: Final = struct.Struct("<4sHHQQQQIIQ16s16sQ28sI")
 
 
-class LogUnreadable(Exception):  # noqa: N818 - named for what is wrong, like the node's own errors
+class LogUnreadable(Exception):
     """The log is not what its format says; the message has the file, the offset and what was found."""
 
 

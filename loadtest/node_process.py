@@ -24,7 +24,7 @@ _STOP_DEADLINE_S: Final = 60.0
 _POLL_S: Final = 0.02
 
 
-class NodeFailed(Exception):  # noqa: N818 - named for what happened
+class NodeFailed(Exception):
     """The node did not start, or ended by itself; the message has the end of its output."""
 
 

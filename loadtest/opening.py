@@ -12,7 +12,7 @@ from penstock.options import RetryOptions
 _IN_FLIGHT = 4
 
 
-class OpeningFailed(Exception):  # noqa: N818 - named for what happened
+class OpeningFailed(Exception):
     """The accounts could not be opened, so there is nothing to run a load on."""
 
 

@@ -39,7 +39,7 @@ _DIGEST, _PAYLOAD_AT, _CLIENTS, _KEYS, _STOP = 0, 1, 2, 3, 4
 _STOP_GENERAL, _STOP_KEYS, _STOP_CLIENT = 1, 2, 3
 
 
-class TooGeneral(Exception):  # noqa: N818 - a refusal, not an error
+class TooGeneral(Exception):
     """The log holds a transaction that this check has no arrays for; use the plain model."""
 
 
