@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from txqueue import kernel_cache  # noqa: F401 - settles where machine code is kept
+
 
 def alias_table(keys: int, exponent: float, seed: int) -> npt.NDArray[np.uint64]:
     """Build the table: ``uint64[keys]``, in each the coin's threshold << 32 | alias; empty for a uniform distribution.

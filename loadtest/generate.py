@@ -14,6 +14,7 @@ from numba import njit
 
 from loadtest.distribution import alias_table
 from loadtest.workload import OPENING_BALANCE, OPERATIONS, TREASURY, Workload
+from txqueue import kernel_cache  # noqa: F401 - settles where machine code is kept
 
 U64Array = npt.NDArray[np.uint64]
 U8Array = npt.NDArray[np.uint8]

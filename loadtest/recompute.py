@@ -12,6 +12,7 @@ import numpy.typing as npt
 from numba import njit
 
 from loadtest.logfile import LogBlock
+from txqueue import kernel_cache  # noqa: F401 - settles where machine code is kept
 
 _K: Final = np.uint64(0x9E3779B97F4A7C15)
 _K1: Final = np.uint64(0xC2B2AE3D27D4EB4F)

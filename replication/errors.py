@@ -7,11 +7,11 @@ class ReplicationError(Exception):
     """Root of what this package raises."""
 
 
-class BlockInvalid(ReplicationError):  # noqa: N818 (named for what was found, as all of these are)
+class BlockInvalid(ReplicationError):
     """These bytes are not a whole, unaltered block."""
 
 
-class BlockVersionUnsupported(ReplicationError):  # noqa: N818
+class BlockVersionUnsupported(ReplicationError):
     """A whole block, in a format this program does not know."""
 
     def __init__(self, found: int, supported: int) -> None:
@@ -19,7 +19,7 @@ class BlockVersionUnsupported(ReplicationError):  # noqa: N818
         self.found = found
 
 
-class SegmentInvalid(ReplicationError):  # noqa: N818
+class SegmentInvalid(ReplicationError):
     """These bytes are not a segment's header."""
 
 
@@ -27,7 +27,7 @@ class LogError(ReplicationError):
     """Root of what the write-ahead log raises."""
 
 
-class LogInUse(LogError):  # noqa: N818
+class LogInUse(LogError):
     """Another process holds the log's lock."""
 
     def __init__(self, directory: Path, owner: str) -> None:
@@ -36,7 +36,7 @@ class LogInUse(LogError):  # noqa: N818
         )
 
 
-class LogForeign(LogError):  # noqa: N818
+class LogForeign(LogError):
     """The log belongs to another cluster."""
 
     def __init__(self, place: Path, found: int, wanted: int) -> None:
@@ -47,7 +47,7 @@ class LogForeign(LogError):  # noqa: N818
         self.found = found
 
 
-class LogVersionUnsupported(LogError):  # noqa: N818
+class LogVersionUnsupported(LogError):
     """The log is in a format newer than this program."""
 
     def __init__(self, place: Path, found: int, supported: int) -> None:
@@ -58,14 +58,14 @@ class LogVersionUnsupported(LogError):  # noqa: N818
         self.found = found
 
 
-class LogReadOnly(LogError):  # noqa: N818
+class LogReadOnly(LogError):
     """The log's directory cannot be written."""
 
     def __init__(self, place: Path, reason: str) -> None:
         super().__init__(f"cannot write the log at {place} ({reason}): give the node's user write access")
 
 
-class LogFull(LogError):  # noqa: N818
+class LogFull(LogError):
     """No space for another segment. Nothing is broken: the log stays as it is, and goes on once there is space."""
 
     def __init__(self, directory: Path, needed_bytes: int, reason: str) -> None:
@@ -75,7 +75,7 @@ class LogFull(LogError):  # noqa: N818
         )
 
 
-class LogFailed(LogError):  # noqa: N818
+class LogFailed(LogError):
     """A write or a sync failed. What the disk holds is unknown until the log is opened again: the node must stop."""
 
     def __init__(self, place: Path, reason: str) -> None:
@@ -85,7 +85,7 @@ class LogFailed(LogError):  # noqa: N818
         )
 
 
-class LogCorrupted(LogError):  # noqa: N818
+class LogCorrupted(LogError):
     """Blocks that had been durable are damaged or missing."""
 
     def __init__(self, file: Path, offset: int, index: int | None, what: str) -> None:
@@ -97,7 +97,7 @@ class LogCorrupted(LogError):  # noqa: N818
         self.file, self.offset, self.index, self.what = file, offset, index, what
 
 
-class LogRecycled(LogError):  # noqa: N818
+class LogRecycled(LogError):
     """The block is older than the log reaches back."""
 
     def __init__(self, index: int, first_index: int) -> None:

@@ -75,9 +75,7 @@ _FAULTS: Final = {
     ),
     _NAMESPACE: Fault("NAMESPACE_NOT_ALLOWED", "namespace", "this node does not admit the namespace"),
     _KEY_LENGTH: Fault("KEY_LENGTH_INVALID", "operand_hi", "a key has 1 to 1,024 bytes"),
-    _KEY_PADDING: Fault(
-        "KEY_PADDING_INVALID", "key", "bytes of the key field beyond the key's length must be zero"
-    ),
+    _KEY_PADDING: Fault("KEY_PADDING_INVALID", "key", "bytes of the key field beyond the key's length must be zero"),
     _KEY_BEYOND_PAYLOAD: Fault(
         "LENGTH_OVERRUN", "payload_length", "a key longer than 16 bytes is the head of the payload, which is shorter"
     ),
@@ -289,7 +287,5 @@ def _validate_and_publish(
     if payload_bytes != available:
         return -(_PAYLOADS_LONG | last << 8)
     if payloads_length:
-        atomics.memcpy(
-            words, (base + count * record.RECORD_WORDS) * 8, message, payloads_offset, payloads_length
-        )
+        atomics.memcpy(words, (base + count * record.RECORD_WORDS) * 8, message, payloads_offset, payloads_length)
     return _WAKE if publish(words, producer, token) else _QUIET

@@ -1,8 +1,8 @@
 """Stage 3: applies durable blocks to the state, and answers those who sent them.
 
-Reads come through the same inbox as blocks. They are served between two blocks by the thread that writes the state, so a
-read sees all blocks up to one log index and none after it, however many entries it asks for, and whoever has had an
-answer to a transaction reads its effect.
+Reads come through the same inbox as blocks. They are served between two blocks by the thread that writes the state,
+so a read sees all blocks up to one log index and none after it, however many entries it asks for, and whoever has had
+an answer to a transaction reads its effect.
 """
 
 import time
@@ -113,5 +113,5 @@ class Applier:
             return
         try:
             question.answer.set_result(question.ask(self._state))
-        except Exception as error:  # noqa: BLE001 - whatever it is belongs to the one who asked
+        except Exception as error:
             question.answer.set_exception(error)

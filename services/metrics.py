@@ -40,7 +40,12 @@ METRICS: Final = (
         "Frames refused while starting, stopping or failed.",
         Counter.FRAMES_REFUSED_UNAVAILABLE,
     ),
-    Metric("penstock.edge.frames.answered", "{frame}", "Frames answered, by a receipt or an error.", Counter.FRAMES_ANSWERED),
+    Metric(
+        "penstock.edge.frames.answered",
+        "{frame}",
+        "Frames answered, by a receipt or an error.",
+        Counter.FRAMES_ANSWERED,
+    ),
     Metric(
         "penstock.edge.transactions.answered", "{transaction}", "Transactions answered.", Counter.TRANSACTIONS_ANSWERED
     ),

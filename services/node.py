@@ -1,10 +1,10 @@
 """A node: everything between its sockets and its disk, put together. The way of a transaction starts here.
 
-    services.txqueue_service   frame from gRPC          -> services.admission: validated, into the ring (txqueue)
-    services.sequencer         ring                     -> sealed block (replication.block) in a pooled buffer (pooling)
-    services.log_writer        sealed block             -> durable in the write-ahead log (replication.wal)
-    services.applier           durable block            -> state and results (statestore.state)
-    services.receipts          results                  -> receipt, back to the frame's sender
+services.txqueue_service   frame from gRPC          -> services.admission: validated, into the ring (txqueue)
+services.sequencer         ring                     -> sealed block (replication.block) in a pooled buffer (pooling)
+services.log_writer        sealed block             -> durable in the write-ahead log (replication.wal)
+services.applier           durable block            -> state and results (statestore.state)
+services.receipts          results                  -> receipt, back to the frame's sender
 """
 
 import asyncio
@@ -19,7 +19,7 @@ import psutil
 
 from penstock.v1 import node_pb2
 from pooling.buffers import BufferPool
-from replication.block import BLOCK_BYTES_MAX, Block
+from replication.block import BLOCK_BYTES_MAX
 from replication.wal import WriteAheadLog
 from services import memory, telemetry
 from services.admission import Admission
@@ -133,6 +133,7 @@ class Node:
                 time.monotonic() - started,
             )
         self._queue = LockFreeTxQueue.create(None, slots=settings.queue.slots, area_bytes=settings.queue.area_bytes)
+        memory.settle_after_start()
 
     def _serve_from_pipeline(self) -> None:
         settings = self._settings
@@ -148,9 +149,11 @@ class Node:
             epoch=_EPOCH,
         )
         loop = asyncio.get_running_loop()
-        self._pipeline = Pipeline(
-            sequencer, log_writer, self._applier, lambda error: loop.call_soon_threadsafe(self._fail, error)
-        )
+
+        def on_failure(error: BaseException) -> None:
+            loop.call_soon_threadsafe(self._fail, error)
+
+        self._pipeline = Pipeline(sequencer, log_writer, self._applier, on_failure)
         admission = Admission(self._queue.register(), settings.admission.allowed_namespaces())
         fill_max = settings.admission.state_fill_percent_max / 100
         self._txqueue_service = TxQueueService(

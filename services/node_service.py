@@ -8,6 +8,7 @@ import grpc
 
 from penstock.v1 import node_pb2
 from services.errors import Context
+from services.server import service_handler
 
 SERVICE: Final = "penstock.v1.NodeService"
 
@@ -18,9 +19,9 @@ class NodeService:
     def __init__(self, describe: Callable[[bool], node_pb2.GetStatusResponse]) -> None:
         self._describe = describe
 
-    def handler(self) -> grpc.GenericRpcHandler:
+    def handler(self) -> grpc.ServiceRpcHandler:
         """The service's methods."""
-        return grpc.method_handlers_generic_handler(
+        return service_handler(
             SERVICE,
             {
                 "GetStatus": grpc.unary_unary_rpc_method_handler(

@@ -60,6 +60,6 @@ class Pipeline:
     def _run(self, stage: Callable[[], None]) -> None:
         try:
             stage()
-        except BaseException as error:  # noqa: BLE001 - a stage that fails for whatever reason stops the node
+        except BaseException as error:
             if self._failed.acquire(blocking=False):
                 self._on_failure(error)

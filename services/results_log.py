@@ -13,7 +13,7 @@ _MODE: Final = 0o640
 _log = logging.getLogger(__name__)
 
 
-class ResultsUnavailable(Exception):  # noqa: N818 (named for what the watcher finds)
+class ResultsUnavailable(Exception):
     """The results could not be kept, for want of disk space."""
 
 

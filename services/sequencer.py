@@ -24,7 +24,8 @@ _IDLE_WAIT_S: Final = 0.25
 class Sequencer:
     """Drains the ring into pooled buffers and seals them as the log's next blocks.
 
-    Waits while the ring is empty, and while all buffers are under way in later stages: their number bounds the pipeline.
+    Waits while the ring is empty, and while all buffers are under way in later stages: their number is the pipeline's
+    bound.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """The gRPC server of a node: its limits, where it listens, and the standard health and reflection services."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
 
 import grpc
 import grpc.aio
@@ -34,6 +34,11 @@ _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 
 class ListenError(Exception):
     """An address cannot be listened on."""
+
+
+def service_handler(name: str, methods: "Mapping[str, grpc.RpcMethodHandler[Any, Any]]") -> grpc.ServiceRpcHandler:
+    """Make the handler of a service from its methods' handlers."""
+    return cast(grpc.ServiceRpcHandler, grpc.method_handlers_generic_handler(name, dict(methods)))
 
 
 class NodeServer:

@@ -16,6 +16,7 @@ from services.counters import Counter, Counters
 from services.errors import Context, Reason, Refusal, abort
 from services.receipts import Receipts
 from services.results_log import ResultsLog, ResultsUnavailable
+from services.server import service_handler
 from services.watch import WatchFilter
 from statestore.layout import KIND_ACCOUNT, KIND_COUNTER, KIND_VALUE
 from statestore.reads import Entries
@@ -60,9 +61,9 @@ class StateService:
         self._closed = why
         self._receipts.wake()
 
-    def handler(self) -> grpc.GenericRpcHandler:
+    def handler(self) -> grpc.ServiceRpcHandler:
         """The service's methods."""
-        return grpc.method_handlers_generic_handler(
+        return service_handler(
             SERVICE,
             {
                 "Read": grpc.unary_unary_rpc_method_handler(
@@ -96,9 +97,7 @@ class StateService:
         entries, log_index = await self._look_up(request.keys, context)
         return state_pb2.BatchReadResponse(entries=entries, log_index=log_index)
 
-    async def watch(
-        self, request: state_pb2.WatchRequest, context: Context
-    ) -> AsyncIterator[state_pb2.WatchResponse]:
+    async def watch(self, request: state_pb2.WatchRequest, context: Context) -> AsyncIterator[state_pb2.WatchResponse]:
         """Stream committed blocks from an index on; gRPC's flow control decides how fast."""
         wanted = WatchFilter(request)
         index = request.from_index or self._log.first_index
@@ -147,7 +146,9 @@ class StateService:
         finally:
             self._questions -= 1
         if found.values.size > _ANSWER_BYTES_MAX:
-            text = f"the values have {found.values.size:,} bytes together; an answer holds {_ANSWER_BYTES_MAX:,}: split it"
+            text = (
+                f"the values have {found.values.size:,} bytes together; an answer holds {_ANSWER_BYTES_MAX:,}: split it"
+            )
             await abort(context, Refusal.bad_request("ANSWER_TOO_LARGE", "keys", text))
         self._counters.add(Counter.ENTRIES_READ, len(keys))
         return _entries(keys, found), log_index
@@ -158,10 +159,14 @@ def _fault(keys: Sequence[state_pb2.Key]) -> Refusal | None:
     for number, key in enumerate(keys):
         kind = key.WhichOneof("entry")
         if kind is None:
-            return Refusal.bad_request("KEY_MISSING", f"keys[{number}]", "one of value, counter and account must be set")
+            return Refusal.bad_request(
+                "KEY_MISSING", f"keys[{number}]", "one of value, counter and account must be set"
+            )
         length = len(getattr(key, kind))
         if key.namespace > _NAMESPACE_MAX:
-            return Refusal.bad_request("NAMESPACE_INVALID", f"keys[{number}].namespace", "a namespace is at most 65,535")
+            return Refusal.bad_request(
+                "NAMESPACE_INVALID", f"keys[{number}].namespace", "a namespace is at most 65,535"
+            )
         if kind == "account" and length != _ACCOUNT_BYTES:
             return Refusal.bad_request(
                 "ACCOUNT_INVALID", f"keys[{number}].account", f"an account has 16 bytes, little-endian, not {length}"
@@ -175,7 +180,7 @@ def _fault(keys: Sequence[state_pb2.Key]) -> Refusal | None:
 
 def _columns(keys: Sequence[state_pb2.Key]) -> tuple[Any, ...]:
     """Write keys as the arrays that the state's reads take."""
-    kinds = [key.WhichOneof("entry") for key in keys]
+    kinds = [str(key.WhichOneof("entry")) for key in keys]
     names = [bytes(getattr(key, kind)) for key, kind in zip(keys, kinds, strict=True)]
     return (
         np.array([_KINDS[kind] for kind in kinds], np.uint8),

@@ -1,7 +1,7 @@
 """The way in: frames from gRPC to the ring, receipts from the pipeline back to gRPC.
 
-Frames come as raw bytes and are never turned into a protobuf object (see ``services.wire``); Python runs a few times per
-frame and never per transaction.
+Frames come as raw bytes and are never turned into a protobuf object (see ``services.wire``); Python runs a few times
+per frame and never per transaction.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from services.counters import Counter, Counters
 from services.errors import Context, Reason, Refusal, abort
 from services.frame_stream import FrameStream
 from services.receipts import Deliver, Receipts
+from services.server import service_handler
 from services.settings import AdmissionSettings
 from services.wire import MalformedFrame, locate_frame
 from txqueue.queue import LockFreeTxQueue
@@ -53,9 +54,9 @@ class TxQueueService:
         for stream in self._streams:
             stream.end()
 
-    def handler(self) -> grpc.GenericRpcHandler:
+    def handler(self) -> grpc.ServiceRpcHandler:
         """The service's methods, frames as bytes."""
-        return grpc.method_handlers_generic_handler(
+        return service_handler(
             SERVICE,
             {
                 "Submit": grpc.unary_unary_rpc_method_handler(
@@ -167,7 +168,9 @@ class TxQueueService:
         self._counters.add(Counter.FRAMES_REFUSED_INVALID)
         if isinstance(error, MalformedFrame):
             return Refusal.bad_request("FRAME_MALFORMED", "frame", str(error))
-        place = error.fault.field if error.record_index is None else f"records[{error.record_index}].{error.fault.field}"
+        place = (
+            error.fault.field if error.record_index is None else f"records[{error.record_index}].{error.fault.field}"
+        )
         return Refusal.bad_request(error.fault.reason, place, str(error))
 
 

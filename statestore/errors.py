@@ -5,13 +5,13 @@ class StateStoreError(Exception):
     """Root of the state store's errors."""
 
 
-class StateFull(StateStoreError):  # noqa: N818  (a condition, named as the queue and the log name theirs)
+class StateFull(StateStoreError):
     """The tables are full. The block was applied in part, so the node must stop; see the message for the way out."""
 
 
-class BlockOutOfOrder(StateStoreError):  # noqa: N818
+class BlockOutOfOrder(StateStoreError):
     """A block was given that does not follow the last applied one. Nothing was applied."""
 
 
-class RecordInvalid(StateStoreError):  # noqa: N818
+class RecordInvalid(StateStoreError):
     """A committed record breaks the contract that the edge enforces: the log does not come from a Penstock node."""

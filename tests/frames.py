@@ -3,11 +3,10 @@
 from typing import Any
 
 import numpy as np
+from google.rpc import status_pb2
 
 from penstock.v1 import txqueue_pb2
 from txqueue import record
-
-Records = "np.ndarray[tuple[int], np.dtype[np.void]]"
 
 
 def rows(count: int, **columns: Any) -> "np.ndarray[tuple[int], np.dtype[np.void]]":
@@ -29,3 +28,8 @@ def transfers(count: int, debit: int = 1, credit: int = 2, amount: int = 1, **co
 def frame(table: Any, payloads: bytes = b"", frame_id: int = 1) -> txqueue_pb2.SubmitFrameRequest:
     """Wrap records as a frame."""
     return txqueue_pb2.SubmitFrameRequest(frame_id=frame_id, records=table.tobytes(), payloads=payloads)
+
+
+def status_of(error: Any) -> Any:
+    """The google.rpc.Status of a call's error, sync or asyncio."""
+    return status_pb2.Status.FromString(dict(error.trailing_metadata())["grpc-status-details-bin"])

@@ -23,7 +23,7 @@ def settle(root: Path) -> Path | None:
 
     That is where the directory cannot be written, or where NUMBA_CACHE_DIR has been set.
     """
-    if config.CACHE_DIR:
+    if getattr(config, "CACHE_DIR", ""):
         return None
     caches = root / "txqueue" / "__pycache__"
     cache = caches / f"kernels-{_state_of(root)}"
@@ -32,7 +32,7 @@ def settle(root: Path) -> Path | None:
     except OSError:
         return None
     cache.touch()
-    config.CACHE_DIR = str(cache)
+    setattr(config, "CACHE_DIR", str(cache))  # noqa: B010 - numba makes its settings at run time
     _forget_old(caches)
     return cache
 

@@ -1,7 +1,8 @@
 """The 64-byte record of a transaction: one cache line, eight little-endian 64-bit words.
 
-The contract is ``protos/penstock/v1/record.proto``; the numbers here are its numbers, and a test holds the two together.
-Compiled code sees records as ``uint64[n, 8]`` and uses the ``WORD_*`` columns; numpy code uses :data:`RECORD`.
+The contract is ``protos/penstock/v1/record.proto``; the numbers here are its numbers, and a test holds the two
+together. Compiled code sees records as ``uint64[n, 8]`` and uses the ``WORD_*`` columns; numpy code uses
+:data:`RECORD`.
 """
 
 from typing import Final
