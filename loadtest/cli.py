@@ -221,6 +221,26 @@ def restart(transactions: int) -> None:
         click.echo(json.dumps(measure_restart(directory, transactions)))
 
 
+@bench.command()
+@click.option("--seeds", default=5, show_default=True, help="Traces of each kind of demand.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def sizing(seeds: int, as_json: bool) -> None:
+    """How pools are sized: learned, by fixed sizes, by past peaks and by an oracle, on demand none was made for."""
+    from rich.console import Console
+
+    from loadtest.sizing_comparison import FIRST_HELD_OUT_SEED, compare, verdicts
+    from loadtest.sizing_report import rows_table, verdicts_table
+
+    rows = compare(range(FIRST_HELD_OUT_SEED, FIRST_HELD_OUT_SEED + seeds))
+    judged = verdicts(rows)
+    if as_json:
+        figures = {"rows": [row.as_dict() for row in rows], "verdicts": [verdict.as_dict() for verdict in judged]}
+        click.echo(json.dumps({**figures, "seeds": seeds}))
+        return
+    console = Console()
+    console.print(rows_table(rows), verdicts_table(judged))
+
+
 @contextmanager
 def _bench_directory() -> Iterator[Path]:
     """A fresh directory under build/, on a real disk, gone afterwards."""

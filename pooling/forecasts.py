@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+_UNKNOWN: Final = -1.0  # below every peak
+
 
 @dataclass(frozen=True, slots=True)
 class Demand:
@@ -102,30 +104,34 @@ class Rhythm:
     def __init__(self, period_s: int, parts: int) -> None:
         self._part_ns = period_s * 1_000_000_000 // parts
         self._parts = parts
-        self._round_peaks: Final = [
-            0.0
-        ] * parts  # of the round under way, or of the last where that has not come so far
-        self._known: Final = [-1] * parts  # the number of the part since the epoch that a peak is from
+        # By part modulo the parts of a round: which part it was the last time, its peak, and that of one round before.
+        self._numbers: Final = [-1] * parts
+        self._peaks: Final = [_UNKNOWN] * parts
+        self._peaks_before: Final = [_UNKNOWN] * parts
 
     def forecast(self, demand: Demand) -> float:
         """See :class:`Forecaster`."""
         # The moment before the end, since an interval that ends at a full hour belongs to the hour before.
         part = (demand.now_ns - 1) // self._part_ns
         index = part % self._parts
-        if self._known[index] != part:
-            self._known[index] = part
-            self._round_peaks[index] = 0.0
-        self._round_peaks[index] = max(self._round_peaks[index], demand.peak)
-        return self._ahead(demand, part)
+        if self._numbers[index] != part:
+            followed = self._numbers[index] == part - self._parts
+            self._peaks_before[index] = self._peaks[index] if followed else _UNKNOWN
+            self._peaks[index] = _UNKNOWN
+            self._numbers[index] = part
+        self._peaks[index] = max(self._peaks[index], demand.peak)
 
-    def _ahead(self, demand: Demand, part: int) -> float:
+        first = demand.now_ns // self._part_ns
         last = (demand.now_ns + int(demand.elapsed_s * 1e9) - 1) // self._part_ns
-        peaks = []
-        for ahead in range(part, min(last, part + self._parts - 1) + 1):
-            index = ahead % self._parts
-            if self._known[index] in (ahead, ahead - self._parts):
-                peaks.append(self._round_peaks[index])
-        return max(peaks, default=demand.peak)
+        ahead = range(first, min(last, first + self._parts - 1) + 1)
+        foreseen = max((self._recall(part) for part in ahead), default=_UNKNOWN)
+        return demand.peak if foreseen == _UNKNOWN else foreseen
+
+    def _recall(self, part: int) -> float:
+        index = part % self._parts
+        if self._numbers[index] == part:  # under way
+            return max(self._peaks[index], self._peaks_before[index])
+        return self._peaks[index] if self._numbers[index] == part - self._parts else _UNKNOWN
 
 
 def default_forecasters() -> Sequence[Forecaster]:

@@ -99,7 +99,7 @@ class PoolSizer:
         return max(in_use, min(self._wanted, budget_bytes // object_bytes))
 
     def _likely_peak(self, borrowed: int, misses: int, on_loan: float) -> int:
-        """Guess the peak that the pool did not count, from the mean on loan, and from misses: the size was too small."""
+        """Guess the peak that the pool did not count, from the mean on loan, and from misses, which say: too small."""
         likely = max(borrowed, math.ceil(on_loan + 2 * math.sqrt(on_loan)))
         return max(likely, self._wanted + 1) if misses else likely
 
