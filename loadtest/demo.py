@@ -166,5 +166,6 @@ def _summary(figures: dict[str, Any]) -> str:
         f"[bold]{figures['tps'] / 1e6:.2f} M committed transactions/s[/bold], durability {figures['durability']}, "
         f"{figures['replicas']} replica, p50 {latency['p50']:g} ms, p99 {latency['p99']:g} ms, {verdict}\n"
         f"{figures['share']:.0%} of the {figures['noop_tps'] / 1e6:.1f} M tx/s of a gRPC server that does nothing; "
-        f"first commit {figures['first_commit_s']:g} s after the start"
+        f"first commit {figures['first_commit_s']:g} s after the start; "
+        f"the node held {figures['node_resident_mib'] - figures['node_mapped_mib']} MiB besides its tables"
     )

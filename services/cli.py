@@ -135,6 +135,13 @@ def _run(loaded: "LoadedSettings") -> NoReturn:
     """Run the node; ends the command with the node's exit code."""
     import asyncio
     import logging
+    import subprocess
+
+    from txqueue import kernel_cache
+
+    if not kernel_cache.is_complete():
+        click.echo("compiling for this machine, which takes some seconds at the first start", err=True)
+        subprocess.run([sys.executable, "-m", "services.warmup"], check=True)
 
     from replication.errors import LogError
     from services import node

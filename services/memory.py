@@ -60,6 +60,20 @@ def settle_after_start() -> None:
         return
 
 
+def resident_bytes() -> tuple[int, int]:
+    """Tell the process's resident memory, and what of it are the state's tables and mapped segments of the log."""
+    total = mapped = 0
+    inside = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if line[0] in "0123456789abcdef":
+            inside = "/memfd:penstock-state" in line or line.endswith(".segment")
+        elif line.startswith("Rss:"):
+            resident = int(line.split()[1]) << 10
+            total += resident
+            mapped += resident if inside else 0
+    return total, mapped
+
+
 def _clean_pages_of(library: str) -> Iterator[tuple[int, int]]:
     """Find mappings of a library that hold nothing but its file's bytes: others were written to, and would be lost."""
     mapping: re.Match[str] | None = None

@@ -15,8 +15,6 @@ import time
 from importlib.metadata import version
 from typing import Final
 
-import psutil
-
 from penstock.v1 import node_pb2
 from pooling.buffers import BufferPool
 from replication.block import BLOCK_BYTES_MAX
@@ -192,6 +190,7 @@ class Node:
                 state.state_digest() if with_state_digest else 0,
             )
         ).result()
+        resident, mapped = memory.resident_bytes()
         return node_pb2.GetStatusResponse(
             version=version("penstock"),
             cluster_id=self._settings.node.cluster_id,
@@ -215,8 +214,8 @@ class Node:
                 for pace in self._paces.read()
             ],
             started_unix_nano=self._started_ns,
-            resident_bytes=psutil.Process().memory_info().rss,
-            mapped_bytes=self._state.table_bytes,
+            resident_bytes=resident,
+            mapped_bytes=mapped,
         )
 
 

@@ -14,6 +14,7 @@ from numba import config
 
 _PACKAGES: Final = ("txqueue", "pooling", "statestore", "services", "loadtest")
 """Those with compiled code."""
+_COMPLETE: Final = "complete"
 _KEPT: Final = 3
 """Caches of this many states stay: switching between two branches need not compile each time."""
 
@@ -37,6 +38,17 @@ def settle(root: Path) -> Path | None:
     return cache
 
 
+def is_complete() -> bool:
+    """Whether :func:`mark_complete` was called for these sources: a process that starts now will not compile."""
+    return CACHE is None or (CACHE / _COMPLETE).exists()
+
+
+def mark_complete() -> None:
+    """Note that everything a node needs has been compiled."""
+    if CACHE is not None:
+        (CACHE / _COMPLETE).touch()
+
+
 def _state_of(root: Path) -> str:
     """Digest the sources' names, sizes and times of change."""
     digest = hashlib.blake2b(digest_size=8)
@@ -53,4 +65,5 @@ def _forget_old(caches: Path) -> None:
         shutil.rmtree(cache, ignore_errors=True)
 
 
-settle(Path(__file__).parent.parent)
+CACHE: Final = settle(Path(__file__).parent.parent)
+"""The cache's directory, None where it is numba's own affair."""
