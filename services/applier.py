@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pooling.buffers import BufferPool
+from pooling.buffers import Buffer
+from pooling.object_pool import ObjectPool
 from replication.block import Block
 from services.batch import Batch
 from services.counters import Counter, Counters
@@ -42,7 +43,7 @@ class Applier:
         self,
         state: StateMachine,
         results_log: ResultsLog,
-        buffers: BufferPool,
+        buffers: ObjectPool[Buffer],
         receipts: Receipts,
         counters: Counters,
         telemetry: Telemetry,

@@ -16,7 +16,9 @@ from importlib.metadata import version
 from typing import Final
 
 from penstock.v1 import node_pb2
-from pooling.buffers import BufferPool
+from pooling.buffers import BufferFactory
+from pooling.object_pool import ObjectPool
+from pooling.pool_options import PoolOptions
 from replication.block import BLOCK_BYTES_MAX
 from replication.wal import WriteAheadLog
 from services import memory, telemetry
@@ -109,7 +111,7 @@ class Node:
             session_capacity=settings.state.session_capacity,
             session_horizon_ns=settings.state.session_horizon_s * 1_000_000_000,
         )
-        self._buffers = BufferPool(BUFFERS, BLOCK_BYTES_MAX)
+        self._buffers = ObjectPool("blocks", BufferFactory(BLOCK_BYTES_MAX), PoolOptions(max_total=BUFFERS))
         self._results_log = ResultsLog(settings.node.data_dir / "results")
         self._applier = Applier(
             self._state, self._results_log, self._buffers, self._receipts, self._counters, self._telemetry

@@ -6,7 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from pooling.buffers import BufferPool
+from pooling.buffers import Buffer
+from pooling.object_pool import ObjectPool
 from replication.block import HEADER_BYTES, Block, stored_bytes
 from replication.errors import LogFull
 from replication.wal import WriteAheadLog
@@ -31,7 +32,7 @@ class Sequencer:
     def __init__(
         self,
         queue: LockFreeTxQueue,
-        buffers: BufferPool,
+        buffers: ObjectPool[Buffer],
         log: WriteAheadLog,
         receipts: Receipts,
         counters: Counters,

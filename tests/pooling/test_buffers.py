@@ -1,17 +1,22 @@
-"""The pool lends each of a fixed number of page-aligned buffers to one borrower at a time."""
+"""Buffers start on a page, arrays come zeroed, and destroying one frees its memory and no other's."""
 
 import mmap
-import threading
-import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pooling.buffers import BufferPool, NotBorrowed, PoolExhausted
+from pooling.buffers import ArrayFactory, BufferFactory
+from pooling.object_pool import ObjectPool
+from pooling.pool_options import PoolOptions
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
 
 
 def test_buffers_are_page_aligned_distinct_and_of_the_size_asked_for() -> None:
-    pool = BufferPool(5, 3 * mmap.PAGESIZE)
+    pool = ObjectPool("buffers", BufferFactory(3 * mmap.PAGESIZE), PoolOptions(max_total=5))
     buffers = [pool.borrow_object() for _ in range(5)]
     for number, buffer in enumerate(buffers):
         assert buffer.shape == (3 * mmap.PAGESIZE,)
@@ -20,52 +25,37 @@ def test_buffers_are_page_aligned_distinct_and_of_the_size_asked_for() -> None:
     assert [int(buffer.min()) for buffer in buffers] == [int(buffer.max()) for buffer in buffers] == list(range(5))
 
 
-def test_a_returned_buffer_is_lent_again_and_the_last_returned_first() -> None:
-    pool = BufferPool(2, mmap.PAGESIZE)
-    first, second = pool.borrow_object(), pool.borrow_object()
-    pool.return_object(first)
-    pool.return_object(second)
-    assert pool.available == 2
-    assert pool.borrow_object().ctypes.data == second.ctypes.data
+def test_thousands_of_block_buffers_cost_no_memory_until_they_are_touched() -> None:
+    before = resident_bytes()
+    pool = ObjectPool("blocks", BufferFactory(1200 * mmap.PAGESIZE), PoolOptions(max_total=5000))
+    assert pool.prepare(5000) == 5000
+    assert resident_bytes() - before < 32 << 20
 
 
-def test_an_empty_pool_raises_after_the_timeout() -> None:
-    pool = BufferPool(1, mmap.PAGESIZE)
-    with pool.lend(), pytest.raises(PoolExhausted, match="enlarge the pool"):
-        pool.borrow_object(timeout_s=0.01)
-    assert pool.available == 1
+def test_clearing_a_pool_gives_the_touched_memory_back() -> None:
+    pool = ObjectPool("blocks", BufferFactory(32 << 20), PoolOptions(max_total=2))
+    with pool.lend() as buffer:
+        buffer[:] = 1
+        del buffer
+    full = resident_bytes()
+    assert pool.clear() == 1
+    assert full - resident_bytes() > 30 << 20
 
 
-def test_a_borrower_waits_until_a_buffer_comes_back() -> None:
-    pool = BufferPool(1, mmap.PAGESIZE)
-    buffer = pool.borrow_object()
-
-    def give_back() -> None:
-        time.sleep(0.02)
-        pool.return_object(buffer)
-
-    thread = threading.Thread(target=give_back)
-    thread.start()
-    assert pool.borrow_object(timeout_s=10).ctypes.data == buffer.ctypes.data
-    thread.join()
+@pytest.mark.parametrize("buffer_bytes", [0, 4095])
+def test_sizes_that_make_no_sense_are_refused(buffer_bytes: int) -> None:
+    with pytest.raises(ValueError, match="use a multiple of"):
+        BufferFactory(buffer_bytes)
 
 
-def test_returning_twice_is_an_error() -> None:
-    pool = BufferPool(2, mmap.PAGESIZE)
-    buffer = pool.borrow_object()
-    pool.return_object(buffer)
-    with pytest.raises(NotBorrowed):
-        pool.return_object(buffer)
-    assert pool.available == 2
-
-
-def test_returning_a_foreign_array_is_an_error() -> None:
-    pool = BufferPool(1, mmap.PAGESIZE)
-    with pytest.raises(NotBorrowed):
-        pool.return_object(np.zeros(mmap.PAGESIZE, np.uint8))
-
-
-@pytest.mark.parametrize(("count", "buffer_bytes"), [(0, 4096), (1, 0), (1, 4095)])
-def test_sizes_that_make_no_sense_are_refused(count: int, buffer_bytes: int) -> None:
-    with pytest.raises(ValueError, match=r"ask for at least 1|use a multiple of"):
-        BufferPool(count, buffer_bytes)
+def test_small_arrays_are_distinct_and_no_borrower_sees_another_s_data() -> None:
+    pool = ObjectPool("arrays", ArrayFactory(3, np.uint64, per_allocation=2), PoolOptions(max_total=5))
+    arrays = [pool.borrow_object() for _ in range(5)]
+    for number, array in enumerate(arrays, 1):
+        assert array.dtype == np.uint64
+        assert not array.any()
+        array[:] = number
+    assert [array.tolist() for array in arrays] == [[number] * 3 for number in range(1, 6)]
+    for array in arrays:
+        pool.return_object(array)
+    assert not pool.borrow_object().any()

@@ -1,0 +1,194 @@
+"""All pools of a process under one memory budget, by name or by the class of what they lend."""
+
+import math
+import threading
+import time
+from typing import Any, Final, NamedTuple, TypeVar, overload
+
+from pooling.factory import CallableFactory, Factory
+from pooling.object_pool import ObjectPool
+from pooling.pool_errors import BudgetTooSmall, PoolUnknown
+from pooling.pool_metrics import PoolMetrics
+from pooling.pool_options import PoolOptions
+from pooling.sizing import PoolSizer
+
+T = TypeVar("T")
+
+
+class Resized(NamedTuple):
+    """What `ObjectPoolManager.optimize_pool_sizes` did to one pool."""
+
+    name: str
+    size_before: int
+    wanted: int
+    """What the demand calls for, regardless of the budget."""
+    size: int
+
+
+class _Managed:
+    """A pool with what is needed to size it."""
+
+    def __init__(self, pool: ObjectPool[Any], object_bytes: int, now_ns: int) -> None:
+        self.pool: Final = pool
+        self.object_bytes: Final = object_bytes
+        self._sizer = PoolSizer()
+        self._seen = pool.get_metrics()
+        self._seen_ns = now_ns
+
+    def observe(self, now_ns: int) -> PoolMetrics:
+        """Show the sizer what has happened since it looked last."""
+        now = self.pool.get_metrics()
+        self._sizer.observe(
+            time.time_ns(),
+            now.in_use,
+            now.borrows - self._seen.borrows,
+            now.misses - self._seen.misses,
+            now.holding_ns - self._seen.holding_ns,
+            self.pool.used_since(self._seen_ns),
+        )
+        self._seen, self._seen_ns = now, now_ns
+        return now
+
+    def wanted(self, in_use: int, budget_bytes: int) -> int:
+        """Ask the sizer, within what the pool's own options allow."""
+        wanted = self._sizer.recommend(in_use, budget_bytes, self.object_bytes)
+        return min(max(wanted, in_use + self.pool.options.idle_min), max(in_use, self.pool.max_total))
+
+
+class ObjectPoolManager:
+    """Makes pools, finds them, and shares a budget of memory among them. Safe from any thread.
+
+    ``bytes_max`` bounds the objects of each pool by what they may come to take, and what all pools together hold after
+    `optimize_pool_sizes`; between two of these, demand may take a pool up to its own maximum.
+    """
+
+    def __init__(self, bytes_max: int) -> None:
+        assert bytes_max > 0
+        self.bytes_max: Final = bytes_max
+        self._lock = threading.Lock()
+        self._pools: dict[str | type, _Managed] = {}
+
+    def create_pool(
+        self,
+        name: str,
+        factory: Factory[T],
+        options: PoolOptions = PoolOptions(),  # noqa: B008 - it cannot change
+        *,
+        object_bytes: int = 1024,
+    ) -> ObjectPool[T]:
+        """Make a pool; ``object_bytes`` is what one object may come to take, estimated where it is not known.
+
+        Raises:
+            BudgetTooSmall: ``options.max_total`` objects exceed ``bytes_max``.
+        """
+        return self._add(name, name, factory, options, object_bytes)
+
+    def register(
+        self,
+        kind: type[T],
+        factory: Factory[T] | None = None,
+        options: PoolOptions = PoolOptions(),  # noqa: B008
+        *,
+        object_bytes: int = 1024,
+    ) -> ObjectPool[T]:
+        """Make the pool of a class; without a factory, its objects are made by calling the class.
+
+        Raises:
+            BudgetTooSmall: ``options.max_total`` objects exceed ``bytes_max``.
+        """
+        name = f"{kind.__module__}.{kind.__qualname__}"
+        return self._add(kind, name, factory or CallableFactory(kind), options, object_bytes)
+
+    @overload
+    def pool(self, kind: type[T]) -> ObjectPool[T]: ...
+
+    @overload
+    def pool(self, kind: str) -> ObjectPool[Any]: ...
+
+    def pool(self, kind: str | type) -> ObjectPool[Any]:
+        """Find a pool by its name or class; a class that was not registered gets a pool with the default options.
+
+        Raises:
+            PoolUnknown: there is no pool of this name.
+        """
+        managed = self._pools.get(kind)
+        if managed is not None:
+            return managed.pool
+        if isinstance(kind, type):
+            return self.register(kind)
+        known = ", ".join(pool.name for pool in self.pools()) or "none yet"
+        raise PoolUnknown(f"no pool is named {kind!r}: create it first; there are {known}")
+
+    def pools(self) -> list[ObjectPool[Any]]:
+        """Give all pools, in the order in which they were made."""
+        with self._lock:
+            return [managed.pool for managed in self._pools.values()]
+
+    @overload
+    def borrow_object(self, kind: type[T], timeout_s: float | None = None) -> T: ...
+
+    @overload
+    def borrow_object(self, kind: str, timeout_s: float | None = None) -> Any: ...
+
+    def borrow_object(self, kind: str | type, timeout_s: float | None = None) -> Any:
+        """Lend an object of a pool; see `ObjectPool.borrow_object`. Who borrows often keeps the pool itself."""
+        return self.pool(kind).borrow_object(timeout_s)
+
+    def return_object(self, kind: str | type, item: Any) -> None:
+        """Take an object back into its pool; see `ObjectPool.return_object`."""
+        self.pool(kind).return_object(item)
+
+    def clear_pool(self, kind: str | type) -> int:
+        """Destroy a pool's idle objects; returns how many."""
+        return self.pool(kind).clear()
+
+    def get_pool_metrics(self) -> list[PoolMetrics]:
+        """Tell how all pools stand."""
+        return [pool.get_metrics() for pool in self.pools()]
+
+    def optimize_pool_sizes(self) -> list[Resized]:
+        """Size every pool for the demand to come, by what was seen since the last call; call it at equal intervals.
+
+        What is lent is never touched. Where the budget is short, what pools want beyond that is cut in proportion.
+        """
+        now_ns = time.monotonic_ns()
+        with self._lock:
+            managed = list(self._pools.values())
+        seen = [each.observe(now_ns) for each in managed]
+        wanted = [each.wanted(metrics.in_use, self.bytes_max) for each, metrics in zip(managed, seen, strict=True)]
+        lent_bytes = sum(each.object_bytes * metrics.in_use for each, metrics in zip(managed, seen, strict=True))
+        spare_bytes = sum(
+            each.object_bytes * (size - metrics.in_use)
+            for each, size, metrics in zip(managed, wanted, seen, strict=True)
+        )
+        granted = min(1.0, max(0, self.bytes_max - lent_bytes) / spare_bytes) if spare_bytes else 1.0
+        resized = []
+        for each, size, metrics in zip(managed, wanted, seen, strict=True):
+            each.pool.settle(metrics.in_use + math.floor((size - metrics.in_use) * granted))
+            resized.append(Resized(each.pool.name, metrics.size, size, each.pool.in_use + each.pool.idle))
+        return resized
+
+    def maintain(self) -> None:
+        """Do every pool's upkeep: abandoned and idle objects, tests, and what is to be ready."""
+        for pool in self.pools():
+            pool.maintain()
+
+    def close(self) -> None:
+        """Close all pools."""
+        for pool in self.pools():
+            pool.close()
+
+    def _add(
+        self, key: str | type, name: str, factory: Factory[T], options: PoolOptions, object_bytes: int
+    ) -> ObjectPool[T]:
+        if object_bytes * options.max_total > self.bytes_max:
+            raise BudgetTooSmall(
+                f"{options.max_total} objects of {object_bytes} bytes for pool {name} exceed the budget of "
+                f"{self.bytes_max} bytes: lower max_total to {self.bytes_max // object_bytes}, or raise the budget"
+            )
+        pool = ObjectPool(name, factory, options)
+        with self._lock:
+            if key in self._pools:
+                raise ValueError(f"there is a pool named {name} already: use it, or choose another name")
+            self._pools[key] = _Managed(pool, object_bytes, time.monotonic_ns())
+        return pool

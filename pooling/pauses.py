@@ -1,0 +1,71 @@
+"""How long the collector held everything up, in buckets a quarter of a power of two wide."""
+
+from dataclasses import dataclass
+from typing import Final
+
+_SUB_BITS: Final = 2
+_SUBS: Final = 1 << _SUB_BITS
+_BUCKETS: Final = 64 * _SUBS
+
+
+@dataclass(frozen=True, slots=True)
+class PauseStatistics:
+    """Pauses since the start of the measurement; times in nanoseconds, percentiles at most a quarter too high."""
+
+    count: int
+    sum_ns: int
+    p50_ns: int
+    p99_ns: int
+    p999_ns: int
+    max_ns: int
+
+
+class Pauses:
+    """Counts pauses. One thread adds at a time, which the collector sees to; any may read."""
+
+    def __init__(self) -> None:
+        self._counts = [0] * _BUCKETS
+        self._sum_ns = 0
+        self._max_ns = 0
+
+    def add(self, pause_ns: int) -> None:
+        """Count a pause."""
+        assert pause_ns >= 0
+        self._counts[_bucket(pause_ns)] += 1
+        self._sum_ns += pause_ns
+        self._max_ns = max(self._max_ns, pause_ns)
+
+    def read(self) -> PauseStatistics:
+        """Tell what was counted."""
+        counts = tuple(self._counts)
+        return PauseStatistics(
+            sum(counts),
+            self._sum_ns,
+            *(min(_percentile(counts, share), self._max_ns) for share in (0.5, 0.99, 0.999)),
+            self._max_ns,
+        )
+
+
+def _bucket(value: int) -> int:
+    if value < _SUBS:
+        return value
+    shift = value.bit_length() - _SUB_BITS - 1
+    return (shift + 1) * _SUBS + (value >> shift) - _SUBS
+
+
+def _upper_bound(bucket: int) -> int:
+    if bucket < _SUBS:
+        return bucket
+    shift, sub = divmod(bucket, _SUBS)
+    return ((sub + _SUBS + 1) << (shift - 1)) - 1
+
+
+def _percentile(counts: tuple[int, ...], share: float) -> int:
+    """The upper bound of the bucket in which a share of all pauses is reached; 0 where there was none."""
+    wanted = share * sum(counts)
+    seen = 0
+    for bucket, count in enumerate(counts):
+        seen += count
+        if count and seen >= wanted:
+            return _upper_bound(bucket)
+    return 0
