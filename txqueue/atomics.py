@@ -146,6 +146,17 @@ def fence(_typing_context: Any) -> Any:
 
 
 @intrinsic
+def fence_release(_typing_context: Any) -> Any:
+    """``fence_release()``: no store after it is seen before anything that stands before it. Free on x86."""
+
+    def generate(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
+        builder.fence("release")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
 def pause(_typing_context: Any) -> Any:
     """``pause()``: tells the processor that this is a spin loop, so that it yields to its sibling thread."""
 

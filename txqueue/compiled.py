@@ -32,13 +32,26 @@ BYTES_IN = types.Array(types.uint8, 1, "C", readonly=True)
 
 
 def entry(*arguments: Any) -> Callable[[Function], Function]:
-    """As :func:`kernel`, for a function that Python calls: for exactly these types, compiled when it is imported.
+    """As :func:`kernel`, for a function that Python calls: for exactly these types, once it was loaded.
 
-    Other arguments raise TypeError, where a plain kernel would quietly be compiled once more, for seconds.
+    Importing it costs nothing; whoever is going to call it passes it to :func:`load` first.
     """
 
     def decorate(function: Function) -> Function:
-        compiled: Function = _compile([arguments], nogil=True, cache=True, _nrt=False)(function)
-        return compiled
+        compiled: Any = kernel(function)
+        compiled.arguments = arguments
+        typed: Function = compiled
+        return typed
 
     return decorate
+
+
+def load(*entries: Any) -> None:
+    """Gets the machine code of entries from the cache, or compiles them.
+
+    From then on other arguments raise TypeError, where a plain kernel would quietly be compiled once more, for seconds.
+    """
+    for compiled in entries:
+        if compiled.arguments not in compiled.overloads:
+            compiled.compile(compiled.arguments)
+            compiled.disable_compile()

@@ -18,7 +18,11 @@ class BodyTooSmall(QueueError):
 
 
 class ConsumerBusy(QueueError):
-    """Another thread or process is taking a batch at this moment; batches are taken exclusively."""
+    """Another consumer, which lives, holds the claim. Let it close its queue, or take over where it does not answer."""
+
+
+class ConsumerFenced(QueueError):
+    """Another consumer took over: what this one had under way was not handed on by it. Forget that, and stop."""
 
 
 class ProducersExhausted(QueueError):

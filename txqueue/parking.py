@@ -49,6 +49,10 @@ class ParkingWord:
         """Wakes whoever sleeps on the word."""
         self._call(_FUTEX_WAKE, 2**31 - 1, None)
 
+    def yield_processor(self) -> None:
+        """Lets another thread run, if one wants to."""
+        _libc.sched_yield()
+
     def _call(self, operation: int, value: int, timeout: object) -> int:
         result: int = _libc.syscall(
             ctypes.c_long(_SYSCALL), self._address, ctypes.c_int(operation), ctypes.c_uint32(value), timeout, None, 0

@@ -8,11 +8,13 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from txqueue import ring, ring_layout, ring_registry
+from txqueue import ring, ring_layout
+from txqueue.compiled import load
 from txqueue.errors import FrameTooLarge, ProducersExhausted, QueueClosed, QueueFull
 from txqueue.owner import is_alive, own
 from txqueue.parking import ParkingWord
 from txqueue.record import BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX
+from txqueue.ring_registry import swap, take
 
 NO_PAYLOADS: Final[NDArray[np.uint8]] = np.empty(0, np.uint8)
 _CLOSED: Final[NDArray[np.uint64]] = np.zeros(ring_layout.FIXED_WORDS, np.uint64)
@@ -31,9 +33,10 @@ class Producer:
     def __init__(self, words: NDArray[np.uint64]) -> None:
         self.words = words
         self.closed = False
+        load(ring.enqueue, swap, take)
         self.index = _take(words)
         self._parking = ParkingWord(words, ring_layout.PARKED)
-        self._give_up = weakref.finalize(self, ring_registry.give_up, words, self.index)
+        self._give_up = weakref.finalize(self, _give_up, words, self.index)
         _producers.add(self)
 
     def enqueue(self, records: NDArray[np.uint64], payloads: NDArray[np.uint8] = NO_PAYLOADS, token: int = 0) -> None:
@@ -106,16 +109,25 @@ def _disown_all() -> None:
 os.register_at_fork(after_in_child=_disown_all)
 
 
+def _owner_at(words: NDArray[np.uint64], index: int) -> int:
+    return int(words[ring_layout.CONTROLS_AT]) + index * ring_layout.CONTROL_WORDS + ring_layout.OWNER
+
+
+def _give_up(words: NDArray[np.uint64], index: int) -> None:
+    """Makes a producer nobody's. Frames it published stay published."""
+    swap(words, _owner_at(words, index), own(), 0)
+
+
 def _take(words: NDArray[np.uint64]) -> int:
     """Finds a producer that is nobody's, or a dead process's."""
     owner = own()
     alive = {0: False, owner: True}
     capacity = int(words[ring_layout.PRODUCERS])
     for index in range(capacity):
-        holder = int(ring_registry.owner_of(words, index))
+        holder = int(words[_owner_at(words, index)])
         if holder not in alive:
             alive[holder] = is_alive(holder)
-        if not alive[holder] and ring_registry.take(words, index, holder, owner):
+        if not alive[holder] and take(words, index, holder, owner):
             return index
     raise ProducersExhausted(
         f"all {capacity} producers are registered, or their last frames are still waiting; "

@@ -10,20 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from txqueue import ring_consumer, ring_counters, ring_layout
-from txqueue.errors import BodyTooSmall, ConsumerBusy
-from txqueue.owner import is_alive, own
-from txqueue.parking import ParkingWord
+from txqueue.compiled import load
+from txqueue.consumer import Consumer
+from txqueue.errors import BodyTooSmall, ConsumerBusy, RegionError, RegionForeign
 from txqueue.producer import NO_PAYLOADS, Producer
+from txqueue.queue_metrics import QueueMetrics, read_metrics
 from txqueue.record import BATCH_SIZE
 from txqueue.region import Region
 from txqueue.ring_layout import AREA_BYTES_DEFAULT, PRODUCERS_DEFAULT, SLOTS_DEFAULT, RingLayout
+from txqueue.ring_registry import swap
+from txqueue.waiting import Waiting, WaitStrategy
 
 KIND: Final = "ring"
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the region's layout, and of how it is used: raise it with either."""
-
-_SPIN_ROUNDS: Final = 200
-"""A few microseconds: less than parking and waking cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,42 +37,28 @@ class Batch:
     """Rows of the frames array that are filled."""
 
 
-@dataclass(frozen=True)
-class QueueMetrics:
-    """A queue's counters since it was created. Transactions unless the name says otherwise."""
-
-    enqueued: int
-    dequeued: int
-    size: int
-    frames_enqueued: int
-    frames_dequeued: int
-    payload_bytes_enqueued: int
-    payload_bytes_dequeued: int
-    refused: int
-    """Frames that found no room."""
-    retries: int
-    """Publications that another overtook and that were tried again."""
-    batches: int
-    parks: int
-    """How often the consumer went to sleep."""
-    batch_bound: int
-    """Records that a batch holds at most now."""
-    producers: int
-    """Registered now."""
-
-
 class LockFreeTxQueue:
     """Frames of transactions from many threads and processes to one consumer, in a region that they all map.
 
-    Use :meth:`create` or :meth:`attach`. Nobody ever waits for a producer: one that stops or dies at any point harms no
-    other. Frames of one producer keep their order; the order among producers is that of publication.
+    Use :meth:`create` or :meth:`attach`. Frames of one producer keep their order; the order among producers is that of
+    publication. What is promised when somebody dies or is stopped (SIGKILL, SIGSTOP) at any instruction:
+
+    - A **producer** never stalls anybody, for no time at all: a frame is published, whole, by one compare-and-swap, or
+      was never there. Its place is given to another process once it is dead and its frames were taken; a producer that
+      was only stopped keeps its place, and goes on.
+    - A **consumer** hands a batch on by one compare-and-swap, the last thing that :meth:`dequeue_exclusive_batch` does.
+      If it dies before that instant, the next consumer gets the same frames; if after it, those behind them. Whether
+      the dead one did anything with a batch that it was handed is for it to have made known elsewhere.
+    - The claim of a dead consumer's process is taken by whoever calls next. One that is alive but does not answer keeps
+      it until somebody calls :meth:`take_over`; from then on it can hand on nothing, and gets ConsumerFenced.
     """
 
-    def __init__(self, region: Region) -> None:
+    def __init__(self, region: Region, wait: WaitStrategy) -> None:
         self._region = region
         self._local = threading.local()
-        self._parking = ParkingWord(region.words, ring_layout.PARKED)
         self._totals = np.zeros(ring_counters.TOTALS, np.uint64)
+        self._consumer = Consumer(region.words)
+        self._waiting = Waiting(region.words, self._consumer, wait)
 
     @classmethod
     def create(
@@ -82,6 +68,7 @@ class LockFreeTxQueue:
         slots: int = SLOTS_DEFAULT,
         producers: int = PRODUCERS_DEFAULT,
         area_bytes: int = AREA_BYTES_DEFAULT,
+        wait: WaitStrategy = WaitStrategy.PARK,
     ) -> Self:
         """Makes an empty queue in a new file, or without a name where there is no path.
 
@@ -90,6 +77,7 @@ class LockFreeTxQueue:
             slots: frames that may wait, a power of two. As many as there are producers are kept in reserve.
             producers: that may be registered at once, fewer than slots.
             area_bytes: room for each producer's waiting frames, a power of two; unused room costs nothing.
+            wait: how :meth:`wait` waits.
 
         Raises:
             ValueError: the capacities do not fit together.
@@ -108,19 +96,30 @@ class LockFreeTxQueue:
         words[layout.slots_at : layout.slots_at + slots] = np.arange(slots, dtype=np.uint64) << np.uint64(
             ring_layout.PRODUCER_BITS
         )
-        words[ring_layout.TAIL] = words[ring_layout.HEAD] = slots
+        words[ring_layout.TAIL] = slots
+        words[ring_layout.HEAD] = slots << ring_layout.EPOCH_BITS
         words[ring_layout.BOUND] = BATCH_SIZE
         region.complete()
-        return cls(region)
+        return cls(region, wait)
 
     @classmethod
-    def attach(cls, path: Path) -> Self:
+    def attach(cls, path: Path, *, wait: WaitStrategy = WaitStrategy.PARK) -> Self:
         """Maps a queue that was created elsewhere.
+
+        Args:
+            path: as :attr:`path` says where it was created.
+            wait: how :meth:`wait` waits.
 
         Raises:
             RegionForeign, RegionVersionUnsupported, RegionTruncated, RegionError: the file is not one that can be used.
         """
-        return cls(Region.attach(path, kind=KIND, version=VERSION))
+        region = Region.attach(path, kind=KIND, version=VERSION)
+        try:
+            _check(region)
+        except RegionError:
+            region.close()
+            raise
+        return cls(region, wait)
 
     @property
     def words(self) -> NDArray[np.uint64]:
@@ -152,8 +151,7 @@ class LockFreeTxQueue:
     ) -> Batch:
         """Takes the oldest frames, whole ones only, as many as fit the limits; at least one, if there is one.
 
-        A frame is handed on when this returns. Where the process dies in here, the next consumer takes the same frames
-        once more or, from the moment that the batch was complete, those after them.
+        The first call claims the consumer's part, until the queue is closed or the process ends.
 
         Args:
             body: uint8[:], receives ``count * 64`` bytes of records and directly behind them the payloads, both in
@@ -162,65 +160,60 @@ class LockFreeTxQueue:
             limit: records at most; never more than the batch bound, nor payloads over 4 MiB.
 
         Raises:
-            ConsumerBusy: another call is under way.
+            ConsumerBusy: another consumer, which lives, has the claim; or another call is under way.
+            ConsumerFenced: another consumer has taken over. Nothing was handed on; body and frames hold nothing.
             BodyTooSmall: the first frame does not fit; it stays in the queue.
         """
         if frames.shape[0] == 0 or frames.shape[1] != 4:
             raise ValueError(f"frames must be uint64[n, 4] with n at least 1; got shape {frames.shape}")
-        words = self._region.words
         if limit is None:
             limit = BATCH_SIZE
-        taken, count, payload_bytes = ring_consumer.dequeue(words, own(), body, frames, limit)
+        taken, count, payload_bytes = ring_consumer.dequeue(
+            self._region.words, self._consumer.kept, body, frames, limit
+        )
+        if taken >= 0:
+            return Batch(int(count), int(payload_bytes), int(taken))
         if taken == ring_consumer.BUSY:
-            holder = int(words[ring_layout.CONSUMER])
-            if holder == 0 or is_alive(holder) or not ring_consumer.take_over(words, holder, own()):
-                raise ConsumerBusy("another thread or process is taking a batch; keep to one consumer at a time")
-            return self.dequeue_exclusive_batch(body, frames, limit)
+            raise ConsumerBusy("another thread is taking a batch with this queue; keep to one at a time")
         if taken == ring_consumer.BODY_TOO_SMALL:
             needed = int(count) * 64 + int(payload_bytes)
             raise BodyTooSmall(f"the next frame has {needed} bytes, body only {body.size}; pass a larger one")
-        return Batch(int(count), int(payload_bytes), int(taken))
+        self._consumer.check()
+        return self.dequeue_exclusive_batch(body, frames, limit)
+
+    def take_over(self) -> None:
+        """Becomes the consumer even where another one lives: one that is stopped, or hangs, and is to be replaced.
+
+        It is fenced from then on. Frames that it had not handed on are taken again; those it had are not.
+
+        Raises:
+            ConsumerBusy: another consumer claimed at the same moment.
+        """
+        self._consumer.claim(by_force=True)
 
     def wait(self, timeout_s: float) -> bool:
         """Blocks until a frame waits, :meth:`wake` is called, or the time is over. For the consumer only.
 
         Returns:
             Whether a frame waits.
+
+        Raises:
+            ConsumerBusy, ConsumerFenced: as :meth:`dequeue_exclusive_batch`.
         """
-        words = self._region.words
-        if ring_consumer.spin(words, _SPIN_ROUNDS):
-            return True
-        if ring_consumer.park(words):
-            self._parking.wait(1, timeout_s)
-            ring_consumer.unpark(words)
-        return bool(ring_consumer.spin(words, 0))
+        _ = self._region.words
+        return self._waiting.wait(timeout_s)
 
     def wake(self) -> None:
         """Makes the consumer's wait return, the present one or else the next. From any thread or process."""
-        ring_consumer.interrupt(self._region.words)
-        self._parking.wake()
+        words = self._region.words
+        while not swap(words, ring_layout.INTERRUPTS, seen := int(words[ring_layout.INTERRUPTS]), seen + 1):
+            pass
+        swap(words, ring_layout.PARKED, int(words[ring_layout.PARKED]), ring_layout.AWAKE)
+        self._waiting.wake()
 
     def get_queue_metrics(self) -> QueueMetrics:
         """Reads the counters, at no cost to producers and consumer. Any process may."""
-        words = self._region.words
-        totals = np.zeros(ring_counters.TOTALS, np.uint64)
-        ring_counters.total(words, totals)
-        total = totals.tolist()
-        return QueueMetrics(
-            enqueued=total[ring_counters.ENQUEUED],
-            dequeued=total[ring_counters.DEQUEUED],
-            size=total[ring_counters.ENQUEUED] - total[ring_counters.DEQUEUED],
-            frames_enqueued=total[ring_counters.FRAMES_ENQUEUED],
-            frames_dequeued=total[ring_counters.FRAMES_DEQUEUED],
-            payload_bytes_enqueued=total[ring_counters.PAYLOAD_BYTES_ENQUEUED],
-            payload_bytes_dequeued=total[ring_counters.PAYLOAD_BYTES_DEQUEUED],
-            refused=total[ring_counters.REFUSED],
-            retries=total[ring_counters.RETRIES],
-            batches=int(words[ring_layout.BATCHES]),
-            parks=int(words[ring_layout.PARKS]),
-            batch_bound=int(words[ring_layout.BOUND]),
-            producers=total[ring_counters.PRODUCERS],
-        )
+        return read_metrics(self._region.words)
 
     def rebalance_if_needed(self) -> int:
         """Adapts the batch bound to what arrives and waits; the consumer calls it once per batch.
@@ -230,13 +223,15 @@ class LockFreeTxQueue:
         Returns:
             The bound, in records.
         """
-        return int(ring_counters.rebalance(self._region.words, self._totals))
+        load(ring_counters.rebalance)
+        return int(ring_counters.rebalance(self._region.words, self._consumer.kept, self._totals))
 
     def close(self) -> None:
         """Lets go of the region; its file stays. Producers registered here remain usable until they are closed."""
         producer = getattr(self._local, "producer", None)
         if producer is not None:
             producer.close()
+        self._consumer.resign()
         self._region.close()
 
     def __enter__(self) -> Self:
@@ -246,3 +241,18 @@ class LockFreeTxQueue:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _check(region: Region) -> None:
+    """Compares what a region says of its capacities with its size: a damaged one would be followed out of bounds."""
+    words = region.words
+    try:
+        layout = RingLayout(
+            *(int(words[at]) for at in (ring_layout.SLOTS, ring_layout.PRODUCERS, ring_layout.AREA_WORDS))
+        )
+        stated = tuple(int(words[at]) for at in (ring_layout.SLOTS_AT, ring_layout.CONTROLS_AT, ring_layout.AREAS_AT))
+        fits = stated == (layout.slots_at, layout.controls_at, layout.areas_at) and layout.total_words == words.size
+    except (ValueError, IndexError):
+        fits = False
+    if not fits:
+        raise RegionForeign(f"{region.path} says things about its capacities that cannot be; remove it and create anew")

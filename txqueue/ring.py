@@ -4,6 +4,7 @@ Each producer owns an *area*, a private first-in-first-out buffer, and writes fr
 claim is not shared, and one that never gets published, because its producer failed or died, is simply overwritten.
 A frame is published by one word, its position and its producer, put into the *slots* that all producers share. So
 nothing that a producer does or fails to do between two publications can be seen by, or can stall, anybody else.
+The consumer hands a batch on by moving one word, HEAD.
 
 **Publishing** (the tail's rule is Michael and Scott, "Simple, Fast, and Practical Non-Blocking and Blocking Concurrent
 Queue Algorithms", PODC 1996). Slot ``t & mask`` must hold the word of position ``t - slots``; it is replaced by
@@ -15,13 +16,31 @@ compare-and-swap means that another producer's succeeded: the system as a whole 
 **Why a publication never waits for room.** A claim is granted only while as many slots are free as there are producers
 besides, and a producer holds one claim at a time: at most all of them publish before the next claim looks.
 
-**Order of stores.** The frame is written before the slot's compare-and-swap, and the consumer loads the slot before
-the frame: it sees the whole frame. The consumer copies out before it releases HEAD (slots) and READ (areas), and
-producers acquire these before they write again: nothing is overwritten before it was copied. HEAD is released in one
-store for the whole batch, and before READ: that store is the moment at which the batch is handed on.
+**Handing on.** HEAD holds a position and the *epoch* of the consumer that may move it. The consumer selects and copies
+without writing anything shared, then moves HEAD past the batch by one compare-and-swap: that is the moment at which
+the batch is handed on, and there is no other. Taking over is a compare-and-swap on the same word that raises the
+epoch and leaves the position. So of two consumers that hold a copy of the same frames exactly one hands them on; the
+other, its epoch being the past one, finds out by the compare-and-swap that fails, and has spoilt nothing. (Epochs have
+16 bits: it would have to be stopped while 65,536 others took over and none of them handed on anything.)
 
-**Parking.** The consumer stores PARKED, then looks at the slot once more; a producer fills the slot, then looks at
-PARKED. All four are sequentially consistent, so at least one of the two sees the other (Dekker).
+**What may be overwritten.** A frame whose position is below HEAD; nothing else counts. READ, which the consumer stores
+after HEAD, is a hint that spares the producer from looking at its frames one by one, and may lag behind for ever if
+that consumer died: a producer that finds no room by READ walks its own frames up to HEAD before it refuses.
+Before it overwrites, it moves OLDEST. A consumer that has taken over knows no place in the areas: it walks from
+OLDEST, reads a frame's header, then looks whether OLDEST is beyond it by now (a sequence lock); if so, starts again.
+
+**Order of stores.** The frame is written before the slot's compare-and-swap, and the consumer loads the slot before
+the frame: it sees the whole frame. The consumer copies out before it moves HEAD, and stores READ after it; producers
+acquire either before they write again: nothing is overwritten before it was copied. OLDEST is stored before what is
+below it is overwritten, and loaded after a header was: a header that passed was whole.
+
+**A producer's place** is given to another process only when its owner is dead or has left, and no slot from HEAD to
+the tail announces a frame of it. The new owner begins a fresh lap of the area, beyond whatever the old one may have
+published last, and moves OLDEST there: consumers jump to it.
+
+**Parking.** The consumer stores its epoch into PARKED, then looks at the slot once more; a producer fills the slot,
+then looks at PARKED. All four are sequentially consistent, so at least one of the two sees the other (Dekker). A
+consumer that has been taken over cannot undo its successor's mark: it only ever replaces its own.
 """
 
 import numpy as np
@@ -30,19 +49,30 @@ from numpy.typing import NDArray
 
 from txqueue import record
 from txqueue import ring_layout as layout
-from txqueue.atomics import cas, load_acquire, load_seq_cst, memcpy, pause, store_relaxed, store_release
+from txqueue.atomics import cas, load_acquire, load_seq_cst, memcpy, pause, store_release
 from txqueue.compiled import BYTES_IN, ROWS_IN, WORDS, entry, kernel
-from txqueue.ring_places import Bool, Int, Words, add, announces, area_of, control_of, frame_words, slot_of
+from txqueue.machine import ticks
+from txqueue.ring_area import find_room
+from txqueue.ring_places import (
+    Bool,
+    Int,
+    Words,
+    add,
+    announces,
+    area_of,
+    control_of,
+    frame_words,
+    head_position,
+    slot_of,
+)
 
 FULL = -1
 TOO_LARGE = -2
 NOT_RECORDS = -3
 NOTHING_CLAIMED = -4
 
-_FRONT_SHIFT = 2
-"""An area goes back to its front once a quarter of it is behind the consumer."""
-_REFRESH_SHIFT = 13
-"""A producer looks at the consumer's line once in so many words (64 KiB) of its area."""
+STAMP_EVERY = 16
+"""Of so many frames of a producer, one is stamped with the time: reading the clock costs ten nanoseconds."""
 
 
 @kernel
@@ -66,44 +96,21 @@ def claim(words: Words, producer: Int, count: Int, payload_bytes: Int) -> Int:
     need = frame_words(count, payload_bytes)
     if need > area_words or count > record.BATCH_SIZE or payload_bytes > record.FRAME_PAYLOAD_BYTES_MAX:
         return TOO_LARGE
-    write = np.int64(words[control + layout.WRITE])
-    read: Int = np.int64(words[control + layout.READ_SEEN])
-    offset = write & (area_words - 1)
-    beyond_end = offset + need > area_words
-    crosses = (offset + need) >> _REFRESH_SHIFT != offset >> _REFRESH_SHIFT
-    if beyond_end or crosses or write + need - read > area_words:
-        read = max(np.int64(read), np.int64(_released(words, control, area_words)))
-        words[control + layout.READ_SEEN] = read
-
-    # A frame never wraps. Going back to the front early keeps the part of the area that is in use small, hence cached.
-    start = write
-    empty = write == read
-    skips = offset != 0 and (empty or beyond_end or _front_is_free(write, read, need, area_words))
-    if skips:
-        start = write - offset + area_words
-        may_start = not _skip_is_pending(words, control) and (empty or start + need - read <= area_words)
-    else:
-        may_start = start + need - read <= area_words
-    if not may_start or not _has_slot(words, control):
+    start = find_room(words, producer, control, need) if _has_slot(words, control) else np.int64(FULL)
+    if start < 0:
         add(words, control + layout.REFUSED, 1)
         return FULL
-    if skips:
-        store_relaxed(words, control + layout.SKIP_FROM, write)
-        store_release(words, control + layout.WRITE, start)
-        if empty:  # nothing is left unread before the front, although READ follows only with the next frame
-            words[control + layout.READ_SEEN] = start
     words[control + layout.CLAIM] = start + need
+    add(words, control + layout.CLAIMS, 1)
     frame = area_of(words, producer) + (start & (area_words - 1))
     words[frame + layout.FRAME_COUNT] = count
     words[frame + layout.FRAME_PAYLOAD_BYTES] = payload_bytes
+    frames_before = words[control + layout.PUBLISHED_FRAMES]
+    words[frame + layout.FRAMES_BEFORE] = frames_before
+    words[frame + layout.RECORDS_BEFORE] = words[control + layout.PUBLISHED_RECORDS]
+    words[frame + layout.PAYLOAD_BYTES_BEFORE] = words[control + layout.PUBLISHED_PAYLOAD_BYTES]
+    words[frame + layout.FRAME_STAMP] = ticks() if np.int64(frames_before) & (STAMP_EVERY - 1) == 0 else np.uint64(0)
     return frame + layout.FRAME_HEADER_WORDS
-
-
-@kernel
-def _released(words: Words, control: Int, area_words: Int) -> Int:
-    """READ; but where the consumer stands at SKIP_FROM, nothing is left unread before the front."""
-    read = np.int64(load_acquire(words, control + layout.READ))
-    return (read | (area_words - 1)) + 1 if read == np.int64(words[control + layout.SKIP_FROM]) else read
 
 
 @kernel
@@ -112,22 +119,9 @@ def _has_slot(words: Words, control: Int) -> Bool:
     tail = np.int64(load_acquire(words, layout.TAIL))
     if tail - np.int64(words[control + layout.HEAD_SEEN]) < limit:
         return True
-    head = np.int64(load_acquire(words, layout.HEAD))
+    head = head_position(words)
     words[control + layout.HEAD_SEEN] = head
     return tail - head < limit
-
-
-@kernel
-def _front_is_free(write: Int, read: Int, need: Int, area_words: Int) -> Bool:
-    consumed = read & (area_words - 1)
-    in_one_lap = consumed <= write & (area_words - 1) and write - read < area_words
-    return in_one_lap and consumed >= area_words >> _FRONT_SHIFT and need <= consumed
-
-
-@kernel
-def _skip_is_pending(words: Words, control: Int) -> Bool:
-    """Whether the consumer may not have passed SKIP_FROM yet."""
-    return np.int64(words[control + layout.SKIP_FROM]) >= np.int64(load_acquire(words, control + layout.READ))
 
 
 @kernel
@@ -159,7 +153,7 @@ def publish(words: Words, producer: Int, token: Int) -> Int:
             cas(words, layout.TAIL, tail, tail + 1)
         elif announces(word, tail - slots):
             if tail - np.int64(words[control + layout.HEAD_SEEN]) >= slots:
-                words[control + layout.HEAD_SEEN] = load_acquire(words, layout.HEAD)
+                words[control + layout.HEAD_SEEN] = head_position(words)
                 pause()  # hardly ever comes here: claims leave room, and HEAD_SEEN was refreshed by the last of them
                 continue
             announcement = tail << layout.PRODUCER_BITS | producer
@@ -172,9 +166,8 @@ def publish(words: Words, producer: Int, token: Int) -> Int:
     add(words, control + layout.PUBLISHED_FRAMES, 1)
     add(words, control + layout.PUBLISHED_RECORDS, np.int64(words[frame + layout.FRAME_COUNT]))
     add(words, control + layout.PUBLISHED_PAYLOAD_BYTES, np.int64(words[frame + layout.FRAME_PAYLOAD_BYTES]))
-    if load_seq_cst(words, layout.PARKED) == 1 and cas(words, layout.PARKED, 1, 0):
-        return 1
-    return 0
+    parked = load_seq_cst(words, layout.PARKED)
+    return 1 if parked != layout.AWAKE and cas(words, layout.PARKED, parked, layout.AWAKE) else 0
 
 
 @entry(WORDS, types.int64, ROWS_IN, BYTES_IN, types.int64)

@@ -4,7 +4,8 @@ import numpy as np
 
 from txqueue import ring_layout as layout
 from txqueue.atomics import load_relaxed, store_relaxed
-from txqueue.compiled import kernel
+from txqueue.compiled import WORDS, entry, kernel
+from txqueue.machine import ticks
 from txqueue.record import BATCH_SIZE
 from txqueue.ring_places import Int, Words, control_of
 
@@ -15,16 +16,23 @@ from txqueue.ring_places import Int, Words, control_of
     FRAMES_DEQUEUED,
     PAYLOAD_BYTES_ENQUEUED,
     PAYLOAD_BYTES_DEQUEUED,
+    CLAIMS,
     REFUSED,
     RETRIES,
+    PADDING,
+    DEAD_CLAIMS,
     PRODUCERS,
+    TICKS,
     TOTALS,
-) = range(10)
+) = range(14)
 
 
-@kernel
+@entry(WORDS, WORDS)
 def total(words: Words, totals: Words) -> None:
-    """Sums the producers' counters into ``totals``, uint64[TOTALS], by the indices above. Any process may call it."""
+    """Sums the producers' counters into ``totals``, uint64[TOTALS], by the indices above, TICKS being the time.
+
+    Any process may call it.
+    """
     for index in range(TOTALS):
         totals[index] = 0
     for producer in range(np.int64(load_relaxed(words, layout.PRODUCERS_USED))):
@@ -38,10 +46,14 @@ def total(words: Words, totals: Words) -> None:
             totals,
             PAYLOAD_BYTES_ENQUEUED,
         )
+        totals[CLAIMS] += load_relaxed(words, control + layout.CLAIMS)
         totals[REFUSED] += load_relaxed(words, control + layout.REFUSED)
         totals[RETRIES] += load_relaxed(words, control + layout.RETRIES)
+        totals[PADDING] += load_relaxed(words, control + layout.PADDING)
+        totals[DEAD_CLAIMS] += load_relaxed(words, control + layout.DEAD_CLAIMS)
         if load_relaxed(words, control + layout.OWNER) != 0:
             totals[PRODUCERS] += np.uint64(1)
+    totals[TICKS] = ticks()
 
 
 @kernel
@@ -52,8 +64,8 @@ def _pair(words: Words, consumed_at: Int, published_at: Int, totals: Words, inde
     totals[index + 1] += consumed
 
 
-@kernel
-def rebalance(words: Words, totals: Words) -> Int:
+@entry(WORDS, WORDS, WORDS)
+def rebalance(words: Words, kept: Words, totals: Words) -> Int:
     """Adapts the batch bound, for the consumer to call once per batch.
 
     The bound is twice what arrived since the last call or still waits, whichever is more: downstream's pace is in it,
@@ -62,6 +74,7 @@ def rebalance(words: Words, totals: Words) -> Int:
 
     Args:
         words: uint64[:], the whole region.
+        kept: uint64[:], the consumer's own, as in ``ring_consumer.dequeue``.
         totals: uint64[TOTALS], overwritten.
 
     Returns:
@@ -69,10 +82,10 @@ def rebalance(words: Words, totals: Words) -> Int:
     """
     total(words, totals)
     enqueued = np.int64(totals[ENQUEUED])
-    arrived = enqueued - np.int64(words[layout.SEEN])
+    arrived = enqueued - np.int64(kept[layout.KEPT_SEEN])
     waiting = enqueued - np.int64(totals[DEQUEUED])
     halved = np.int64(words[layout.BOUND]) >> 1
     bound = min(max(2 * arrived, 2 * waiting, halved, np.int64(layout.BOUND_MIN)), np.int64(BATCH_SIZE))
-    words[layout.SEEN] = enqueued
+    kept[layout.KEPT_SEEN] = enqueued
     store_relaxed(words, layout.BOUND, bound)
     return bound

@@ -30,19 +30,27 @@ TAIL: Final = CONSTANTS + _APART
 
 # The consumer's words. Producers read the first one, when their copy of it says that the ring is full.
 HEAD: Final = TAIL + _APART
+"""``position << EPOCH_BITS | epoch``: the oldest frame not handed on, and the consumer that may move this."""
 CONSUMER: Final = HEAD + 1
-"""The process inside a dequeue, or 0."""
+"""The process that holds the consumer's claim, or 0; which of its consumers, the epoch says."""
 BOUND: Final = HEAD + 2
 """Records that a batch may hold now."""
-SEEN: Final = HEAD + 3
-"""Records enqueued when the bound was last adapted."""
-BATCHES: Final = HEAD + 4
+BATCHES: Final = HEAD + 3
+WAITS: Final = HEAD + 4
+"""How often the consumer found nothing and waited."""
 PARKS: Final = HEAD + 5
-INTERRUPTS_SEEN: Final = HEAD + 6
+"""How often it went to sleep for that."""
+BATCH_SIZES: Final = HEAD + _APART
+"""Batches by the bit length of their count of records."""
+BATCH_SIZE_BUCKETS: Final = 16
+DWELLS: Final = BATCH_SIZES + BATCH_SIZE_BUCKETS
+"""Stamped frames by the bit length of the ticks between their publication and their handing on."""
+DWELL_BUCKETS: Final = 48
 
 # Parking: read by producers after every publication, written only when the consumer goes to sleep or is woken.
-PARKED: Final = HEAD + _APART
-"""1 while the consumer sleeps on this word, else 0."""
+PARKED: Final = DWELLS + DWELL_BUCKETS + LINE_WORDS
+"""While a consumer sleeps on this word, ``AWAKE + 1 +`` its epoch; AWAKE else."""
+AWAKE: Final = 0
 INTERRUPTS: Final = PARKED + 1
 """How often somebody asked the consumer to return from its wait."""
 PRODUCERS_USED: Final = PARKED + 2
@@ -57,30 +65,31 @@ WRITE: Final = 1
 """Where its area continues: a count of words that only grows; modulo the area it is the offset."""
 CLAIM: Final = 2
 """Where the frame in the making ends, counted like WRITE; equal to it where none is claimed."""
-READ_SEEN: Final = 3
-"""Below this everything may be overwritten; seldom refreshed from READ, which is a cache miss."""
-HEAD_SEEN: Final = 4
-PUBLISHED_FRAMES: Final = 5
-PUBLISHED_RECORDS: Final = 6
-PUBLISHED_PAYLOAD_BYTES: Final = 7
+HEAD_SEEN: Final = 3
+PUBLISHED_FRAMES: Final = 4
+PUBLISHED_RECORDS: Final = 5
+PUBLISHED_PAYLOAD_BYTES: Final = 6
+CLAIMS: Final = 7
+"""Claims granted."""
 REFUSED: Final = 8
 """Claims that found no room."""
 RETRIES: Final = 9
 """Publications that another producer overtook, each of which tried again."""
+PADDING: Final = 10
+"""Words left unused at the area's end, because a frame never wraps."""
+DEAD_CLAIMS: Final = 11
+"""Claims whose owner died or left before it published them: found when the producer's place was given to another."""
 # ... then what it writes seldom and the consumer reads with every frame ...
 SKIP_FROM: Final = _APART
-"""From this position the area continues at its front; set again only after the consumer has passed it."""
-NO_SKIP: Final = (1 << 64) - 1
-# ... then what the consumer writes.
+"""From this position the area continues at its front; set again only once OLDEST is beyond it."""
+OLDEST: Final = SKIP_FROM + 1
+"""Below this, counted like WRITE, every frame was handed on, and the producer may overwrite."""
+# ... then what the consumer writes: hints and counts, never more than what is so.
 READ: Final = SKIP_FROM + _APART
-"""What the consumer handed on, counted like WRITE: the producer may overwrite what is below."""
-CURSOR: Final = READ + 1
-"""READ as it will be when the batch in the making is handed on."""
-CONSUMED_FRAMES: Final = READ + 2
-CONSUMED_RECORDS: Final = READ + 3
-CONSUMED_PAYLOAD_BYTES: Final = READ + 4
-NEXT: Final = READ + 5
-"""Links the producers that the batch in the making draws from."""
+"""What the consumer handed on, counted like WRITE. May lag behind, where a consumer died: HEAD is what counts."""
+CONSUMED_FRAMES: Final = READ + 1
+CONSUMED_RECORDS: Final = READ + 2
+CONSUMED_PAYLOAD_BYTES: Final = READ + 3
 CONTROL_WORDS: Final = READ + _APART
 
 # A frame in an area: this header, the records, the payloads padded to whole lines.
@@ -89,7 +98,43 @@ FRAME_SLOT: Final = 0
 FRAME_COUNT: Final = 1
 FRAME_PAYLOAD_BYTES: Final = 2
 FRAME_TOKEN: Final = 3
+FRAME_STAMP: Final = 4
+"""When it was claimed, in ticks; 0 in most frames."""
+FRAMES_BEFORE: Final = 5
+"""What its producer had published before it: frames, records, bytes of payloads."""
+RECORDS_BEFORE: Final = 6
+PAYLOAD_BYTES_BEFORE: Final = 7
 FRAME_HEADER_WORDS: Final = LINE_WORDS
+
+# What a consumer keeps to itself, in an array of its own process: a fenced consumer spoils nothing but this.
+KEPT_EPOCH: Final = 0
+"""The epoch of its claim, or NO_EPOCH."""
+KEPT_BUSY: Final = 1
+"""1 while a thread is inside a dequeue."""
+KEPT_INTERRUPTS: Final = 2
+"""INTERRUPTS as it was when the last wait ended."""
+KEPT_PARKED: Final = 3
+"""What it stored into PARKED, or AWAKE."""
+KEPT_BATCH: Final = 4
+"""Number of the batch in the making."""
+KEPT_SEEN: Final = 5
+"""Records enqueued when the bound was last adapted."""
+KEPT_PRODUCERS: Final = LINE_WORDS
+# For each producer, what the batch in the making takes from it, to be made known once that is handed on.
+KEPT_CURSOR: Final = 0
+"""Where its next frame stands, counted like WRITE; but OLDEST where that is beyond it."""
+KEPT_FRAMES: Final = 1
+KEPT_RECORDS: Final = 2
+KEPT_PAYLOAD_BYTES: Final = 3
+KEPT_NEXT: Final = 4
+"""Links the producers that the batch draws from."""
+KEPT_TOUCHED: Final = 5
+"""Number of the batch that last drew from it."""
+KEPT_WORDS: Final = LINE_WORDS
+
+EPOCH_BITS: Final = 16
+EPOCH_MASK: Final = (1 << EPOCH_BITS) - 1
+NO_EPOCH: Final = 1 << EPOCH_BITS
 
 # A slot's word: the frame's position, which makes every word unique, and its producer.
 PRODUCER_BITS: Final = 16

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from txqueue import ring_layout as layout
-from txqueue.atomics import store_relaxed
+from txqueue.atomics import load_acquire, store_relaxed
 from txqueue.compiled import kernel
 
 Words = NDArray[np.uint64]
@@ -28,6 +28,12 @@ def area_of(words: Words, producer: Int) -> Int:
 def slot_of(words: Words, position: Int) -> Int:
     """The slot that a position falls on."""
     return np.int64(words[layout.SLOTS_AT]) + (position & (np.int64(words[layout.SLOTS]) - 1))
+
+
+@kernel
+def head_position(words: Words) -> Int:
+    """The position of the oldest frame not handed on."""
+    return np.int64(load_acquire(words, layout.HEAD)) >> layout.EPOCH_BITS
 
 
 @kernel

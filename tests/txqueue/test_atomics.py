@@ -64,7 +64,7 @@ def test_publishing_is_two_compare_and_swaps_and_calls_nothing() -> None:
 
 @only_on_x86
 def test_dequeuing_calls_only_its_own_parts_and_memcpy() -> None:
-    code = machine_code(ring_consumer.dequeue, *ring_consumer.dequeue.signatures[0])  # type: ignore[attr-defined]
+    code = machine_code(ring_consumer.dequeue, *ring_consumer.dequeue.arguments)  # type: ignore[attr-defined]
     assert "lock cmpxchgq" in code
     assert all(name == "memcpy" or name.startswith("_ZN7txqueue") for name in symbols(code))
 

@@ -27,11 +27,13 @@ def test_parts_follow_one_another_on_lines_of_their_own(slot_bits: int, producer
 
 
 def test_words_of_different_writers_are_two_lines_apart() -> None:
-    groups = [layout.CONSTANTS, layout.TAIL, layout.HEAD, layout.PARKED, layout.FIXED_WORDS]
+    groups = [layout.CONSTANTS, layout.TAIL, layout.HEAD, layout.BATCH_SIZES, layout.PARKED, layout.FIXED_WORDS]
     assert all(later - earlier >= 16 for earlier, later in pairwise(groups))
     assert layout.SKIP_FROM - layout.OWNER >= 16
     assert layout.READ - layout.SKIP_FROM >= 16
-    assert layout.INTERRUPTS_SEEN < layout.HEAD + layout.LINE_WORDS
+    assert layout.PARKS < layout.HEAD + layout.LINE_WORDS
+    assert layout.DEAD_CLAIMS < layout.SKIP_FROM
+    assert layout.DWELLS + layout.DWELL_BUCKETS < layout.PARKED
 
 
 def test_the_default_area_holds_the_largest_frame() -> None:

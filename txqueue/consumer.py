@@ -1,0 +1,115 @@
+"""A consumer: the exclusive right to take batches from a ring, and to hand them on."""
+
+import os
+import weakref
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from txqueue import ring_layout as layout
+from txqueue.compiled import load
+from txqueue.errors import ConsumerBusy, ConsumerFenced
+from txqueue.owner import is_alive, own
+from txqueue.ring_consumer import dequeue
+from txqueue.ring_registry import swap
+from txqueue.ring_waiting import look
+
+_FENCED: Final = "another consumer took over this queue: what is under way here is not handed on; stop consuming"
+
+
+class Consumer:
+    """Holds, or does not hold, the consumer's claim on a ring.
+
+    Attributes:
+        kept: uint64[:], what compiled code passes to ``ring_consumer.dequeue``.
+    """
+
+    def __init__(self, words: NDArray[np.uint64]) -> None:
+        self._words = words
+        self.kept = np.zeros(layout.KEPT_PRODUCERS + int(words[layout.PRODUCERS]) * layout.KEPT_WORDS, np.uint64)
+        self.kept[layout.KEPT_EPOCH] = layout.NO_EPOCH
+        self.kept[layout.KEPT_INTERRUPTS] = words[layout.INTERRUPTS]
+        self._resign = weakref.finalize(self, _resign, words, self.kept)
+        _consumers.add(self)
+        load(dequeue, look, swap)
+
+    @property
+    def has_claimed(self) -> bool:
+        """Whether it ever claimed; it may have been fenced since."""
+        return int(self.kept[layout.KEPT_EPOCH]) != layout.NO_EPOCH
+
+    def check(self) -> None:
+        """Makes sure that this is the consumer, by claiming where it never did.
+
+        Raises:
+            ConsumerBusy: another one is, and lives.
+            ConsumerFenced: another one has taken over from this.
+        """
+        if not self.has_claimed:
+            self.claim(by_force=False)
+        elif not _holds(self._words, self.kept):
+            raise ConsumerFenced(_FENCED)
+
+    def claim(self, *, by_force: bool) -> None:
+        """Becomes the consumer. What the last one had not handed on is taken again; what it had is not.
+
+        Args:
+            by_force: also where the last one's process lives.
+
+        Raises:
+            ConsumerBusy: another one is, and lives; or another was faster.
+        """
+        words = self._words
+        holder = int(words[layout.CONSUMER])
+        if holder and not by_force and is_alive(holder):
+            raise ConsumerBusy(
+                "another consumer, which lives, holds the claim: close its queue, or call take_over() to fence it"
+            )
+        kept = self.kept
+        if not swap(kept, layout.KEPT_BUSY, 0, 1):
+            raise ConsumerBusy("another thread is taking a batch with this queue; keep to one at a time")
+        try:
+            # The name first: from here on nobody else sees a dead consumer, and the epoch is raised once.
+            if not swap(words, layout.CONSUMER, holder, own()):
+                raise ConsumerBusy("another consumer claimed at the same time; try again if it dies")
+            kept[layout.KEPT_PRODUCERS :] = 0
+            while True:
+                seen = int(words[layout.HEAD])
+                epoch = (seen + 1) & layout.EPOCH_MASK
+                if swap(words, layout.HEAD, seen, seen & ~layout.EPOCH_MASK | epoch):
+                    break
+            kept[layout.KEPT_EPOCH] = epoch
+        finally:
+            kept[layout.KEPT_BUSY] = 0
+
+    def resign(self) -> None:
+        """Lets another consumer claim."""
+        self._resign()
+
+    def disown(self) -> None:
+        """Leaves the claim to its owner: the parent process, after a fork."""
+        self._resign.detach()
+        self.kept[layout.KEPT_EPOCH] = layout.NO_EPOCH
+        self.kept[layout.KEPT_BUSY] = 0
+        self._resign = weakref.finalize(self, _resign, self._words, self.kept)
+
+
+def _holds(words: NDArray[np.uint64], kept: NDArray[np.uint64]) -> bool:
+    return int(words[layout.HEAD]) & layout.EPOCH_MASK == int(kept[layout.KEPT_EPOCH])
+
+
+def _resign(words: NDArray[np.uint64], kept: NDArray[np.uint64]) -> None:
+    if _holds(words, kept):
+        swap(words, layout.CONSUMER, own(), 0)
+
+
+_consumers: "weakref.WeakSet[Consumer]" = weakref.WeakSet()
+
+
+def _disown_all() -> None:
+    for consumer in list(_consumers):
+        consumer.disown()
+
+
+os.register_at_fork(after_in_child=_disown_all)

@@ -1,0 +1,41 @@
+"""What else the processor offers to compiled code: its clock, and the length of a number."""
+
+import platform
+from typing import Any
+
+from llvmlite import ir
+from numba import extending
+from numba.core import types
+
+intrinsic: Any = extending.intrinsic
+
+_WORD = ir.IntType(64)
+
+
+@intrinsic
+def ticks(_typing_context: Any) -> Any:
+    """``ticks() -> uint64``: the processor's clock, of constant but unknown rate, the same for all cores and processes.
+
+    Some ten nanoseconds. ``rdtsc`` on x86, the virtual counter on ARM; elsewhere always 0, and nothing is measured.
+    """
+
+    def generate(_context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
+        kind = ir.FunctionType(_WORD, [])
+        if platform.machine() == "aarch64":
+            return builder.call(ir.InlineAsm(kind, "mrs $0, cntvct_el0", "=r", side_effect=True), [])
+        if platform.machine() == "x86_64":
+            counter = builder.module.declare_intrinsic("llvm.readcyclecounter", (), kind)
+            return builder.call(counter, [])
+        return _WORD(0)
+
+    return types.uint64(), generate
+
+
+@intrinsic
+def bit_length(_typing_context: Any, _value: Any) -> Any:
+    """``bit_length(value: uint64) -> int64``: bits without leading zeros; 0 for 0."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.sub(_WORD(64), builder.ctlz(arguments[0], ir.IntType(1)(0)))
+
+    return types.int64(types.uint64), generate

@@ -1,0 +1,108 @@
+"""What a queue counts, as whoever maps its region may read it at any time, at no cost to the path."""
+
+import functools
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from txqueue import ring_counters as counters
+from txqueue import ring_layout as layout
+from txqueue.compiled import load
+from txqueue.distribution import Distribution
+
+_CALIBRATION_S: Final = 0.005
+
+_BATCH_BOUNDS: Final = tuple(float((1 << bits) - 1) for bits in range(layout.BATCH_SIZE_BUCKETS))
+
+
+@dataclass(frozen=True)
+class QueueMetrics:
+    """A queue's counters since it was created. Transactions unless the name says otherwise.
+
+    Each is exact as long as nobody dies. A consumer that dies just after it handed on a batch leaves its distributions
+    without that batch, and ``dequeued`` without it until the next frame of the same producer is taken.
+    """
+
+    enqueued: int
+    dequeued: int
+    size: int
+    frames_enqueued: int
+    frames_dequeued: int
+    payload_bytes_enqueued: int
+    payload_bytes_dequeued: int
+    claims: int
+    """Frames for which room was granted. Those beyond ``frames_enqueued`` were given up, or are in the making."""
+    refused: int
+    """Frames that found no room: failed claims."""
+    retries: int
+    """Publications that another overtook and that were tried again."""
+    dead_claims: int
+    """Claims found without their owner when its place was given to another. They never stood in anybody's way."""
+    padding_bytes: int
+    """Left unused at the ends of areas, because a frame never wraps."""
+    batches: int
+    waits: int
+    """How often the consumer found nothing and waited."""
+    parks: int
+    """How often it went to sleep for that."""
+    batch_bound: int
+    """Records that a batch holds at most now."""
+    producers: int
+    """Registered now."""
+    batch_sizes: Distribution
+    """Records of each batch."""
+    dwell_s: Distribution
+    """Seconds between a frame's claim and its handing on; of one frame in 16 of a producer, and one in a batch."""
+
+
+def read_metrics(words: NDArray[np.uint64]) -> QueueMetrics:
+    """Reads the counters of a region. Any process may."""
+    load(counters.total)
+    totals = np.zeros(counters.TOTALS, np.uint64)
+    counters.total(words, totals)
+    total = totals.tolist()
+    return QueueMetrics(
+        enqueued=total[counters.ENQUEUED],
+        dequeued=total[counters.DEQUEUED],
+        size=total[counters.ENQUEUED] - total[counters.DEQUEUED],
+        frames_enqueued=total[counters.FRAMES_ENQUEUED],
+        frames_dequeued=total[counters.FRAMES_DEQUEUED],
+        payload_bytes_enqueued=total[counters.PAYLOAD_BYTES_ENQUEUED],
+        payload_bytes_dequeued=total[counters.PAYLOAD_BYTES_DEQUEUED],
+        claims=total[counters.CLAIMS],
+        refused=total[counters.REFUSED],
+        retries=total[counters.RETRIES],
+        dead_claims=total[counters.DEAD_CLAIMS],
+        padding_bytes=total[counters.PADDING] * 8,
+        producers=total[counters.PRODUCERS],
+        batches=int(words[layout.BATCHES]),
+        waits=int(words[layout.WAITS]),
+        parks=int(words[layout.PARKS]),
+        batch_bound=int(words[layout.BOUND]),
+        batch_sizes=Distribution(_BATCH_BOUNDS, _counts(words, layout.BATCH_SIZES, layout.BATCH_SIZE_BUCKETS)),
+        dwell_s=Distribution(_dwell_bounds_s(), _counts(words, layout.DWELLS, layout.DWELL_BUCKETS)),
+    )
+
+
+def _counts(words: NDArray[np.uint64], first: int, buckets: int) -> tuple[int, ...]:
+    return tuple(words[first : first + buckets].tolist())
+
+
+@functools.cache
+def _dwell_bounds_s() -> tuple[float, ...]:
+    """The ticks' buckets in seconds. Their rate is measured once in a process, against the system's clock."""
+    totals = np.zeros(counters.TOTALS, np.uint64)
+    nowhere = np.zeros(layout.FIXED_WORDS, np.uint64)
+
+    def now() -> tuple[int, int]:
+        counters.total(nowhere, totals)
+        return int(totals[counters.TICKS]), time.monotonic_ns()
+
+    began, began_ns = now()
+    time.sleep(_CALIBRATION_S)
+    ended, ended_ns = now()
+    seconds_per_tick = (ended_ns - began_ns) * 1e-9 / max(1, ended - began)
+    return tuple(((1 << bits) - 1) * seconds_per_tick for bits in range(layout.DWELL_BUCKETS))
