@@ -2,6 +2,7 @@
 
 import os
 import weakref
+from types import TracebackType
 from typing import Final
 
 import numpy as np
@@ -18,15 +19,40 @@ from txqueue.ring_waiting import look
 _FENCED: Final = "another consumer took over this queue: what is under way here is not handed on; stop consuming"
 
 
+class _Turn:
+    """Lets one thread at a time use what a consumer keeps to itself; a second one is refused, not kept waiting.
+
+    Popping from a list is one step for the interpreter; no lock is needed.
+    """
+
+    __slots__ = ("_free",)
+
+    def __init__(self) -> None:
+        self._free = [None]
+
+    def __enter__(self) -> None:
+        try:
+            self._free.pop()
+        except IndexError:
+            raise ConsumerBusy("another thread is taking a batch with this queue; keep to one at a time") from None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._free.append(None)
+
+
 class Consumer:
     """Holds, or does not hold, the consumer's claim on a ring.
 
     Attributes:
         kept: uint64[:], what compiled code passes to ``ring_consumer.dequeue``.
+        turn: to be held around whatever changes ``kept``.
     """
 
     def __init__(self, words: NDArray[np.uint64]) -> None:
         self._words = words
+        self.turn = _Turn()
         self.kept = np.zeros(layout.KEPT_PRODUCERS + int(words[layout.PRODUCERS]) * layout.KEPT_WORDS, np.uint64)
         self.kept[layout.KEPT_EPOCH] = layout.NO_EPOCH
         self.kept[layout.KEPT_INTERRUPTS] = words[layout.INTERRUPTS]
@@ -66,22 +92,16 @@ class Consumer:
             raise ConsumerBusy(
                 "another consumer, which lives, holds the claim: close its queue, or call take_over() to fence it"
             )
-        kept = self.kept
-        if not swap(kept, layout.KEPT_BUSY, 0, 1):
-            raise ConsumerBusy("another thread is taking a batch with this queue; keep to one at a time")
-        try:
-            # The name first: from here on nobody else sees a dead consumer, and the epoch is raised once.
-            if not swap(words, layout.CONSUMER, holder, own()):
-                raise ConsumerBusy("another consumer claimed at the same time; try again if it dies")
-            kept[layout.KEPT_PRODUCERS :] = 0
-            while True:
-                seen = int(words[layout.HEAD])
-                epoch = (seen + 1) & layout.EPOCH_MASK
-                if swap(words, layout.HEAD, seen, seen & ~layout.EPOCH_MASK | epoch):
-                    break
-            kept[layout.KEPT_EPOCH] = epoch
-        finally:
-            kept[layout.KEPT_BUSY] = 0
+        # The name first: from here on nobody else sees a dead consumer, and the epoch is raised once.
+        if not swap(words, layout.CONSUMER, holder, own()):
+            raise ConsumerBusy("another consumer claimed at the same time; try again if it dies")
+        self.kept[layout.KEPT_PRODUCERS :] = 0
+        while True:
+            seen = int(words[layout.HEAD])
+            epoch = (seen + 1) & layout.EPOCH_MASK
+            if swap(words, layout.HEAD, seen, seen & ~layout.EPOCH_MASK | epoch):
+                break
+        self.kept[layout.KEPT_EPOCH] = epoch
 
     def resign(self) -> None:
         """Lets another consumer claim."""
@@ -90,8 +110,8 @@ class Consumer:
     def disown(self) -> None:
         """Leaves the claim to its owner: the parent process, after a fork."""
         self._resign.detach()
+        self.turn = _Turn()
         self.kept[layout.KEPT_EPOCH] = layout.NO_EPOCH
-        self.kept[layout.KEPT_BUSY] = 0
         self._resign = weakref.finalize(self, _resign, self._words, self.kept)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from txqueue import ring_consumer, ring_counters, ring_layout
 from txqueue.compiled import load
 from txqueue.consumer import Consumer
-from txqueue.errors import BodyTooSmall, ConsumerBusy, RegionError, RegionForeign
+from txqueue.errors import BodyTooSmall, RegionError, RegionForeign
 from txqueue.producer import NO_PAYLOADS, Producer
 from txqueue.queue_metrics import QueueMetrics, read_metrics
 from txqueue.record import BATCH_SIZE
@@ -168,18 +168,18 @@ class LockFreeTxQueue:
             raise ValueError(f"frames must be uint64[n, 4] with n at least 1; got shape {frames.shape}")
         if limit is None:
             limit = BATCH_SIZE
-        taken, count, payload_bytes = ring_consumer.dequeue(
-            self._region.words, self._consumer.kept, body, frames, limit
-        )
-        if taken >= 0:
-            return Batch(int(count), int(payload_bytes), int(taken))
-        if taken == ring_consumer.BUSY:
-            raise ConsumerBusy("another thread is taking a batch with this queue; keep to one at a time")
+        with self._consumer.turn:
+            while True:
+                taken, count, payload_bytes = ring_consumer.dequeue(
+                    self._region.words, self._consumer.kept, body, frames, limit
+                )
+                if taken != ring_consumer.FENCED:
+                    break
+                self._consumer.check()
         if taken == ring_consumer.BODY_TOO_SMALL:
             needed = int(count) * 64 + int(payload_bytes)
             raise BodyTooSmall(f"the next frame has {needed} bytes, body only {body.size}; pass a larger one")
-        self._consumer.check()
-        return self.dequeue_exclusive_batch(body, frames, limit)
+        return Batch(int(count), int(payload_bytes), int(taken))
 
     def take_over(self) -> None:
         """Becomes the consumer even where another one lives: one that is stopped, or hangs, and is to be replaced.
@@ -187,9 +187,10 @@ class LockFreeTxQueue:
         It is fenced from then on. Frames that it had not handed on are taken again; those it had are not.
 
         Raises:
-            ConsumerBusy: another consumer claimed at the same moment.
+            ConsumerBusy: another consumer claimed at the same moment, or a thread is inside this very queue.
         """
-        self._consumer.claim(by_force=True)
+        with self._consumer.turn:
+            self._consumer.claim(by_force=True)
 
     def wait(self, timeout_s: float) -> bool:
         """Blocks until a frame waits, :meth:`wake` is called, or the time is over. For the consumer only.

@@ -64,6 +64,7 @@ def read_metrics(words: NDArray[np.uint64]) -> QueueMetrics:
     totals = np.zeros(counters.TOTALS, np.uint64)
     counters.total(words, totals)
     total = totals.tolist()
+    batch_sizes = Distribution(_BATCH_BOUNDS, _counts(words, layout.BATCH_SIZES, layout.BATCH_SIZE_BUCKETS))
     return QueueMetrics(
         enqueued=total[counters.ENQUEUED],
         dequeued=total[counters.DEQUEUED],
@@ -78,11 +79,11 @@ def read_metrics(words: NDArray[np.uint64]) -> QueueMetrics:
         dead_claims=total[counters.DEAD_CLAIMS],
         padding_bytes=total[counters.PADDING] * 8,
         producers=total[counters.PRODUCERS],
-        batches=int(words[layout.BATCHES]),
+        batches=batch_sizes.total,
         waits=int(words[layout.WAITS]),
         parks=int(words[layout.PARKS]),
         batch_bound=int(words[layout.BOUND]),
-        batch_sizes=Distribution(_BATCH_BOUNDS, _counts(words, layout.BATCH_SIZES, layout.BATCH_SIZE_BUCKETS)),
+        batch_sizes=batch_sizes,
         dwell_s=Distribution(_dwell_bounds_s(), _counts(words, layout.DWELLS, layout.DWELL_BUCKETS)),
     )
 

@@ -72,7 +72,7 @@ NOT_RECORDS = -3
 NOTHING_CLAIMED = -4
 
 STAMP_EVERY = 16
-"""Of so many frames of a producer, one is stamped with the time: reading the clock costs ten nanoseconds."""
+"""Of so many claims of a producer, one is stamped with the time: reading the clock costs ten nanoseconds."""
 
 
 @kernel
@@ -105,11 +105,10 @@ def claim(words: Words, producer: Int, count: Int, payload_bytes: Int) -> Int:
     frame = area_of(words, producer) + (start & (area_words - 1))
     words[frame + layout.FRAME_COUNT] = count
     words[frame + layout.FRAME_PAYLOAD_BYTES] = payload_bytes
-    frames_before = words[control + layout.PUBLISHED_FRAMES]
-    words[frame + layout.FRAMES_BEFORE] = frames_before
     words[frame + layout.RECORDS_BEFORE] = words[control + layout.PUBLISHED_RECORDS]
     words[frame + layout.PAYLOAD_BYTES_BEFORE] = words[control + layout.PUBLISHED_PAYLOAD_BYTES]
-    words[frame + layout.FRAME_STAMP] = ticks() if np.int64(frames_before) & (STAMP_EVERY - 1) == 0 else np.uint64(0)
+    stamped = np.int64(words[control + layout.CLAIMS]) & (STAMP_EVERY - 1) == 1
+    words[frame + layout.FRAME_STAMP] = ticks() if stamped else np.uint64(0)
     return frame + layout.FRAME_HEADER_WORDS
 
 
@@ -163,7 +162,6 @@ def publish(words: Words, producer: Int, token: Int) -> Int:
             add(words, control + layout.RETRIES, 1)
     cas(words, layout.TAIL, tail, tail + 1)
     store_release(words, control + layout.WRITE, end)
-    add(words, control + layout.PUBLISHED_FRAMES, 1)
     add(words, control + layout.PUBLISHED_RECORDS, np.int64(words[frame + layout.FRAME_COUNT]))
     add(words, control + layout.PUBLISHED_PAYLOAD_BYTES, np.int64(words[frame + layout.FRAME_PAYLOAD_BYTES]))
     parked = load_seq_cst(words, layout.PARKED)

@@ -15,9 +15,8 @@ from txqueue.compiled import BYTES, ROWS, WORDS, entry, kernel
 from txqueue.machine import bit_length, ticks
 from txqueue.ring_places import Bool, Int, Words, add, announces, area_of, control_of, frame_words, slot_of
 
-BUSY = -1
-BODY_TOO_SMALL = -2
-FENCED = -3
+BODY_TOO_SMALL = -1
+FENCED = -2
 
 _PRODUCER_MASK = (1 << layout.PRODUCER_BITS) - 1
 _NONE = -1
@@ -29,26 +28,17 @@ def dequeue(words: Words, kept: Words, body: NDArray[np.uint8], frames: Words, l
 
     Args:
         words: uint64[:], the whole region.
-        kept: uint64[KEPT_PRODUCERS + producers * KEPT_WORDS], from ``consumer.py``: this consumer's own.
+        kept: uint64[KEPT_PRODUCERS + producers * KEPT_WORDS], this consumer's own, for one thread at a time; from
+            ``consumer.py``.
         body: uint8[:], receives the records of all frames and directly behind them all payloads.
         frames: uint64[:, 4], receives token, first record, count and payload bytes of each frame.
         limit: int, records at most; the first frame is taken whatever its size.
 
     Returns:
-        Frames, records and payload bytes taken. Instead of frames: BUSY where another thread is inside with the same
-        ``kept``; FENCED where this consumer has no claim, or has lost it to another: nothing was handed on, and body
-        and frames hold nothing of meaning; or BODY_TOO_SMALL where the first frame does not fit, then with its records
-        and payload bytes.
+        Frames, records and payload bytes taken. Instead of frames: FENCED where this consumer has no claim, or has lost
+        it to another: nothing was handed on, and body and frames hold nothing of meaning; or BODY_TOO_SMALL where the
+        first frame does not fit, then with its records and payload bytes.
     """
-    if not cas(kept, layout.KEPT_BUSY, 0, 1):
-        return BUSY, 0, 0
-    outcome = _dequeue(words, kept, body, frames, limit)
-    store_release(kept, layout.KEPT_BUSY, 0)
-    return outcome
-
-
-@kernel
-def _dequeue(words: Words, kept: Words, body: NDArray[np.uint8], frames: Words, limit: Int) -> tuple[Int, Int, Int]:
     seen = load_acquire(words, layout.HEAD)
     epoch = np.int64(seen) & layout.EPOCH_MASK
     if epoch != np.int64(kept[layout.KEPT_EPOCH]):
@@ -107,7 +97,6 @@ def _select(
         if stamp == 0:
             stamp = np.int64(words[frame + layout.FRAME_STAMP])
         kept[own + layout.KEPT_CURSOR] = cursor + frame_words(more, more_bytes)
-        kept[own + layout.KEPT_FRAMES] = words[frame + layout.FRAMES_BEFORE] + np.uint64(1)
         kept[own + layout.KEPT_RECORDS] = words[frame + layout.RECORDS_BEFORE] + np.uint64(more)
         kept[own + layout.KEPT_PAYLOAD_BYTES] = words[frame + layout.PAYLOAD_BYTES_BEFORE] + np.uint64(more_bytes)
         taken += 1
@@ -177,11 +166,9 @@ def _account(words: Words, kept: Words, count: Int, touched: Int, stamp: Int) ->
         own = layout.KEPT_PRODUCERS + touched * layout.KEPT_WORDS
         control = control_of(words, touched)
         store_release(words, control + layout.READ, kept[own + layout.KEPT_CURSOR])
-        store_relaxed(words, control + layout.CONSUMED_FRAMES, kept[own + layout.KEPT_FRAMES])
         store_relaxed(words, control + layout.CONSUMED_RECORDS, kept[own + layout.KEPT_RECORDS])
         store_relaxed(words, control + layout.CONSUMED_PAYLOAD_BYTES, kept[own + layout.KEPT_PAYLOAD_BYTES])
         touched = np.int64(kept[own + layout.KEPT_NEXT])
-    add(words, layout.BATCHES, 1)
     add(words, layout.BATCH_SIZES + bit_length(np.uint64(count)), 1)
     if stamp:
         dwell = max(np.int64(ticks()) - stamp, np.int64(0))  # clocks of two processors may differ by a little

@@ -38,7 +38,6 @@ def total(words: Words, totals: Words) -> None:
     for producer in range(np.int64(load_relaxed(words, layout.PRODUCERS_USED))):
         control = control_of(words, producer)
         _pair(words, control + layout.CONSUMED_RECORDS, control + layout.PUBLISHED_RECORDS, totals, ENQUEUED)
-        _pair(words, control + layout.CONSUMED_FRAMES, control + layout.PUBLISHED_FRAMES, totals, FRAMES_ENQUEUED)
         _pair(
             words,
             control + layout.CONSUMED_PAYLOAD_BYTES,
@@ -53,6 +52,10 @@ def total(words: Words, totals: Words) -> None:
         totals[DEAD_CLAIMS] += load_relaxed(words, control + layout.DEAD_CLAIMS)
         if load_relaxed(words, control + layout.OWNER) != 0:
             totals[PRODUCERS] += np.uint64(1)
+    slots = load_relaxed(words, layout.SLOTS)  # positions begin with the second lap
+    head = load_relaxed(words, layout.HEAD) >> np.uint64(layout.EPOCH_BITS)
+    totals[FRAMES_DEQUEUED] = head - slots
+    totals[FRAMES_ENQUEUED] = max(load_relaxed(words, layout.TAIL), head) - slots  # the tail may be one behind
     totals[TICKS] = ticks()
 
 

@@ -35,10 +35,9 @@ CONSUMER: Final = HEAD + 1
 """The process that holds the consumer's claim, or 0; which of its consumers, the epoch says."""
 BOUND: Final = HEAD + 2
 """Records that a batch may hold now."""
-BATCHES: Final = HEAD + 3
-WAITS: Final = HEAD + 4
+WAITS: Final = HEAD + 3
 """How often the consumer found nothing and waited."""
-PARKS: Final = HEAD + 5
+PARKS: Final = HEAD + 4
 """How often it went to sleep for that."""
 BATCH_SIZES: Final = HEAD + _APART
 """Batches by the bit length of their count of records."""
@@ -66,18 +65,17 @@ WRITE: Final = 1
 CLAIM: Final = 2
 """Where the frame in the making ends, counted like WRITE; equal to it where none is claimed."""
 HEAD_SEEN: Final = 3
-PUBLISHED_FRAMES: Final = 4
-PUBLISHED_RECORDS: Final = 5
-PUBLISHED_PAYLOAD_BYTES: Final = 6
-CLAIMS: Final = 7
+PUBLISHED_RECORDS: Final = 4
+PUBLISHED_PAYLOAD_BYTES: Final = 5
+CLAIMS: Final = 6
 """Claims granted."""
-REFUSED: Final = 8
+REFUSED: Final = 7
 """Claims that found no room."""
-RETRIES: Final = 9
+RETRIES: Final = 8
 """Publications that another producer overtook, each of which tried again."""
-PADDING: Final = 10
+PADDING: Final = 9
 """Words left unused at the area's end, because a frame never wraps."""
-DEAD_CLAIMS: Final = 11
+DEAD_CLAIMS: Final = 10
 """Claims whose owner died or left before it published them: found when the producer's place was given to another."""
 # ... then what it writes seldom and the consumer reads with every frame ...
 SKIP_FROM: Final = _APART
@@ -87,9 +85,8 @@ OLDEST: Final = SKIP_FROM + 1
 # ... then what the consumer writes: hints and counts, never more than what is so.
 READ: Final = SKIP_FROM + _APART
 """What the consumer handed on, counted like WRITE. May lag behind, where a consumer died: HEAD is what counts."""
-CONSUMED_FRAMES: Final = READ + 1
-CONSUMED_RECORDS: Final = READ + 2
-CONSUMED_PAYLOAD_BYTES: Final = READ + 3
+CONSUMED_RECORDS: Final = READ + 1
+CONSUMED_PAYLOAD_BYTES: Final = READ + 2
 CONTROL_WORDS: Final = READ + _APART
 
 # A frame in an area: this header, the records, the payloads padded to whole lines.
@@ -100,35 +97,31 @@ FRAME_PAYLOAD_BYTES: Final = 2
 FRAME_TOKEN: Final = 3
 FRAME_STAMP: Final = 4
 """When it was claimed, in ticks; 0 in most frames."""
-FRAMES_BEFORE: Final = 5
-"""What its producer had published before it: frames, records, bytes of payloads."""
-RECORDS_BEFORE: Final = 6
-PAYLOAD_BYTES_BEFORE: Final = 7
+RECORDS_BEFORE: Final = 5
+"""What its producer had published before it: records, and bytes of payloads."""
+PAYLOAD_BYTES_BEFORE: Final = 6
 FRAME_HEADER_WORDS: Final = LINE_WORDS
 
 # What a consumer keeps to itself, in an array of its own process: a fenced consumer spoils nothing but this.
 KEPT_EPOCH: Final = 0
 """The epoch of its claim, or NO_EPOCH."""
-KEPT_BUSY: Final = 1
-"""1 while a thread is inside a dequeue."""
-KEPT_INTERRUPTS: Final = 2
+KEPT_INTERRUPTS: Final = 1
 """INTERRUPTS as it was when the last wait ended."""
-KEPT_PARKED: Final = 3
+KEPT_PARKED: Final = 2
 """What it stored into PARKED, or AWAKE."""
-KEPT_BATCH: Final = 4
+KEPT_BATCH: Final = 3
 """Number of the batch in the making."""
-KEPT_SEEN: Final = 5
+KEPT_SEEN: Final = 4
 """Records enqueued when the bound was last adapted."""
 KEPT_PRODUCERS: Final = LINE_WORDS
 # For each producer, what the batch in the making takes from it, to be made known once that is handed on.
 KEPT_CURSOR: Final = 0
 """Where its next frame stands, counted like WRITE; but OLDEST where that is beyond it."""
-KEPT_FRAMES: Final = 1
-KEPT_RECORDS: Final = 2
-KEPT_PAYLOAD_BYTES: Final = 3
-KEPT_NEXT: Final = 4
+KEPT_RECORDS: Final = 1
+KEPT_PAYLOAD_BYTES: Final = 2
+KEPT_NEXT: Final = 3
 """Links the producers that the batch draws from."""
-KEPT_TOUCHED: Final = 5
+KEPT_TOUCHED: Final = 4
 """Number of the batch that last drew from it."""
 KEPT_WORDS: Final = LINE_WORDS
 

@@ -57,14 +57,13 @@ def _start_anew(words: Words, control: Int) -> None:
     """Begins a lap beyond whatever the last owner published: it may have died before it moved WRITE on."""
     area_words = np.int64(words[layout.AREA_WORDS])
     write = np.int64(words[control + layout.WRITE])
-    published = np.int64(words[control + layout.PUBLISHED_FRAMES])
-    consumed = np.int64(load_acquire(words, control + layout.CONSUMED_FRAMES))
-    if np.int64(words[control + layout.CLAIM]) > write and consumed <= published:
-        add(words, control + layout.DEAD_CLAIMS, 1)
+    published = np.int64(words[control + layout.PUBLISHED_RECORDS])
+    consumed = np.int64(load_acquire(words, control + layout.CONSUMED_RECORDS))
     if consumed > published:  # it died before it counted its last frame
-        words[control + layout.PUBLISHED_FRAMES] = consumed
-        words[control + layout.PUBLISHED_RECORDS] = words[control + layout.CONSUMED_RECORDS]
+        words[control + layout.PUBLISHED_RECORDS] = consumed
         words[control + layout.PUBLISHED_PAYLOAD_BYTES] = words[control + layout.CONSUMED_PAYLOAD_BYTES]
+    elif np.int64(words[control + layout.CLAIM]) > write:
+        add(words, control + layout.DEAD_CLAIMS, 1)
     front = (max(write, np.int64(words[control + layout.OLDEST])) | (area_words - 1)) + 1
     store_relaxed(words, control + layout.OLDEST, front)
     fence_release()
