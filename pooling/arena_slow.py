@@ -1,0 +1,184 @@
+"""What lending and returning come to where a holder's magazine does not do: rare, and kept out of its callers' code."""
+
+import numpy as np
+
+from pooling import arena_layout as layout
+from pooling.arena_guards import ZONE_BYTES, guard, is_poisoned, is_whole, poison, returned_by
+from pooling.arena_pages import NONE, claim_run, release_run, run_pages
+from pooling.arena_places import (
+    Bool,
+    Int,
+    Words,
+    class_in,
+    class_of,
+    get,
+    holder_of,
+    magazine_of,
+    magazine_slots,
+    mark,
+    mark_of,
+    next_stamp,
+    page_mark_of,
+    state_in,
+)
+from pooling.arena_slabs import find, give
+from pooling.compiled import inner
+from txqueue.atomics import cas, load_acquire, store_relaxed, store_release
+
+FULL = -1
+"""No room is left for a slot of that size."""
+FOREIGN = -2
+"""The handle names no slot of this arena."""
+RETURNED = -3
+"""The slot was returned before, or recovered from its dead holder."""
+DAMAGED = -4
+"""Returned, but its red zone is broken: somebody wrote beyond its end, or before the start of the next. Debug mode."""
+WRITTEN = -5
+"""Not lent: a slot was written to after it had been returned. Debug mode."""
+
+
+@inner
+def allocate_slowly(words: Words, holder: Int, byte_count: Int) -> Int:
+    """Lends a slot by any way."""
+    debug = get(words, layout.DEBUG) != 0
+    total = byte_count + ZONE_BYTES if debug else byte_count
+    size_class = class_of(total)
+    large = size_class == layout.LARGE
+    handle = _allocate_run(words, holder, total) if large else _pop(words, holder, size_class)
+    if debug and handle > 0:
+        handle = _lend_guarded(words, holder, handle, byte_count)
+    return handle
+
+
+@inner
+def _allocate_run(words: Words, holder: Int, byte_count: Int) -> Int:
+    pages = (byte_count + layout.PAGE_BYTES - 1) >> layout.PAGE_SHIFT
+    page = claim_run(words, holder, pages, np.int64(1))
+    if page == NONE:
+        count(words, holder, layout.REFUSED)
+        return np.int64(FULL)
+    count(words, holder, layout.RUNS)
+    at = page_mark_of(words, page)
+    stamp = next_stamp(get(words, at))
+    store_release(words, at, mark(stamp, holder, layout.HELD))
+    return stamp | page << layout.PAGE_GRANULES_SHIFT
+
+
+@inner
+def _pop(words: Words, holder: Int, size_class: Int) -> Int:
+    """Takes the last slot of a magazine, which is half filled first where it is empty."""
+    magazine = magazine_of(holder, size_class)
+    if get(words, magazine) & layout.TALLY_MASK == 0:
+        found = find(words, holder, size_class, magazine_slots(size_class) >> 1)
+        if found == 0:
+            count(words, holder, layout.REFUSED)
+            return np.int64(FULL)
+        count(words, holder, layout.REFILLS)
+        store_relaxed(words, magazine, get(words, magazine) + found)
+    tally = get(words, magazine)
+    handle = get(words, magazine + layout.ENTRIES - 1 + (tally & layout.TALLY_MASK))
+    store_relaxed(words, mark_of(words, handle), mark(handle, holder, layout.HELD))
+    store_relaxed(words, magazine, tally + (1 << layout.TALLY_SHIFT) - 1)
+    return handle
+
+
+@inner
+def _lend_guarded(words: Words, holder: Int, handle: Int, byte_count: Int) -> Int:
+    """Checks the poison of a slot about to be lent, and lays its red zone."""
+    granule = handle & layout.LOW_MASK
+    capacity = capacity_of(words, handle)
+    if class_in(handle) != layout.LARGE and not is_poisoned(words, granule, capacity):
+        note_fault(words, holder, handle, returned_by(words, granule, capacity))
+        poison(words, granule, capacity, np.int64(0))
+        _push_back(words, holder, handle)
+        return np.int64(WRITTEN)
+    guard(words, granule, capacity, byte_count)
+    return handle
+
+
+@inner
+def _push_back(words: Words, holder: Int, handle: Int) -> None:
+    next_handle = next_stamp(handle) | handle & layout.LOW_MASK
+    store_relaxed(words, mark_of(words, handle), mark(next_handle, holder, layout.CACHED))
+    _push(words, holder, next_handle)
+
+
+@inner
+def free_slowly(words: Words, holder: Int, handle: Int) -> Int:
+    """Takes a slot back by any way."""
+    large = class_in(handle) == layout.LARGE
+    granule = handle & layout.LOW_MASK
+    next_handle = next_stamp(handle) | granule
+    taken = mark(handle, holder, layout.CLAIMED) if large else mark(next_handle, holder, layout.CACHED)
+    if not take_over(words, holder, handle, taken):
+        return np.int64(RETURNED)
+    outcome = np.int64(0)
+    if get(words, layout.DEBUG) != 0:
+        capacity = capacity_of(words, handle)
+        owner = get(words, holder_of(holder) + layout.OWNER)
+        if not is_whole(words, granule, capacity):
+            note_fault(words, holder, handle, owner)
+            outcome = np.int64(DAMAGED)
+        poison(words, granule, capacity, owner)
+    if large:
+        release_run(words, granule >> layout.PAGE_GRANULES_SHIFT)
+    else:
+        _push(words, holder, next_handle)
+    return outcome
+
+
+@inner
+def _push(words: Words, holder: Int, handle: Int) -> None:
+    """Puts a slot at the end of its magazine, half of which is flushed first where it is full."""
+    size_class = class_in(handle)
+    magazine = magazine_of(holder, size_class)
+    if get(words, magazine) & layout.TALLY_MASK >= magazine_slots(size_class):
+        flush(words, holder, size_class, magazine_slots(size_class) >> 1)
+    tally = get(words, magazine)
+    store_relaxed(words, magazine + layout.ENTRIES + (tally & layout.TALLY_MASK), handle)
+    store_relaxed(words, magazine, tally + 1)
+
+
+@inner
+def flush(words: Words, holder: Int, size_class: Int, slots: Int) -> None:
+    """Gives the slots of a magazine that were unused for longest to whoever wants them."""
+    magazine = magazine_of(holder, size_class)
+    give(words, holder, size_class, slots)
+    store_relaxed(words, magazine, get(words, magazine) - slots)
+    count(words, holder, layout.FLUSHES)
+
+
+@inner
+def take_over(words: Words, holder: Int, handle: Int, taken: Int) -> Bool:
+    """Replaces the mark of the lent slot that the handle names, whoever it was lent to."""
+    at = mark_of(words, handle)
+    while True:
+        seen = np.int64(load_acquire(words, at))
+        if (seen ^ handle) & layout.STAMP_MASK != 0 or state_in(seen) != layout.HELD:
+            return False
+        if cas(words, at, seen, taken):
+            if seen != mark(handle, holder, layout.HELD):
+                count(words, holder, layout.ADOPTED)
+            return True
+
+
+@inner
+def capacity_of(words: Words, handle: Int) -> Int:
+    """Bytes of a lent slot, at least as many as were asked for."""
+    if class_in(handle) != layout.LARGE:
+        return np.int64(layout.GRANULE_BYTES) << (class_in(handle) - 1)
+    return run_pages(words, (handle & layout.LOW_MASK) >> layout.PAGE_GRANULES_SHIFT) << layout.PAGE_SHIFT
+
+
+@inner
+def note_fault(words: Words, holder: Int, handle: Int, owner: Int) -> None:
+    """Leaves word of a damaged slot for the holder's next look."""
+    store_relaxed(words, holder_of(holder) + layout.FAULT, handle)
+    store_relaxed(words, holder_of(holder) + layout.FAULT_OWNER, owner)
+
+
+@inner
+def count(words: Words, holder: Int, counter: Int) -> None:
+    """Adds one to a counter of the holder."""
+    at = holder_of(holder) + counter
+    store_relaxed(words, at, get(words, at) + 1)

@@ -1,0 +1,119 @@
+"""A holder: the right of one thread to allocate from an arena."""
+
+import os
+import weakref
+from types import TracebackType
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pooling import arena_layout as layout
+from pooling.arena_recovery import empty_magazines, release_holder, take_holder
+from pooling.errors import HoldersExhausted
+from txqueue.compiled import load
+from txqueue.owner import is_alive, own
+
+_CLOSED: Final[NDArray[np.uint64]] = np.zeros(layout.HOLDERS_AT + layout.HOLDER_WORDS, np.uint64)
+"""In place of a closed holder's region: an arena without pages, in which nothing can be allocated."""
+
+
+class Holder:
+    """Allocates, for one thread at a time, from :meth:`~pooling.arena.SlabArena.register`.
+
+    Attributes:
+        words: uint64[:], the region; with ``index``, what compiled code passes to :mod:`pooling.arena_kernels`.
+        index: the holder's index in the region.
+    """
+
+    def __init__(self, words: NDArray[np.uint64]) -> None:
+        load(take_holder, release_holder, empty_magazines)
+        self.words = words
+        self.index = _take(words)
+        self._release = weakref.finalize(self, _close, words, self.index)
+        _holders.add(self)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is of no more use: closed, or the parent process's."""
+        return not self._release.alive
+
+    def empty(self) -> int:
+        """Gives the slots kept at hand back to everybody; returns their number."""
+        return int(empty_magazines(self.words, self.index))
+
+    def close(self) -> None:
+        """Returns all that this holder holds, lent slots too: let others adopt first what is to live on."""
+        self._release()
+        self._forget()
+
+    def disown(self) -> None:
+        """Makes this object useless, but leaves the holder to its owner: the parent process, after a fork."""
+        self._release.detach()
+        self._forget()
+
+    def _forget(self) -> None:
+        self.words = _CLOSED
+        self.index = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+_holders: "weakref.WeakSet[Holder]" = weakref.WeakSet()
+
+
+def _disown_all() -> None:
+    for holder in list(_holders):
+        holder.disown()
+
+
+os.register_at_fork(after_in_child=_disown_all)
+
+
+def recover_dead(words: NDArray[np.uint64]) -> int:
+    """Frees what the holders of dead processes held.
+
+    Returns:
+        Slots and runs that were freed.
+    """
+    load(take_holder, release_holder)
+    owner = own()
+    freed = 0
+    for index, holder in _owners(words):
+        dead = holder not in (0, owner) and not is_alive(holder)
+        if dead and take_holder(words, index, holder, owner):
+            freed += int(release_holder(words, index))
+    return freed
+
+
+def owner_of(words: NDArray[np.uint64], index: int) -> int:
+    """The process that holds a holder, or 0."""
+    return int(words[layout.HOLDERS_AT + index * layout.HOLDER_WORDS + layout.OWNER])
+
+
+def _owners(words: NDArray[np.uint64]) -> list[tuple[int, int]]:
+    return [(index, owner_of(words, index)) for index in range(int(words[layout.HOLDERS]))]
+
+
+def _take(words: NDArray[np.uint64]) -> int:
+    owner = own()
+    for _ in range(2):
+        for index, holder in _owners(words):
+            if holder == 0 and take_holder(words, index, 0, owner):
+                return index
+        recover_dead(words)
+    raise HoldersExhausted(
+        f"all {int(words[layout.HOLDERS])} holders belong to running processes; "
+        "close some, or create the arena with more"
+    )
+
+
+def _close(words: NDArray[np.uint64], index: int) -> None:
+    empty_magazines(words, index)
+    release_holder(words, index)

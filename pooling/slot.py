@@ -1,0 +1,149 @@
+"""A slot of an arena, as Python sees it."""
+
+import os
+import sys
+import threading
+import weakref
+from types import TracebackType
+from typing import Any, Final, NoReturn, Protocol, Self
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from pooling.errors import ArenaClosed, SlotInUse, SlotReturned
+
+_UNVIEWED: Final = 2
+"""References to a slot's array when there is no view of it: the slot's own, and the one that asks."""
+
+
+class _Fork:
+    """Counts the forks that led to this process: slots lent before the last one are the parent's."""
+
+    count = 0
+
+
+def _forked() -> None:
+    _Fork.count += 1
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+class Returner(Protocol):
+    """Where slots go back to."""
+
+    def free(self, handle: int) -> None:
+        """Takes a slot back."""
+
+
+class Slot:
+    """Bytes lent by :meth:`~pooling.arena.SlabArena.allocate` until :meth:`release`, or the end of a ``with`` block.
+
+    All views are counted, those of views, too. A slot is not returned while there is one: :meth:`release` raises then,
+    and a slot whose ``with`` block ends, or that is dropped, is returned as soon as its last view is gone.
+
+    Attributes:
+        handle: names the slot for compiled code and other processes, as long as it is lent.
+        byte_count: that were asked for.
+    """
+
+    __slots__ = ("__weakref__", "_array", "_fork", "_returner", "_who", "byte_count", "handle")
+
+    def __init__(self, returner: Returner, handle: int, array: NDArray[np.uint8]) -> None:
+        self.handle = handle
+        self.byte_count = array.size
+        # Views are made of memoryviews of this array, never by slicing it: numpy lets a slice of a slice refer to the
+        # first owner of the memory, so that this array would not know of it.
+        self._array: NDArray[np.uint8] | None = array
+        self._returner = returner
+        self._fork = _Fork.count
+        self._who = ""
+
+    @property
+    def view(self) -> memoryview:
+        """The slot's bytes, writable, with whatever its last user left there."""
+        if self._array is None:
+            self._refuse()
+        return self._array.data
+
+    def array(self, dtype: DTypeLike = np.uint8) -> NDArray[Any]:
+        """The slot's bytes as ``dtype[:]``, writable; what does not fill a whole element is left out."""
+        return np.frombuffer(self.view, dtype, self.byte_count // np.dtype(dtype).itemsize)
+
+    @property
+    def is_viewed(self) -> bool:
+        """Whether there are views of the slot."""
+        return self._array is not None and sys.getrefcount(self._array) > _UNVIEWED
+
+    def release(self) -> None:
+        """Returns the slot.
+
+        Raises:
+            SlotInUse: there are views of it. It stays lent.
+            SlotReturned: it was returned before.
+            SlotDamaged: somebody wrote beyond its bytes (debug mode). It is returned.
+            ArenaClosed: it is the parent process's.
+        """
+        if self._array is None:
+            self._refuse()
+        if self._fork != _Fork.count:
+            raise ArenaClosed("this slot was lent to the parent process, which is still using it; allocate another")
+        if sys.getrefcount(self._array) > _UNVIEWED:
+            views = sys.getrefcount(self._array) - _UNVIEWED
+            raise SlotInUse(f"{views} memoryviews or arrays of slot {self.handle:#x} are in use; drop them first")
+        self._gone("returned")
+        self._returner.free(self.handle)
+
+    def hand_over(self) -> int:
+        """Leaves the slot to whoever adopts its handle, usually another process; this object is of no more use.
+
+        Until it is adopted, the slot stays lent to this process, and is freed with it.
+
+        Raises:
+            SlotInUse, SlotReturned: as :meth:`release`.
+        """
+        if self._array is None:
+            self._refuse()
+        if sys.getrefcount(self._array) > _UNVIEWED:
+            raise SlotInUse(f"slot {self.handle:#x} cannot be handed over while there are views of it; drop them first")
+        self._gone("handed over")
+        return self.handle
+
+    def _gone(self, what: str) -> None:
+        self._array = None
+        self._who = f"{what} by thread {threading.current_thread().name!r}"
+
+    def _refuse(self) -> NoReturn:
+        raise SlotReturned(f"slot {self.handle:#x} was {self._who}; whoever uses it now does so too late")
+
+    def _let_go(self) -> bool:
+        """Returns the slot now, or once its last view is gone; whether it was now."""
+        if self._array is None or self._fork != _Fork.count:
+            return True
+        viewed = self.is_viewed
+        if viewed:
+            finalizer = weakref.finalize(self._array, self._returner.free, self.handle)
+            finalizer.atexit = False  # the process's death returns it anyway
+            self._gone("returned")
+        else:
+            self.release()
+        return not viewed
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._let_go() and error is None:
+            raise SlotInUse(
+                f"the block that borrowed slot {self.handle:#x} left views of it behind; it is returned once they are "
+                "gone: drop them inside the block"
+            )
+
+    def __del__(self) -> None:
+        if getattr(self, "_array", None) is not None:
+            self._let_go()
+
+    def __repr__(self) -> str:
+        return f"<Slot {self.handle:#x} of {self.byte_count} bytes{', ' + self._who if self._who else ''}>"
