@@ -211,6 +211,27 @@ def lone(count: int) -> None:
         click.echo(json.dumps(asyncio.run(measure_lone(node.target, count))))
 
 
+@bench.command("open-loop")
+@click.option("--rate", default=1_000_000.0, show_default=True, help="Offered transactions per second.")
+@click.option("--seconds", default=10.0, show_default=True, help="Measured time.")
+def open_loop(rate: float, seconds: float) -> None:
+    """Latency at a fixed rate, from when each transaction was due, on a node of its own."""
+    import asyncio
+    import secrets
+
+    from loadtest.coordinator import LoadPlan, run_load
+    from loadtest.generate import OpeningSource
+    from loadtest.opening import open_accounts
+    from loadtest.report import summarize
+    from loadtest.workload import Workload
+
+    workload = Workload()
+    with _bench_node() as node:
+        asyncio.run(open_accounts(node.target, OpeningSource(workload, secrets.randbits(63) | 1), lambda: None))
+        figures = summarize(run_load(LoadPlan(node.target, workload, rate=rate, seconds=seconds)))
+    click.echo(json.dumps(figures))
+
+
 @bench.command()
 @click.option("--transactions", default=10_000_000, show_default=True, help="What the log holds at the second start.")
 def restart(transactions: int) -> None:
