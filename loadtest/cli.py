@@ -262,6 +262,42 @@ def sizing(seeds: int, as_json: bool) -> None:
     console.print(rows_table(rows), verdicts_table(judged))
 
 
+def _numbers(_context: click.Context, _option: click.Parameter, value: str) -> tuple[int, ...]:
+    try:
+        numbers = tuple(int(number) for number in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a list of numbers, as in 1,2,4") from None
+    if min(numbers) < 1:
+        raise click.BadParameter("all numbers must be at least 1")
+    return numbers
+
+
+@bench.command()
+@click.option("--sizes", default="32,64,256,1024,4096,16384,65536", show_default=True, callback=_numbers, help="Bytes.")
+@click.option("--threads", default="1,2,4,16,64", show_default=True, callback=_numbers)
+@click.option("--seconds", default=0.05, show_default=True, help="Measured time of each row in each round.")
+@click.option("--rounds", default=3, show_default=True, help="Repetitions, of which the medians are shown.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def pool(sizes: tuple[int, ...], threads: tuple[int, ...], seconds: float, rounds: int, as_json: bool) -> None:
+    """The arena and the pools against malloc, jemalloc, mimalloc, Python's own memory and a lock-based pool."""
+    from rich.console import Console
+
+    from loadtest.conditions import conditions
+    from loadtest.pool_bench import CourseFailed, PoolBenchPlan, run_pool_bench
+    from loadtest.pool_report import pool_table
+
+    console = Console(stderr=as_json)
+    try:
+        with console.status("pools") as status:
+            run = run_pool_bench(PoolBenchPlan(sizes, threads, seconds, rounds), status.update)
+    except CourseFailed as error:
+        raise click.ClickException(str(error)) from None
+    if as_json:
+        click.echo(json.dumps({**run.as_dict(), "conditions": conditions()}))
+        return
+    console.print(pool_table(run), run.summary(), *run.missing)
+
+
 @contextmanager
 def _bench_directory() -> Iterator[Path]:
     """A fresh directory under build/, on a real disk, gone afterwards."""

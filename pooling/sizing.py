@@ -71,7 +71,8 @@ class PoolSizer:
         had been on loan) are sums over the interval alone. ``peak`` is the most that was on loan at once in the
         interval; without it the pool is sized from the other figures, less well.
         """
-        assert min(borrowed, borrows, misses, holding_ns_sum) >= 0
+        # Counts of a pool in use need not agree to the last borrow: their differences may fall short of 0.
+        borrowed, borrows, holding_ns_sum = max(0, borrowed), max(0, borrows), max(0, holding_ns_sum)
         before_ns, self._observed_ns = self._observed_ns, now_ns
         if before_ns is None or now_ns <= before_ns:
             return  # an interval of unknown length: the first, or the clock was set back
