@@ -24,6 +24,8 @@ _SURVIVOR_BUDGET: Final = 20_000
 _BACKSTOP: Final = 200_000
 _IDLE_TICKS: Final = 3
 """Quiet ticks before a full collection: less is a gap between two frames."""
+_BUSY_TICKS_MAX: Final = 1200
+"""Ticks under load until a full collection all the same, for what has died since it survived one: a minute's."""
 _FULL: Final = 2
 
 
@@ -40,6 +42,8 @@ class Collector:
         self._started_ns = 0
         self._survivors = 0
         self._quiet_ticks = 0
+        self._busy_ticks = 0
+        """Since the last full collection."""
         self._settings_before: tuple[int, int, int] | None = None
 
     def start(self) -> None:
@@ -64,10 +68,15 @@ class Collector:
         """Collect where there is reason to; ``busy``: something was under way since the last tick."""
         assert self._settings_before is not None, "start comes first"
         self._quiet_ticks = 0 if busy else self._quiet_ticks + 1
+        self._busy_ticks += busy
         young = gc.get_count()[0]
-        if self._quiet_ticks == _IDLE_TICKS or self._survivors >= _SURVIVOR_BUDGET:
+        if (
+            self._quiet_ticks == _IDLE_TICKS
+            or self._survivors >= _SURVIVOR_BUDGET
+            or self._busy_ticks >= _BUSY_TICKS_MAX
+        ):
             gc.collect(_FULL)
-            self._survivors = 0
+            self._survivors = self._busy_ticks = 0
         elif young >= _YOUNG_BUDGET:
             self._survivors += young - gc.collect(1)
 

@@ -142,6 +142,16 @@ class ObjectPoolManager:
         """Destroy a pool's idle objects; returns how many."""
         return self.pool(kind).clear()
 
+    def resize_pool(self, kind: str | type, max_total: int) -> None:
+        """Change how many objects a pool has at most; see `ObjectPool.resize`.
+
+        Raises:
+            BudgetTooSmall: so many exceed ``bytes_max``.
+        """
+        pool = self.pool(kind)
+        self._check_budget(pool.name, max_total, self._pools[kind].object_bytes)
+        pool.resize(max_total)
+
     def get_pool_metrics(self) -> list[PoolMetrics]:
         """Tell how all pools stand."""
         return [pool.get_metrics() for pool in self.pools()]
@@ -181,14 +191,17 @@ class ObjectPoolManager:
     def _add(
         self, key: str | type, name: str, factory: Factory[T], options: PoolOptions, object_bytes: int
     ) -> ObjectPool[T]:
-        if object_bytes * options.max_total > self.bytes_max:
-            raise BudgetTooSmall(
-                f"{options.max_total} objects of {object_bytes} bytes for pool {name} exceed the budget of "
-                f"{self.bytes_max} bytes: lower max_total to {self.bytes_max // object_bytes}, or raise the budget"
-            )
+        self._check_budget(name, options.max_total, object_bytes)
         pool = ObjectPool(name, factory, options)
         with self._lock:
             if key in self._pools:
                 raise ValueError(f"there is a pool named {name} already: use it, or choose another name")
             self._pools[key] = _Managed(pool, object_bytes, time.monotonic_ns())
         return pool
+
+    def _check_budget(self, name: str, max_total: int, object_bytes: int) -> None:
+        if object_bytes * max_total > self.bytes_max:
+            raise BudgetTooSmall(
+                f"{max_total} objects of {object_bytes} bytes for pool {name} exceed the budget of {self.bytes_max} "
+                f"bytes: ask for {self.bytes_max // object_bytes} at most, or raise the budget"
+            )

@@ -17,12 +17,13 @@ _EDGE: Final = 0 * _WRITER_WORDS
 _SEQUENCER: Final = 1 * _WRITER_WORDS
 _LOG_WRITER: Final = 2 * _WRITER_WORDS
 _APPLIER: Final = 3 * _WRITER_WORDS
-_WORDS: Final = 4 * _WRITER_WORDS
+_HOUSEKEEPING: Final = 4 * _WRITER_WORDS
+_WORDS: Final = 5 * _WRITER_WORDS
 
 
 @unique
 class Counter(IntEnum):
-    """Names the word of each counter. Those of an index and of the state are levels, all others only grow."""
+    """Names the word of each counter. Those of an index, of the state and of pools are levels, all others only grow."""
 
     # The event loop: frames in, receipts out, reads.
     FRAMES_RECEIVED = _EDGE + 0
@@ -63,6 +64,19 @@ class Counter(IntEnum):
     STATE_ENTRIES = _APPLIER + 4
     STATE_SESSIONS = _APPLIER + 5
     STATE_BYTES = _APPLIER + 6
+
+    # Housekeeping: the pools once a second; pauses by whichever thread collects, which is one at a time.
+    POOL_OBJECTS_MADE = _HOUSEKEEPING + 0
+    POOL_BORROWS_RECYCLED = _HOUSEKEEPING + 1
+    POOL_BORROWS_MISSED = _HOUSEKEEPING + 2
+    POOL_OBJECTS_IN_USE = _HOUSEKEEPING + 3
+    POOL_OBJECTS_IDLE = _HOUSEKEEPING + 4
+    POOLS_ACTIVE = _HOUSEKEEPING + 5
+    COLLECTOR_PAUSES = _HOUSEKEEPING + 6
+    COLLECTOR_PAUSE_NS = _HOUSEKEEPING + 7
+    COLLECTOR_PAUSE_NS_MAX = _HOUSEKEEPING + 8
+    COLLECTOR_PAUSES_OVER_1MS = _HOUSEKEEPING + 9
+    COLLECTOR_PAUSES_OVER_10MS = _HOUSEKEEPING + 10
 
 
 class Counters:

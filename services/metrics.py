@@ -95,6 +95,24 @@ METRICS: Final = (
     Metric("penstock.state.entries", "{entry}", "Live entries.", Counter.STATE_ENTRIES, is_level=True),
     Metric("penstock.state.sessions", "{session}", "Clients remembered.", Counter.STATE_SESSIONS, is_level=True),
     Metric("penstock.state.used", "By", "Memory that the tables have touched.", Counter.STATE_BYTES, is_level=True),
+    Metric("penstock.pools.allocated", "{object}", "Objects made for pools.", Counter.POOL_OBJECTS_MADE),
+    Metric("penstock.pools.recycled", "{borrow}", "Borrows of used objects.", Counter.POOL_BORROWS_RECYCLED),
+    Metric("penstock.pools.missed", "{borrow}", "Borrows that found nothing idle.", Counter.POOL_BORROWS_MISSED),
+    Metric("penstock.pools.in_use", "{object}", "Objects on loan.", Counter.POOL_OBJECTS_IN_USE, is_level=True),
+    Metric("penstock.pools.idle", "{object}", "Objects to be borrowed.", Counter.POOL_OBJECTS_IDLE, is_level=True),
+    Metric("penstock.pools.active", "{pool}", "Pools that have lent anything.", Counter.POOLS_ACTIVE, is_level=True),
+    Metric("penstock.collector.pauses", "{pause}", "Garbage collections.", Counter.COLLECTOR_PAUSES),
+    Metric("penstock.collector.paused", "s", "Time they took.", Counter.COLLECTOR_PAUSE_NS, scale=_NS),
+    Metric(
+        "penstock.collector.pause.longest",
+        "s",
+        "The longest of them.",
+        Counter.COLLECTOR_PAUSE_NS_MAX,
+        scale=_NS,
+        is_level=True,
+    ),
+    Metric("penstock.collector.pauses.over_1ms", "{pause}", "Those over 1 ms.", Counter.COLLECTOR_PAUSES_OVER_1MS),
+    Metric("penstock.collector.pauses.over_10ms", "{pause}", "Those over 10 ms.", Counter.COLLECTOR_PAUSES_OVER_10MS),
 )
 
 PHASE_ACHIEVED: Final = "penstock.phase.achieved"

@@ -16,21 +16,21 @@ from importlib.metadata import version
 from typing import Final
 
 from penstock.v1 import node_pb2
-from pooling.buffers import BufferFactory
-from pooling.object_pool import ObjectPool
-from pooling.pool_options import PoolOptions
-from replication.block import BLOCK_BYTES_MAX
 from replication.wal import WriteAheadLog
 from services import memory, telemetry
 from services.admission import Admission
 from services.applier import Applier
 from services.counters import Counter, Counters
 from services.errors import Reason, Refusal
+from services.housekeeping import Housekeeping
+from services.leases import Leases
 from services.log_writer import LogWriter
 from services.monitor import attached
 from services.node_service import NodeService
 from services.paces import Paces
-from services.pipeline import BUFFERS, Pipeline
+from services.pipeline import Pipeline
+from services.pool_service import PoolService
+from services.pools import NodePools
 from services.receipts import Receipts
 from services.results_log import ResultsLog
 from services.sequencer import Sequencer
@@ -82,6 +82,7 @@ class Node:
         self._serve_from_pipeline()
         bound = await self._server.start()
         self._pipeline.start()
+        self._housekeeping.start()
         await self._server.set_serving()
         self._condition = "serving"
         return bound
@@ -98,9 +99,12 @@ class Node:
             await asyncio.to_thread(self._pipeline.stop)
             self._log.close()
         await stopped
+        await self._housekeeping.stop()
+        self._leases.close()
         await asyncio.to_thread(self._telemetry.close)
         self._queue.close()
         self._results_log.close()
+        self._pools.close()
 
     def _open(self) -> None:
         """Build the stages around the log and replay it; in a thread, since it may take seconds."""
@@ -111,10 +115,10 @@ class Node:
             session_capacity=settings.state.session_capacity,
             session_horizon_ns=settings.state.session_horizon_s * 1_000_000_000,
         )
-        self._buffers = ObjectPool("blocks", BufferFactory(BLOCK_BYTES_MAX), PoolOptions(max_total=BUFFERS))
+        self._pools = NodePools(settings.pooling)
         self._results_log = ResultsLog(settings.node.data_dir / "results")
         self._applier = Applier(
-            self._state, self._results_log, self._buffers, self._receipts, self._counters, self._telemetry
+            self._state, self._results_log, self._pools.blocks, self._receipts, self._counters, self._telemetry
         )
         started = time.monotonic()
         self._log = WriteAheadLog.open(
@@ -140,7 +144,7 @@ class Node:
         log_writer = LogWriter(self._log, self._counters, self._applier.inbox)
         sequencer = Sequencer(
             self._queue,
-            self._buffers,
+            self._pools.blocks,
             self._log,
             self._receipts,
             self._counters,
@@ -162,15 +166,24 @@ class Node:
             self._receipts,
             self._counters,
             settings.admission,
+            self._pools.transactions,
             state_is_full=lambda: self._state.fill > fill_max,
         )
         self._state_service = StateService(
             self._pipeline.ask, self._log, self._results_log, self._receipts, self._counters
         )
+        self._housekeeping = Housekeeping(self._pools.manager, self._counters, settings.pooling)
+        self._leases = Leases(self._pools.messages)
+        pool_service = PoolService(self._pools, self._leases, self._housekeeping.collector)
         node_service = NodeService(self._describe)
         self._server = NodeServer(
             settings.listen.addresses,
-            [self._txqueue_service.handler(), self._state_service.handler(), node_service.handler()],
+            [
+                self._txqueue_service.handler(),
+                self._state_service.handler(),
+                pool_service.handler(),
+                node_service.handler(),
+            ],
         )
 
     def _fail(self, error: BaseException) -> None:

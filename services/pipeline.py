@@ -7,15 +7,12 @@ buffers; their number is what bounds every queue in between, and when they run o
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from services.applier import Applier, Question
 from services.log_writer import LogWriter
 from services.sequencer import Sequencer
 from statestore.state import StateMachine
-
-BUFFERS: Final = 16
-"""Blocks under way at once: enough that a sync covers several while others are sealed and applied."""
 
 Answer = TypeVar("Answer")
 

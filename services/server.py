@@ -9,7 +9,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 # Reflection describes what these have registered.
-from penstock.v1 import node_pb2, state_pb2, txqueue_pb2  # noqa: F401
+from penstock.v1 import node_pb2, pooling_pb2, state_pb2, txqueue_pb2  # noqa: F401
 
 MESSAGE_BYTES_MAX: Final = 16 << 20
 """Largest message either way: a frame's 640 kB of records and 4 MiB of payloads three times over, and a bound on what a

@@ -133,6 +133,46 @@ class StateSettings(_Group):
     """A client idle for longer may be forgotten when sessions run out. Every node of a cluster must have the same."""
 
 
+class PoolingSettings(_Group):
+    """The object pools, and Python's collector."""
+
+    bytes_max: ByteSize = Field(default=ByteSize(512 * _MIB), ge=64 * _MIB)
+    """What the objects of any one pool may take at most, and what all pools hold together when they are sized anew."""
+    transactions: int = Field(default=10_000, ge=1)
+    """Single records at most, for transactions that are sent one by one."""
+    blocks: int = Field(default=5_000, ge=2)
+    """Blocks under way at most, as far as ``block_bytes_max`` allows."""
+    block_bytes_max: ByteSize = Field(default=ByteSize(80 * _MIB), ge=16 * _MIB)
+    """What the blocks under way may take, each counted with the payloads that it might hold. When all are under way the
+    ring fills, then clients are pushed back: more memory here makes queues longer, not the node faster."""
+    messages: int = Field(default=50_000, ge=1)
+    """Buffers shared with other processes of the host at most."""
+    message_bytes: ByteSize = Field(default=ByteSize(_PAGE_BYTES), ge=_PAGE_BYTES, le=_MIB)
+    """Size of each; a power of two."""
+    preallocate: bool = False
+    """Make all transactions and blocks at start. Otherwise memory is set aside then, and objects when first needed."""
+    optimize_interval_s: float = Field(default=0.0, ge=0, le=3600)
+    """Seconds between learning from the demand and sizing the pools by it; 0: only when asked to (``PoolService``)."""
+    collector: Literal["idle", "python"] = "idle"
+    """``idle``: collect garbage while nothing is under way, or by a small budget; ``python``: whenever Python likes."""
+
+    @field_validator("message_bytes")
+    @classmethod
+    def _check_power_of_two(cls, message_bytes: ByteSize) -> ByteSize:
+        if message_bytes & (message_bytes - 1):
+            raise ValueError(f"must be a power of two, for example {1 << message_bytes.bit_length()}")
+        return message_bytes
+
+    @model_validator(mode="after")
+    def _check_budget(self) -> Self:
+        if self.block_bytes_max > self.bytes_max or self.messages * self.message_bytes > self.bytes_max:
+            raise ValueError(
+                "pooling.block_bytes_max, and pooling.messages times pooling.message_bytes, are each at most "
+                f"pooling.bytes_max {int(self.bytes_max)}; raise it or lower them"
+            )
+        return self
+
+
 class AdmissionSettings(_Group):
     """What is let in, and how much of it at a time."""
 
@@ -207,6 +247,7 @@ class NodeSettings(BaseSettings):
     listen: ListenSettings = ListenSettings()
     log: LogSettings = LogSettings()
     queue: QueueSettings = QueueSettings()
+    pooling: PoolingSettings = PoolingSettings()
     state: StateSettings = StateSettings()
     admission: AdmissionSettings = AdmissionSettings()
     telemetry: TelemetrySettings = TelemetrySettings()

@@ -11,13 +11,14 @@ from txqueue import record
 _ACCOUNT_BYTES: Final = 16
 
 
-def frame_of(transaction: txqueue_pb2.Transaction) -> txqueue_pb2.SubmitFrameRequest:
-    """Write ``transaction`` as a frame of one record.
+def frame_of(
+    transaction: txqueue_pb2.Transaction, row: "np.ndarray[tuple[int], np.dtype[np.void]]"
+) -> txqueue_pb2.SubmitFrameRequest:
+    """Write ``transaction`` as a frame of one record, by way of ``row``, a zeroed ``RECORD[1]``.
 
     Raises:
         FrameRefused: a field is missing or does not fit its place in the record.
     """
-    row = np.zeros(1, record.RECORD)
     row["client_id"], row["sequence"] = transaction.client_id, transaction.sequence
     if transaction.namespace > 0xFFFF:
         raise _refused("NAMESPACE_NOT_ALLOWED", "namespace", "a namespace is at most 65,535")

@@ -6,11 +6,12 @@ per frame and never per transaction.
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import grpc
 
 from penstock.v1 import txqueue_pb2
+from pooling.object_pool import ObjectPool
 from services import spelled
 from services.admission import Admission, FrameRefused
 from services.counters import Counter, Counters
@@ -36,14 +37,16 @@ class TxQueueService:
         receipts: Receipts,
         counters: Counters,
         settings: AdmissionSettings,
+        transactions: ObjectPool[Any],
         state_is_full: Callable[[], bool],
     ) -> None:
-        """Admit frames through ``admission`` while the tables have room."""
+        """Admit frames through ``admission`` while the tables have room; ``transactions`` lends single records."""
         self._queue = queue
         self._admission = admission
         self._receipts = receipts
         self._counters = counters
         self._settings = settings
+        self._transactions = transactions
         self._state_is_full = state_is_full
         self._closed: Refusal | None = None
         self._streams: set[FrameStream] = set()
@@ -72,7 +75,8 @@ class TxQueueService:
     async def submit(self, request: txqueue_pb2.SubmitRequest, context: Context) -> txqueue_pb2.SubmitResponse:
         """Submit one transaction that is spelled out in fields."""
         try:
-            frame = spelled.frame_of(request.transaction)
+            with self._transactions.lend() as row:
+                frame = spelled.frame_of(request.transaction, row)
         except FrameRefused as error:
             await abort(context, self._bad_frame(error))
         receipt = await self.submit_frame(frame.SerializeToString(), context)

@@ -1,0 +1,123 @@
+"""One manager has pools by name and by class, keeps them within a budget, and sizes them by what it saw."""
+
+import time
+
+import pytest
+
+from pooling.factory import CallableFactory
+from pooling.manager import ObjectPoolManager
+from pooling.pool_errors import BudgetTooSmall, PoolClosed, PoolUnknown
+from pooling.pool_options import PoolOptions
+from tests.pooling.things import Thing, ThingFactory
+
+
+class Widget:
+    """Made without arguments."""
+
+
+def test_any_class_has_a_pool_of_its_own() -> None:
+    manager = ObjectPoolManager(1 << 20)
+    widget = manager.borrow_object(Widget)
+    assert isinstance(widget, Widget)
+    manager.return_object(Widget, widget)
+    assert manager.borrow_object(Widget) is widget
+    assert [metrics.name for metrics in manager.get_pool_metrics()] == [f"{__name__}.Widget"]
+
+
+def test_a_class_may_come_with_a_factory_and_options() -> None:
+    manager = ObjectPoolManager(1 << 20)
+    factory = ThingFactory()
+    manager.register(Thing, factory, PoolOptions(max_total=3))
+    assert manager.borrow_object(Thing) is factory.things[0]
+    assert manager.pool(Thing).max_total == 3
+
+
+def test_pools_are_found_by_name_and_cleared() -> None:
+    manager = ObjectPoolManager(1 << 20)
+    manager.create_pool("dicts", CallableFactory(dict, reset=dict.clear))
+    item = manager.borrow_object("dicts")
+    item["a"] = 1
+    manager.return_object("dicts", item)
+    assert manager.borrow_object("dicts") == {}
+    manager.return_object("dicts", item)
+    assert manager.clear_pool("dicts") == 1
+
+
+def test_an_unknown_name_is_an_error_that_lists_the_known_ones() -> None:
+    manager = ObjectPoolManager(1 << 20)
+    manager.create_pool("dicts", CallableFactory(dict))
+    with pytest.raises(PoolUnknown, match="there are dicts"):
+        manager.borrow_object("lists")
+
+
+def test_a_name_is_given_once() -> None:
+    manager = ObjectPoolManager(1 << 20)
+    manager.create_pool("dicts", CallableFactory(dict))
+    with pytest.raises(ValueError, match="choose another name"):
+        manager.create_pool("dicts", CallableFactory(dict))
+
+
+def test_no_pool_may_exceed_the_budget() -> None:
+    manager = ObjectPoolManager(1000)
+    with pytest.raises(BudgetTooSmall, match="ask for 10 at most"):
+        manager.create_pool("things", ThingFactory(), PoolOptions(max_total=11), object_bytes=100)
+    manager.create_pool("things", ThingFactory(), PoolOptions(max_total=10), object_bytes=100)
+    with pytest.raises(BudgetTooSmall):
+        manager.resize_pool("things", 11)
+    manager.resize_pool("things", 2)
+    assert manager.pool("things").max_total == 2
+
+
+def exercise(manager: ObjectPoolManager, name: str, concurrent: int) -> None:
+    pool = manager.pool(name)
+    for _ in range(5):
+        for item in [pool.borrow_object(0) for _ in range(concurrent)]:
+            pool.return_object(item)
+
+
+def test_sizes_follow_the_peaks_that_were_seen_and_never_touch_what_is_lent() -> None:
+    manager = ObjectPoolManager(1 << 30)
+    manager.create_pool("busy", ThingFactory(), PoolOptions(max_total=64))
+    manager.create_pool("quiet", ThingFactory(), PoolOptions(max_total=64))
+    manager.pool("quiet").prepare(64)
+    lent = [manager.pool("quiet").borrow_object() for _ in range(3)]
+    for _ in range(10):
+        exercise(manager, "busy", 20)
+        time.sleep(0.002)
+        manager.optimize_pool_sizes()
+    busy, quiet = manager.get_pool_metrics()
+    assert 20 <= busy.size <= 64
+    assert 3 <= quiet.size < 32
+    assert all(thing.alive for thing in lent)
+
+
+def test_sizing_keeps_what_the_options_want_ready() -> None:
+    manager = ObjectPoolManager(1 << 30)
+    pool = manager.create_pool("things", ThingFactory(), PoolOptions(max_total=64, idle_min=7))
+    manager.maintain()
+    for _ in range(3):
+        manager.optimize_pool_sizes()
+    assert pool.idle == 7
+
+
+def test_a_budget_that_is_short_is_shared() -> None:
+    manager = ObjectPoolManager(4000)
+    for name in ("a", "b"):
+        manager.create_pool(name, ThingFactory(), PoolOptions(max_total=40), object_bytes=100)
+    for _ in range(10):
+        exercise(manager, "a", 30)
+        exercise(manager, "b", 30)
+        time.sleep(0.002)
+        resized = manager.optimize_pool_sizes()
+    assert all(each.wanted >= 30 for each in resized)
+    sizes = [metrics.size for metrics in manager.get_pool_metrics()]
+    assert sum(sizes) <= 40
+    assert min(sizes) >= 15
+
+
+def test_closing_closes_all_pools() -> None:
+    manager = ObjectPoolManager(1 << 20)
+    manager.borrow_object(Widget)
+    manager.close()
+    with pytest.raises(PoolClosed):
+        manager.borrow_object(Widget)
