@@ -111,8 +111,12 @@ def _measure(options: DemoOptions, data_dir: Path, console: Console) -> tuple[di
         noop_tps = measure_baseline(workload, seconds=_BASELINE_S)
         display.done(stage, f"{noop_tps / 1e6:.1f} M tx/s of the same frames")
         evidence = [Evidence(opening, opened.receipts), *run.evidence()]
-        stage = display.stage("verifying the log", None)
-        verdict = verify_log(data_dir / "log", evidence, digests_of(status))
+        stage = display.stage("verifying the log", status.applied_transactions)
+
+        def on_progress(transactions: int) -> None:
+            display.progress.update(stage, completed=transactions)
+
+        verdict = verify_log(data_dir / "log", evidence, digests_of(status), on_progress=on_progress)
         display.done(stage, f"{verdict.transactions / max(verdict.seconds, 1e-9) / 1e6:.1f} M tx/s")
     load = summarize(run)
     figures = {

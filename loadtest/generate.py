@@ -6,7 +6,7 @@ loop iteration waits for the one before.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,10 @@ U8Array = npt.NDArray[np.uint8]
 OPENING_FRAME: Final = 10_000
 _MIX_SLOTS: Final = 1024
 _OVERDRAFT: Final = 2
+_TILE: Final = 64
+"""Records that are made at once where a frame is only compared: they stay in the fastest cache."""
+DIFFERENCES: Final = ("", "records", "payloads")
+"""What :meth:`FrameSource.difference` may answer."""
 
 
 class FrameSource:
@@ -53,19 +57,20 @@ class FrameSource:
         Frame f holds the client's sequences f * frame + 1 to (f + 1) * frame.
         """
         assert records.shape == (self.workload.frame, 8)
-        return int(
-            _fill(
-                records,
-                payloads,
-                self._operations,
-                self._aliases,
-                self.client_id,
-                number * self.workload.frame + 1,
-                self.workload.seed,
-                self.workload.accounts,
-                self.workload.value_bytes,
-            )
-        )
+        return int(_fill(records, payloads, *self._arguments(number)))
+
+    def difference(self, number: int, records: U64Array, payloads: U8Array) -> str:
+        """Which part of a frame, as found elsewhere, is not that of frame ``number``: one of ``DIFFERENCES``."""
+        if len(records) != self.workload.frame:
+            return "records"
+        return DIFFERENCES[_difference(records, payloads, *self._arguments(number))]
+
+    def _arguments(self, number: int) -> tuple[Any, ...]:
+        """What the kernels need to know of frame ``number``."""
+        workload = self.workload
+        first_sequence = number * workload.frame + 1
+        numbers = (self.client_id, first_sequence, workload.seed, workload.accounts, workload.value_bytes)
+        return self._operations, self._aliases, *numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,12 @@ class OpeningSource:
         operation = np.where(opens, np.uint64(OPERATIONS["open_account"]), np.uint64(OPERATIONS["transfer"]))
         records[:, 7] = operation << np.uint64(16) | flags
         return records, np.empty(0, np.uint8)
+
+    def difference(self, number: int, records: U64Array, payloads: U8Array) -> str:
+        """Which part of a frame, as found elsewhere, is not that of frame ``number``: one of ``DIFFERENCES``."""
+        if not np.array_equal(self.frame(number)[0], records):
+            return "records"
+        return "payloads" if len(payloads) else ""
 
 
 def mix_slots(mix: dict[str, float]) -> U8Array:
@@ -173,3 +184,32 @@ def _fill(records, payloads, operations, aliases, client, sequence, seed, keys, 
         records[i, 6] = amount
         records[i, 7] = operation << np.uint64(16) | length << np.uint64(32)
     return payload_at
+
+
+@njit(
+    "int64(uint64[:, ::1], uint8[::1], uint8[::1], uint64[::1], uint64, uint64, uint64, uint64, uint64)",
+    cache=True,
+    nogil=True,
+)
+def _difference(records, payloads, operations, aliases, client, sequence, seed, keys, value_bytes):  # type: ignore[no-untyped-def]
+    """Make a frame again, tile by tile, and compare it; returns an index of ``DIFFERENCES``."""
+    made, carried = np.empty((_TILE, 8), np.uint64), np.empty(_TILE * value_bytes, np.uint8)
+    payload_at = 0
+    for start in range(0, len(records), _TILE):
+        rows = min(_TILE, len(records) - start)
+        first = sequence + np.uint64(start)
+        used = _fill(made[:rows], carried, operations, aliases, client, first, seed, keys, value_bytes)
+        differing = np.uint64(0)
+        for i in range(rows):
+            for j in range(8):
+                differing |= made[i, j] ^ records[start + i, j]
+        if differing != 0:
+            return 1
+        if payload_at + used > len(payloads):
+            return 2
+        for i in range(used):
+            differing |= np.uint64(carried[i] ^ payloads[payload_at + i])
+        if differing != 0:
+            return 2
+        payload_at += used
+    return 0 if payload_at == len(payloads) else 2

@@ -81,7 +81,8 @@ class Recomputation:
             if done == len(records):
                 break
             self._make_room(records[done], block.first_position + done)
-        assert self._carry[_PAYLOAD_AT] == len(payloads), f"block {block.index} has payloads that no record speaks of"
+        if self._carry[_PAYLOAD_AT] != len(payloads):
+            raise TooGeneral(f"block {block.index} has payloads that no record speaks of")
         return results
 
     def fresh(self, client_id: int) -> int:
@@ -207,6 +208,7 @@ def _apply(records, payloads, start, first_position, cells, clients, windows, re
             or (keyed and operand_hi != 8)
             or (operation == 6 and operand_hi != 0)
             or operation - _U1 > 6
+            or length > len(payloads) - payload_at
         ):
             stop = _STOP_GENERAL
             break

@@ -2,43 +2,51 @@
 
 Everything is worked out again from the log's bytes: by :mod:`loadtest.recompute` at a speed that keeps up with any run,
 and besides by the plain :mod:`loadtest.model`, all of a short log and the beginning of a long one.
+
+A check must not outlast the run it checks, so three things run side by side: the thread that reads the log ahead, the
+compiled checks here, about 20 ns per transaction, and the process of the plain model. The disk is the slowest of them.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
 import numpy as np
 
+from loadtest.beginning import Beginning
 from loadtest.generate import U8Array, U64Array
 from loadtest.logfile import LogBlock, LogUnreadable, read_blocks
 from loadtest.model import Model
-from loadtest.receipts import ACCEPTED, Receipts, results_digest
+from loadtest.receipts import ACCEPTED, OK, Receipts, results_digest
 from loadtest.recompute import Recomputation, TooGeneral
 
 MODEL_TRANSACTIONS_MAX: Final = 1_000_000
 """Longer logs are held against the plain model only in their beginning, or the check would outlast the run."""
 _BEGINNING: Final = 250_000
 _PROBLEMS_SHOWN: Final = 20
-_NO_PAYLOADS: Final = np.empty(0, np.uint8)
+_PROGRESS_STEP: Final = 1_000_000
 
 
 class Source(Protocol):
-    """Can make a client's frames again."""
+    """Knows a client's frames."""
 
     @property
     def client_id(self) -> int:
         """Whose frames they are."""
 
-    def frame(self, number: int) -> tuple[U64Array, U8Array]:
-        """Frame ``number``: its records, ``uint64[n, 8]``, and its payloads. Valid until the next call."""
+    def difference(self, number: int, records: U64Array, payloads: U8Array) -> str:
+        """Hold ``records``, ``uint64[n, 8]``, and payloads against frame ``number``.
+
+        Answers "records" or "payloads" where these are others, else "".
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What one client has to show: how to make its frames again, and a row for each that it sent."""
+    """What one client has to show: what its frames were, and a row for each that it sent."""
 
     source: Source
     receipts: Receipts
@@ -86,10 +94,12 @@ def verify_log(
     node: NodeDigests | None = None,
     *,
     model_transactions_max: int = MODEL_TRANSACTIONS_MAX,
+    on_progress: Callable[[int], None] = lambda _transactions: None,
 ) -> Verification:
     """Check a log, directory of its segments, of a node that runs or has stopped.
 
-    Never raises for what the log holds: a damaged log is a problem of the verdict.
+    ``on_progress`` is given the number of transactions checked so far, about once in a million. Never raises for what
+    the log holds: a damaged log is a problem of the verdict.
     """
     verdict = Verification()
     started = time.perf_counter()
@@ -97,12 +107,18 @@ def verify_log(
         receipts = _ReceiptCheck(verdict, evidence)
         length = max(verdict.acknowledged, node.transactions if node else 0)
         is_long = length > model_transactions_max
-        results = _Recount(
-            verdict, node, min(_BEGINNING, model_transactions_max) if is_long else model_transactions_max
-        )
-        for block in read_blocks(directory):
-            receipts.check(block, results.apply(block))
-        results.finish()
+        with ExitStack() as stack:
+            beginning = None
+            if is_long and model_transactions_max:
+                beginning = stack.enter_context(closing(Beginning(directory, min(_BEGINNING, model_transactions_max))))
+            results = _Recount(verdict, node, model_transactions_max, beginning)
+            shown = 0
+            for block in stack.enter_context(closing(read_blocks(directory))):
+                receipts.check(block, results.apply(block))
+                if verdict.transactions - shown >= _PROGRESS_STEP:
+                    shown = verdict.transactions
+                    on_progress(shown)
+            results.finish()
         receipts.finish(results)
     except (LogUnreadable, TooGeneral) as error:
         verdict.problem(str(error))
@@ -111,14 +127,17 @@ def verify_log(
 
 
 class _Recount:
-    """Recomputes results by both means, drops the plain one when the log gets long, and compares the digests."""
+    """Recomputes results by both means, the plain one as far as it can keep up, and compares the digests."""
 
-    def __init__(self, verdict: Verification, node: NodeDigests | None, model_transactions_max: int) -> None:
+    def __init__(
+        self, verdict: Verification, node: NodeDigests | None, plain_max: int, beginning: Beginning | None
+    ) -> None:
         self._verdict = verdict
         self._node = node
         self._fast: Recomputation | None = Recomputation()
-        self._plain: Model | None = Model()
-        self._plain_max = model_transactions_max
+        self._beginning = beginning
+        self._plain: Model | None = None if beginning is not None else Model()
+        self._plain_max = plain_max
         self._plain_end = 0
         self._too_general = ""
         self._node_met = False
@@ -132,12 +151,13 @@ class _Recount:
         if self._fast is not None:
             try:
                 results = self._fast.apply(block)
+                if self._beginning is not None:
+                    self._beginning.add(block, results, self._fast.effects_digest)
             except TooGeneral as error:
                 self._fast, self._too_general = None, str(error)
         if self._plain is not None and verdict.transactions > self._plain_max:
             self._plain = None
-            if self._plain_end:
-                verdict.checks.append(f"the first {self._plain_end:,} results recomputed by the plain model")
+            self._note_beginning(self._plain_end)
         if self._plain is not None:
             position, time_ns = block.first_position, block.time_ns
             plain = self._plain.apply(bytes(block.records), bytes(block.payloads), position, time_ns)
@@ -167,6 +187,11 @@ class _Recount:
                 verdict.problem(f"all balances together are {self._plain.money()}, not 0: money was made or lost")
             if self._fast is not None and self._plain.state_digest() != self._fast.state_digest():
                 verdict.problem("the two recomputations reach different states, so one of them is wrong")
+        if self._beginning is not None:
+            transactions, difference = self._beginning.finish()
+            self._note_beginning(transactions)
+            if difference:
+                verdict.problem(f"{difference}: the two recomputations differ, so one of them is wrong")
         verdict.checks.append("money conserved")
         if self._node is not None and self._node.applied_index and not self._node_met:
             verdict.problem(f"the node has applied block {self._node.applied_index}, which the log does not hold")
@@ -174,6 +199,10 @@ class _Recount:
     def fresh(self, client_id: int) -> int | None:
         """Transactions of a client that took their turn for the first time, where known."""
         return self._fast.fresh(client_id) if self._fast is not None else None
+
+    def _note_beginning(self, transactions: int) -> None:
+        if transactions:
+            self._verdict.checks.append(f"the first {transactions:,} results recomputed by the plain model")
 
     def _compare_with_node(self, node: NodeDigests, state: Recomputation | Model) -> None:
         verdict = self._verdict
@@ -199,47 +228,47 @@ class _ReceiptCheck:
     def __init__(self, verdict: Verification, evidence: Sequence[Evidence]) -> None:
         self._verdict = verdict
         self._evidence = evidence
-        self._by_block: dict[int, list[tuple[Source, np.void]]] = {}
+        self._accepted: list[tuple[Source, Receipts, U64Array]] = []
+        """Of each client, what was accepted in the order of the log, and the column to find a block's receipts by."""
         for client in evidence:
             accepted = client.receipts[client.receipts["outcome"] == ACCEPTED]
+            accepted = accepted[np.argsort(accepted["log_index"], kind="stable")]
+            self._accepted.append((client.source, accepted, accepted["log_index"].copy()))
             verdict.receipts += len(accepted)
             verdict.acknowledged += int(accepted["count"].sum())
             if len(np.unique(accepted["frame"])) != len(accepted):
                 verdict.problem(f"client {client.source.client_id} has two receipts for one frame")
-            for row in accepted:
-                self._by_block.setdefault(int(row["log_index"]), []).append((client.source, row))
 
     def check(self, block: LogBlock, results: U8Array) -> None:
         """Check all receipts for ``block``."""
-        receipts = self._by_block.pop(block.index, ())
-        if not receipts:
-            return
         records = np.frombuffer(block.records, np.uint64).reshape(-1, 8)
-        lengths = np.concatenate(([0], np.cumsum(records[:, 7] >> np.uint64(32)))) if len(block.payloads) else None
         payloads = np.frombuffer(block.payloads, np.uint8)
-        for source, row in receipts:
-            start = int(row["first_position"]) - block.first_position
-            end = start + int(row["count"])
-            name = f"frame {row['frame']} of client {source.client_id}, at position {row['first_position']}"
-            if not 0 <= start < end <= block.count:
-                self._verdict.problem(f"{name}: block {block.index} does not hold these positions")
-                continue
-            sent, sent_payloads = source.frame(int(row["frame"]))
-            if not np.array_equal(sent, records[start:end]):
-                self._verdict.problem(f"{name}: the log holds other records than were sent")
-            logged = payloads[int(lengths[start]) : int(lengths[end])] if lengths is not None else _NO_PAYLOADS
-            if not np.array_equal(sent_payloads, logged):
-                self._verdict.problem(f"{name}: the log holds other payloads than were sent")
-            if results_digest(results[start:end]) != int(row["results_digest"]):
-                self._verdict.problem(f"{name}: the receipt's results are not the recomputed ones")
+        ends = np.concatenate(([0], np.cumsum(records[:, 7] >> np.uint64(32)))) if len(payloads) else None
+        for source, accepted, indexes in self._accepted:
+            first, last = np.searchsorted(indexes, [block.index, block.index + 1])
+            for row in accepted[first:last]:
+                start = int(row["first_position"]) - block.first_position
+                end = start + int(row["count"])
+                name = f"frame {row['frame']} of client {source.client_id}, at position {row['first_position']}"
+                if not 0 <= start < end <= block.count:
+                    self._verdict.problem(f"{name}: block {block.index} does not hold these positions")
+                    continue
+                logged = payloads if ends is None else payloads[int(ends[start]) : int(ends[end])]
+                if difference := source.difference(int(row["frame"]), records[start:end], logged):
+                    self._verdict.problem(f"{name}: the log holds other {difference} than were sent")
+                told = results[start:end]
+                if results_digest(told) != int(row["results_digest"]):
+                    self._verdict.problem(f"{name}: the receipt's results are not the recomputed ones")
+                if (succeeded := np.count_nonzero(told == OK)) != int(row["succeeded"]):
+                    self._verdict.problem(f"{name}: counted {row['succeeded']} successes, recomputed {succeeded}")
 
     def finish(self, recount: _Recount) -> None:
         """Every receipt must have met its block, and nothing may have taken effect more often than it was sent."""
         verdict = self._verdict
-        for index, receipts in sorted(self._by_block.items()):
-            verdict.problem(
-                f"block {index}, named by {len(receipts)} receipts, is not in the log: acknowledged and lost"
-            )
+        named = [indexes[(indexes < 1) | (indexes > verdict.blocks)] for _, _, indexes in self._accepted]
+        lost, receipts = np.unique(np.concatenate(named), return_counts=True) if named else ((), ())
+        for index, count in zip(lost, receipts, strict=True):
+            verdict.problem(f"block {index}, named by {count} receipts, is not in the log: acknowledged and lost")
         for client in self._evidence:
             fresh = recount.fresh(client.source.client_id)
             sent = int(client.receipts["count"].sum())

@@ -114,3 +114,27 @@ def test_distributions_and_mixes_are_read_as_written() -> None:
             parse_distribution(wrong)
     with pytest.raises(WorkloadError, match="numbers"):
         parse_mix("transfer=many")
+
+
+@pytest.mark.parametrize("mix", [{"transfer": 1.0}, {"transfer": 5.0, "put": 1.0, "cas": 1.0}])
+@pytest.mark.parametrize("size", [1, 63, 500])
+def test_any_difference_to_a_frame_is_found_and_none_that_is_not_there(mix: dict[str, float], size: int) -> None:
+    source = FrameSource(Workload(mix=mix, frame=size, value_bytes=11, seed=3), 7)
+    records, payloads = source.frame(4)
+    right, right_payloads = records.copy(), payloads.copy()
+    assert source.difference(4, right, right_payloads) == ""
+    assert source.difference(3, right, right_payloads) == "records"
+    assert source.difference(4, right[:-1], right_payloads) == "records"
+    assert source.difference(4, right, np.append(right_payloads, np.uint8(0))) == "payloads"
+    if len(right_payloads):
+        assert source.difference(4, right, right_payloads[:-1]) == "payloads"
+    moments = np.random.default_rng(size)
+    for at in {0, right.size - 1, *moments.integers(right.size, size=50).tolist()}:
+        records = right.copy()
+        records.flat[at] ^= np.uint64(1) << np.uint64(moments.integers(64))
+        assert source.difference(4, records, right_payloads) == "records"
+    for at in {0, len(right_payloads) - 1, *moments.integers(len(right_payloads) or 1, size=50).tolist()}:
+        payloads = right_payloads.copy()
+        if len(payloads):
+            payloads[at] ^= np.uint8(1 << moments.integers(8))
+            assert source.difference(4, right, payloads) == "payloads"

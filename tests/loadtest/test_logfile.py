@@ -1,6 +1,9 @@
 """The log reader yields what was written, and no more."""
 
+import errno
+import os
 import struct
+import threading
 from pathlib import Path
 
 import pytest
@@ -21,14 +24,74 @@ def written(directory: Path, blocks: int = 5) -> LogWriter:
     return log
 
 
+def contents(directory: Path) -> list[tuple[int, int, int, int, bytes, bytes]]:
+    return [
+        (b.index, b.first_position, b.count, b.time_ns, bytes(b.records), bytes(b.payloads))
+        for b in read_blocks(directory)
+    ]
+
+
 def test_all_blocks_come_back_in_order_over_segments(tmp_path: Path) -> None:
     written(tmp_path)
-    blocks = list(read_blocks(tmp_path))
     assert len(list(tmp_path.iterdir())) == 2
-    assert [(b.index, b.first_position, b.count, b.time_ns) for b in blocks] == [
-        (i + 1, i * 10, 10, i) for i in range(5)
-    ]
-    assert [(bytes(b.records), bytes(b.payloads)) for b in blocks] == [frame(i * 10 + 1, 10) for i in range(5)]
+    assert contents(tmp_path) == [(i + 1, i * 10, 10, i, *frame(i * 10 + 1, 10)) for i in range(5)]
+
+
+@pytest.mark.parametrize("pages", [1, 2, 3, 5])
+def test_blocks_that_a_read_cuts_come_back_whole(tmp_path: Path, pages: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of one, two and three pages, through buffers of a few pages that are used over and over."""
+    log = LogWriter(tmp_path, segment_bytes=16 * 4096)
+    written = []
+    for number in range(60):
+        made = body(*(record(1, i, value=bytes([number]) * 90) for i in range(20 * (number % min(pages, 3) + 1))))
+        position = log.position
+        written.append((log.append(*made), position, len(made[0]) // 64, 1, *made))
+    monkeypatch.setattr("loadtest.logfile._BUFFER_BYTES", pages * 4096)
+    assert contents(tmp_path) == written
+
+
+def test_a_block_larger_than_any_may_be_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = LogWriter(tmp_path)
+    log.append(*frame(1, 3))
+    log.append(*body(*(record(1, i) for i in range(64))))
+    monkeypatch.setattr("loadtest.logfile._BUFFER_BYTES", 4096)
+    with pytest.raises(LogUnreadable, match="byte 8192, block 2: has 4224 bytes, more than a block may have"):
+        list(read_blocks(tmp_path))
+
+
+def test_a_block_that_overruns_its_segment_is_reported(tmp_path: Path) -> None:
+    log = LogWriter(tmp_path)
+    log.append(*body(*(record(1, i) for i in range(64))))
+    path = next(tmp_path.glob("*.segment"))
+    path.write_bytes(path.read_bytes()[: 2 * 4096])
+    with pytest.raises(LogUnreadable, match="overruns its segment by 128 bytes"):
+        list(read_blocks(tmp_path))
+
+
+def test_a_file_system_without_direct_reads_is_read_like_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path)
+    expected, opened, refused = contents(tmp_path), os.open, []
+
+    def refuse(path: Path, flags: int) -> int:
+        if flags & os.O_DIRECT:
+            refused.append(path)
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return opened(path, flags)
+
+    monkeypatch.setattr("loadtest.logfile.os.open", refuse)
+    assert contents(tmp_path) == expected
+    assert len(refused) == 2
+
+
+def test_who_stops_early_leaves_no_reader_behind(tmp_path: Path) -> None:
+    written(tmp_path)
+    blocks = read_blocks(tmp_path)
+    next(blocks)
+    assert "log reader" in [thread.name for thread in threading.enumerate()]
+    blocks.close()
+    assert "log reader" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_a_log_without_blocks_is_empty(tmp_path: Path) -> None:

@@ -80,11 +80,17 @@ def test_both_recomputations_agree_on_any_log_of_numbered_keys(blocks: list[list
         record(5, 1, key=bytes(8), flags=4),
         record(7, 1, debit=1 << 40),
         record(6, 1, debit=1, credit=1 << 40, amount=1),
+        (record(2, 1, key=bytes(8), value=b"a value")[0], b"a val"),
     ],
 )
 def test_what_the_arrays_cannot_hold_is_refused(strange: tuple[bytes, bytes]) -> None:
     with pytest.raises(TooGeneral, match="transaction 41 "):
         Recomputation(keys=1 << 20).apply(block(*body(record(1, 1, client=9), strange), position=40))
+
+
+def test_payloads_that_no_record_speaks_of_are_refused() -> None:
+    with pytest.raises(TooGeneral, match="block 1 has payloads that no record speaks of"):
+        Recomputation().apply(block(*body((record(1, 1)[0], b"payload"))))
 
 
 def test_money_from_nowhere_and_overdrawn_accounts_are_noticed() -> None:

@@ -3,20 +3,31 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pytest
 
 from loadtest.generate import FrameSource, OpeningSource, U8Array, U64Array
+from loadtest.logfile import LogBlock
 from loadtest.model import Model
 from loadtest.receipts import ACCEPTED, RECEIPT, UNKNOWN, results_digest
-from loadtest.verify import Evidence, NodeDigests, Source, Verification, verify_log
+from loadtest.recompute import Recomputation
+from loadtest.verify import Evidence, NodeDigests, Verification, verify_log
 from loadtest.workload import Workload
 from tests.loadtest.transactions import LogWriter, body, record
 
 WORKLOAD = Workload(accounts=700, frame=600, mix={"transfer": 8, "put": 1, "append": 1}, value_bytes=9)
 CLIENT = 5
+
+
+class FrameMaker(Protocol):
+    """What a block can be made of."""
+
+    @property
+    def client_id(self) -> int: ...
+
+    def frame(self, number: int) -> tuple[U64Array, U8Array]: ...
 
 
 @dataclass
@@ -30,20 +41,25 @@ class Run:
     frames: FrameSource
     rows: dict[int, list[list[Any]]]
 
-    def submit(self, *frames: tuple[Source, int], spoil: Callable[[bytearray], None] = lambda _: None) -> None:
+    def submit(
+        self,
+        *frames: tuple[FrameMaker, int],
+        spoil: Callable[[bytearray], None] = lambda _: None,
+        spoil_payloads: Callable[[bytearray], None] = lambda _: None,
+    ) -> None:
         """Write one block of these frames, apply it, and keep a receipt of each."""
         records, payloads, counts = b"", b"", []
         for source, number in frames:
             made, carried = source.frame(number)
             records, payloads = records + made.tobytes(), payloads + carried.tobytes()
             counts.append(len(made))
-        image = bytearray(records)
+        image, carried_image = bytearray(records), bytearray(payloads)
         spoil(image)
-        results = np.frombuffer(
-            self.model.apply(bytes(image), payloads, self.log.position, self.log.index + 1), np.uint8
-        )
+        spoil_payloads(carried_image)
+        written = bytes(image), bytes(carried_image)
         position = self.log.position
-        index = self.log.append(bytes(image), payloads, time_ns=self.log.index + 1)
+        results = np.frombuffer(self.model.apply(*written, position, self.log.index + 1), np.uint8)
+        index = self.log.append(*written, time_ns=self.log.index + 1)
         start = 0
         for (source, number), count in zip(frames, counts, strict=True):
             part = results[start : start + count]
@@ -153,6 +169,53 @@ def test_records_changed_between_client_and_log_are_found(run: Run) -> None:
     assert any("other records than were sent" in problem for problem in run.verify().problems)
 
 
+def test_payloads_changed_between_client_and_log_are_found(run: Run) -> None:
+    def change_the_last_byte(payloads: bytearray) -> None:
+        payloads[-1] ^= 1
+
+    run.submit((run.frames, 3), spoil_payloads=change_the_last_byte)
+    assert ["other payloads than were sent" in problem for problem in run.verify().problems] == [True]
+
+
+def test_a_receipt_for_a_part_of_a_frame_is_found(run: Run) -> None:
+    run.rows[CLIENT][0][1] -= 1
+    assert any("other records than were sent" in problem for problem in run.verify().problems)
+
+
+def test_successes_counted_wrongly_are_found(run: Run) -> None:
+    run.rows[CLIENT][2][-1] += 1
+    problems = run.verify().problems
+    assert len(problems) == 1
+    assert f"counted {run.rows[CLIENT][2][-1]} successes, recomputed {run.rows[CLIENT][2][-1] - 1}" in problems[0]
+
+
+def test_a_long_log_is_held_against_the_plain_model_in_its_beginning(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    progress: list[int] = []
+    monkeypatch.setattr("loadtest.verify._PROGRESS_STEP", 1)
+    verdict = run.verify(model_transactions_max=3000, on_progress=progress.append)
+    assert verdict.problems == []
+    assert "the first 2,599 results recomputed by the plain model" in verdict.checks
+    assert progress == [1399, 2599, 3199]
+
+
+@pytest.mark.parametrize("what", ["transaction 1400", "the digest of effects"])
+def test_a_mistake_of_the_compiled_recomputation_is_found_by_the_plain_model(
+    run: Run, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = Recomputation.apply
+
+    def wrong(self: Recomputation, block: LogBlock) -> U8Array:
+        results = right(self, block)
+        if what.startswith("transaction"):
+            results[1400 - block.first_position : 1401 - block.first_position] ^= 2
+        else:
+            self._carry[0] ^= np.uint64(1)
+        return results
+
+    monkeypatch.setattr(Recomputation, "apply", wrong)
+    assert any(f"{what}: the two recomputations differ" in p for p in run.verify(model_transactions_max=3000).problems)
+
+
 @pytest.mark.parametrize(("effects", "state"), [(1, 0), (0, 1)])
 def test_a_node_with_another_state_is_found(run: Run, effects: int, state: int) -> None:
     right = run.digests()
@@ -167,12 +230,13 @@ def test_a_node_that_applied_what_the_log_does_not_hold_is_found(run: Run) -> No
     assert "which the log does not hold" in run.verify(wrong).problems[0]
 
 
-def test_a_damaged_log_is_a_problem_of_the_verdict(run: Run) -> None:
+@pytest.mark.parametrize("model_transactions_max", [3000, 1_000_000])
+def test_a_damaged_log_is_a_problem_of_the_verdict(run: Run, model_transactions_max: int) -> None:
     path = next(run.directory.glob("*.segment"))
     image = bytearray(path.read_bytes())
     image[4096 + 300] ^= 1
     path.write_bytes(image)
-    verdict = run.verify()
+    verdict = run.verify(model_transactions_max=model_transactions_max)
     assert not verdict.verified
     assert "does not match its hash" in verdict.problems[0]
 
