@@ -136,7 +136,10 @@ class Node:
                 self._log.last_index,
                 time.monotonic() - started,
             )
-        self._queue = LockFreeTxQueue.create(None, slots=settings.queue.slots, area_bytes=settings.queue.area_bytes)
+        self._queue = LockFreeTxQueue.create(
+            None, slots=settings.queue.slots, area_bytes=settings.queue.area_bytes, wait=settings.queue.wait
+        )
+        self._telemetry.watch_queue(self._queue.get_queue_metrics)
         memory.settle_after_start()
 
     def _serve_from_pipeline(self) -> None:

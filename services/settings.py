@@ -10,6 +10,8 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from txqueue.wait_strategy import WaitStrategy
+
 ENVIRONMENT_PREFIX: Final = "PENSTOCK_"
 
 _MIB: Final = 1 << 20
@@ -113,6 +115,9 @@ class QueueSettings(_Group):
     """Frames that wait at most; a power of two."""
     area_bytes: ByteSize = Field(default=ByteSize(16 * _MIB), ge=8 * _MIB, le=1024 * _MIB, multiple_of=_PAGE_BYTES)
     """Each producer's own space for frames; the file is sparse, so only what was ever used takes memory."""
+    wait: WaitStrategy = WaitStrategy.PARK
+    """How the sequencer waits for a frame. ``park`` sleeps and takes no time when idle; ``yield`` and ``spin`` see a
+    frame some microseconds sooner, and keep a core busy for that."""
 
     @field_validator("slots")
     @classmethod

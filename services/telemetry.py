@@ -4,13 +4,14 @@ OpenTelemetry is imported only where settings ask for an endpoint: a node that n
 nothing per block.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from services.counters import Counters
 from services.paces import Paces
 from services.settings import NodeSettings
+from txqueue.queue_metrics import QueueMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,9 @@ class Telemetry(Protocol):
     def observe_block(self, times: BlockTimes, traceparents: Sequence[str] = ()) -> None:
         """Note an applied block and its sampled submitters (W3C ``traceparent``). Never blocks, never raises."""
 
+    def watch_queue(self, read: Callable[[], QueueMetrics]) -> None:
+        """Show the ring's counters too; ``read`` is called whenever somebody collects."""
+
     def close(self) -> None:
         """Send what is left; blocks for some seconds where a collector does not answer."""
 
@@ -45,6 +49,9 @@ class NoTelemetry:
 
     def observe_block(self, times: BlockTimes, traceparents: Sequence[str] = ()) -> None:
         """Forget it."""
+
+    def watch_queue(self, read: Callable[[], QueueMetrics]) -> None:
+        """Nobody collects."""
 
     def close(self) -> None:
         """Nothing is left."""

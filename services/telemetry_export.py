@@ -10,12 +10,13 @@ from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
-from services import metrics
+from services import metrics, queue_telemetry
 from services.block_spans import BlockSpans
 from services.counters import Counters
 from services.paces import Paces
 from services.settings import NodeSettings, TelemetrySettings
 from services.telemetry import BlockTimes, Telemetry, TelemetryError
+from txqueue.queue_metrics import QueueMetrics
 
 _SCOPE: Final = "penstock"
 _EXPORT_TIMEOUT_S: Final = 3
@@ -53,6 +54,10 @@ class ExportedTelemetry:
         self._latency.record(max(0, times.applied_ns - times.sealed_ns) / 1e9, {"stage": "applied"})
         if self._spans is not None:
             self._spans.record(times, traceparents)
+
+    def watch_queue(self, read: Callable[[], QueueMetrics]) -> None:
+        """Declare the ring's metrics too."""
+        queue_telemetry.register(self._meters.get_meter(_SCOPE), read)
 
     def close(self) -> None:
         """Send what is left; blocks for some seconds where a collector does not answer."""

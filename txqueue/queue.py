@@ -19,7 +19,8 @@ from txqueue.record import BATCH_SIZE
 from txqueue.region import Region
 from txqueue.ring_layout import AREA_BYTES_DEFAULT, PRODUCERS_DEFAULT, SLOTS_DEFAULT, RingLayout
 from txqueue.ring_registry import swap
-from txqueue.waiting import Waiting, WaitStrategy
+from txqueue.wait_strategy import WaitStrategy
+from txqueue.waiting import Waiting
 
 KIND: Final = "ring"
 VERSION: Final = 2

@@ -1,7 +1,6 @@
 """How a consumer waits for a frame: what it spends on seeing it sooner."""
 
 import time
-from enum import StrEnum
 from typing import Final, assert_never
 
 import numpy as np
@@ -11,6 +10,7 @@ from txqueue import ring_layout as layout
 from txqueue.consumer import Consumer
 from txqueue.parking import ParkingWord
 from txqueue.ring_waiting import NOTHING, PARKED, READY, look
+from txqueue.wait_strategy import WaitStrategy
 
 _SPINS: Final = 200
 """A few microseconds: less than parking and waking cost."""
@@ -18,17 +18,6 @@ _SPINS_LONG: Final = 2000
 """Between two looks at the clock, for one who only spins."""
 _YIELDS: Final = 4
 """Before parking: a producer that this thread keeps off a processor gets it."""
-
-
-class WaitStrategy(StrEnum):
-    """What a consumer does while nothing waits."""
-
-    SPIN = "spin"
-    """Look all the time. Wants a core of its own; sees a frame after some hundred nanoseconds."""
-    YIELD = "yield"
-    """Spin for a few microseconds, then look between turns of other threads. Idle, it takes what nobody else wants."""
-    PARK = "park"
-    """Spin, yield a few times, then sleep until a producer wakes it: some ten microseconds, and no time when idle."""
 
 
 class Waiting:

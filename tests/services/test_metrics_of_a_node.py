@@ -23,6 +23,10 @@ MAY_STAY_ZERO = {
     "penstock_edge_streams_open",
     "penstock_edge_watches_open",
     "penstock_pools_in_use",
+    "penstock_queue_claims_dead_total",
+    "penstock_queue_claims_refused_total",
+    "penstock_queue_padding_bytes_total",
+    "penstock_queue_retries_total",
     "penstock_queue_transactions_waiting",
 }
 

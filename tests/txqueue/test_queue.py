@@ -153,7 +153,7 @@ def test_a_second_consumer_is_refused_until_the_first_has_closed(tmp_path: Path)
 @pytest.mark.parametrize(
     "capacity", [{"slots": 2, "producers": 1, "area_bytes": 128}, {"slots": 4, "producers": 3, "area_bytes": 256}]
 )
-def test_the_smallest_rings_work_for_ever(capacity: dict[str, int]) -> None:
+def test_the_smallest_rings_work_for_ever(capacity: dict[str, Any]) -> None:
     with LockFreeTxQueue.create(None, **capacity) as queue:
         taker = Taker(queue)
         for token in range(300):
