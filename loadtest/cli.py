@@ -303,6 +303,38 @@ def pool(sizes: tuple[int, ...], threads: tuple[int, ...], seconds: float, round
     console.print(pool_table(run), run.summary(), *run.missing)
 
 
+@bench.command()
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@click.option("--quick", is_flag=True, help="A few cells for a moment each: shows that all works, not how fast.")
+@click.option("--producers", type=click.IntRange(1, 256), multiple=True, help="Instead of 1, 2, 4, 16, 64 and 256.")
+@click.option("--batch", "batches", type=click.IntRange(1, 10_000), multiple=True, help="Instead of 1 to 10,000.")
+@click.option("--queue", "only", multiple=True, help="Only these, named as in the report.")
+@click.option("--repeats", type=click.IntRange(1), help="Repetitions; figures are their medians.  [default: 5]")
+def queue(as_json: bool, quick: bool, repeats: int | None, **chosen: Any) -> None:
+    """The transaction queue beside moodycamel's, Boost's and Python's, in one run; nothing may get lost."""
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    from loadtest.queue_bench import QUICK, Plan, run_bench
+    from loadtest.queue_bench_course import RecordsLost
+    from loadtest.queue_bench_report import findings, findings_table, report, rows_table
+
+    changes = {name: value for name, value in {**chosen, "repeats": repeats}.items() if value}
+    try:
+        results, measured_under = run_bench(
+            replace(QUICK if quick else Plan(), **changes), lambda text: click.echo(text, err=True)
+        )
+    except RecordsLost as error:
+        raise click.ClickException(str(error)) from None
+    if as_json:
+        click.echo(json.dumps(report(results, measured_under), indent=2))
+        return
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(rows_table(results), findings_table(findings(results)))
+    click.echo(json.dumps(measured_under))
+
+
 @contextmanager
 def _bench_directory() -> Iterator[Path]:
     """A fresh directory under build/, on a real disk, gone afterwards."""
