@@ -1,0 +1,209 @@
+"""Many threads and processes lend and return at once: no slot is anybody else's, none is lost."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numba import types
+from numpy.typing import NDArray
+
+from pooling import arena_kernels as kernels
+from pooling import arena_layout as layout
+from pooling.arena import SlabArena
+from tests.pooling.arena_audit import audit
+from txqueue.atomics import cas, load_acquire, store_release
+from txqueue.compiled import WORDS, entry, load
+
+KEPT = 300
+"""Slots that a churning thread has at a time: more than a magazine holds."""
+SIZES = np.array([32, 100, 1024, 4096, 16384, 20_000], np.uint64)
+
+
+@entry(WORDS, types.int64, WORDS, WORDS, types.int64, types.int64)
+def churn(words: Any, holder: Any, handles: Any, sizes: Any, seed: Any, rounds: Any) -> Any:
+    """Lends, marks, checks and returns slots of random sizes; returns the errors seen, and empties ``handles``."""
+    state = np.uint64(seed)
+    wrong = 0
+    for _ in range(rounds):
+        state = state * np.uint64(6364136223846793005) + np.uint64(1442695040888963407)
+        place = np.int64((state >> np.uint64(33)) % np.uint64(handles.size))
+        handle = np.int64(handles[place])
+        if handle != 0:
+            first = kernels.first_word(words, handle)
+            wrong += np.int64(words[first]) != handle or words[first + 3] != np.uint64(seed)
+            words[first + 3] = np.uint64(0)
+            wrong += kernels.free(words, holder, handle) != 0
+            handles[place] = 0
+        else:
+            size = sizes[np.int64((state >> np.uint64(20)) % np.uint64(sizes.size))]
+            handle = kernels.allocate(words, holder, np.int64(size))
+            if handle > 0:
+                first = kernels.first_word(words, handle)
+                words[first] = handle
+                words[first + 3] = np.uint64(seed)
+                handles[place] = handle
+    for place in range(handles.size):
+        if handles[place] != 0:
+            wrong += kernels.free(words, holder, np.int64(handles[place])) != 0
+    return wrong
+
+
+@entry(WORDS, types.int64, WORDS, types.int64, types.int64)
+def send(words: Any, holder: Any, boxes: Any, rounds: Any, byte_count: Any) -> Any:
+    """Lends slots and puts their handles into boxes."""
+    for number in range(rounds):
+        box = number % boxes.size
+        while load_acquire(boxes, box) != 0:
+            pass
+        handle = kernels.allocate(words, holder, byte_count)
+        if handle < 0:
+            return handle
+        words[kernels.first_word(words, handle)] = handle
+        store_release(boxes, box, np.uint64(handle))
+    return 0
+
+
+@entry(WORDS, types.int64, WORDS, types.int64)
+def receive(words: Any, holder: Any, boxes: Any, rounds: Any) -> Any:
+    """Takes handles out of the boxes and returns their slots."""
+    wrong = 0
+    for number in range(rounds):
+        box = number % boxes.size
+        while load_acquire(boxes, box) == 0:
+            pass
+        handle = load_acquire(boxes, box)
+        cas(boxes, box, handle, np.uint64(0))
+        wrong += words[kernels.first_word(words, np.int64(handle))] != handle
+        wrong += kernels.free(words, holder, np.int64(handle)) != 0
+    return wrong
+
+
+def churn_some(arena: SlabArena, seed: int, rounds: int) -> int:
+    with arena.register() as holder:
+        return int(churn(arena.words, holder.index, np.zeros(KEPT, np.uint64), SIZES, seed, rounds))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _loaded() -> None:
+    load(kernels.allocate, kernels.free, kernels.adopt)
+    load(churn, send, receive)
+
+
+def assert_all_came_back(arena: SlabArena) -> None:
+    assert arena.get_arena_metrics().lent == 0
+    arena.trim()
+    found = audit(arena.words)
+    assert not found.held
+    assert not found.cached
+    assert found.free_pages == arena.bytes_max // layout.PAGE_BYTES
+
+
+@pytest.mark.parametrize("bytes_max", [64 << 20, 2 << 20], ids=["roomy", "often full"])
+def test_threads_never_share_a_slot(bytes_max: int) -> None:
+    with SlabArena.create(None, bytes_max=bytes_max, holders=16) as arena, ThreadPoolExecutor(8) as pool:
+        wrong = pool.map(lambda seed: churn_some(arena, seed, 100_000), range(1, 9))
+        assert list(wrong) == [0] * 8
+        assert_all_came_back(arena)
+
+
+@pytest.mark.parametrize("byte_count", [64, 16384, 30_000])
+def test_slots_lent_by_one_thread_and_returned_by_another_all_come_back(byte_count: int) -> None:
+    rounds = 20_000
+    boxes: NDArray[np.uint64] = np.zeros(64, np.uint64)
+    with SlabArena.create(None, bytes_max=16 << 20, holders=4) as arena:
+        with arena.register() as one, arena.register() as other, ThreadPoolExecutor(2) as pool:
+            sent = pool.submit(send, arena.words, one.index, boxes, rounds, byte_count)
+            received = pool.submit(receive, arena.words, other.index, boxes, rounds)
+            assert (sent.result(60), received.result(60)) == (0, 0)
+            assert arena.get_arena_metrics().adopted == rounds
+        assert_all_came_back(arena)
+
+
+def in_child(work: Callable[[], object]) -> int:
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return child
+
+
+def test_killing_borrowers_at_random_moments_leaks_nothing() -> None:
+    random = np.random.default_rng(4)
+    with SlabArena.create(None, bytes_max=8 << 20, holders=8) as arena:
+        keeper = arena.allocate(5000)
+        keeper.array()[:] = 9
+        for _ in range(15):
+            children = [in_child(lambda: churn_some(arena, os.getpid(), 1 << 40)) for _ in range(3)]
+            deadline = time.monotonic() + 30
+            while arena.get_arena_metrics().holders < 4 and time.monotonic() < deadline:
+                time.sleep(0.001)
+            time.sleep(random.uniform(0, 0.01))
+            for child in children:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+            assert arena.recover_dead() > 0
+            found = audit(arena.words)
+            assert found.held.total() == 1
+            assert arena.get_arena_metrics().lent == 1
+        assert (keeper.array() == 9).all()
+        keeper.release()
+        assert_all_came_back(arena)
+
+
+SIZE = st.sampled_from([1, 33, 500, 3000, 16384, 16385, 90_000])
+HOLDER = st.integers(0, 2)
+NUMBER = st.integers(0, 1000)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("allocate"), HOLDER, SIZE),
+            st.tuples(st.sampled_from(["free", "again", "adopt"]), HOLDER, NUMBER),
+            st.tuples(st.just("die"), HOLDER, st.just(0)),
+        ),
+        max_size=60,
+    )
+)
+def test_any_sequence_of_operations_lends_disjoint_bytes_and_loses_none(steps: list[tuple[str, int, int]]) -> None:
+    arena = SlabArena.create(None, bytes_max=1 << 20, holders=3)
+    words = arena.words
+    holders = [arena.register() for _ in range(3)]
+    lent: dict[int, tuple[int, int]] = {}  # holder and bytes by handle
+    gone: list[int] = []
+    for what, who, number in steps:
+        holder = holders[who].index
+        chosen = sorted(lent)[number % len(lent)] if lent and what in ("free", "adopt") else 0
+        if what == "allocate" and (handle := int(kernels.allocate(words, holder, number))) > 0:
+            lent[handle] = (who, number)
+        elif what == "free" and chosen:
+            assert kernels.free(words, holder, chosen) == 0
+            del lent[chosen]
+            gone.append(chosen)
+        elif what == "again" and gone:
+            assert kernels.free(words, holder, gone[number % len(gone)]) < 0
+        elif what == "adopt" and chosen:
+            assert kernels.adopt(words, holder, chosen) >= lent[chosen][1]
+            lent[chosen] = (who, lent[chosen][1])
+        elif what == "die":
+            holders[who].close()
+            holders[who] = arena.register()
+            gone += [handle for handle, (whose, _) in lent.items() if whose == who]
+            lent = {handle: (whose, size) for handle, (whose, size) in lent.items() if whose != who}
+    spans = sorted(((handle & layout.LOW_MASK) * 32, size) for handle, (_, size) in lent.items())
+    assert all(start + size <= after for (start, size), (after, _) in pairwise(spans))
+    assert audit(words).held.total() == len(lent)
+    for handle in lent:
+        assert kernels.free(words, holders[0].index, handle) == 0
+    assert audit(words).held.total() == 0
