@@ -194,21 +194,23 @@ def _fill(records, payloads, operations, aliases, client, sequence, seed, keys, 
 def _difference(records, payloads, operations, aliases, client, sequence, seed, keys, value_bytes):  # type: ignore[no-untyped-def]
     """Make a frame again, tile by tile, and compare it; returns an index of ``DIFFERENCES``."""
     made, carried = np.empty((_TILE, 8), np.uint64), np.empty(_TILE * value_bytes, np.uint8)
+    words, frame_words = made.reshape(-1), records.reshape(-1)  # comparing rows of eight is three times as slow
     payload_at = 0
     for start in range(0, len(records), _TILE):
         rows = min(_TILE, len(records) - start)
         first = sequence + np.uint64(start)
         used = _fill(made[:rows], carried, operations, aliases, client, first, seed, keys, value_bytes)
+        part = frame_words[8 * start : 8 * (start + rows)]
         differing = np.uint64(0)
-        for i in range(rows):
-            for j in range(8):
-                differing |= made[i, j] ^ records[start + i, j]
+        for i in range(len(part)):
+            differing |= words[i] ^ part[i]
         if differing != 0:
             return 1
-        if payload_at + used > len(payloads):
+        part_payloads = payloads[payload_at : payload_at + used]
+        if len(part_payloads) < used:
             return 2
         for i in range(used):
-            differing |= np.uint64(carried[i] ^ payloads[payload_at + i])
+            differing |= np.uint64(carried[i] ^ part_payloads[i])
         if differing != 0:
             return 2
         payload_at += used

@@ -28,6 +28,7 @@ MODEL_TRANSACTIONS_MAX: Final = 1_000_000
 _BEGINNING: Final = 250_000
 _PROBLEMS_SHOWN: Final = 20
 _PROGRESS_STEP: Final = 1_000_000
+_COMPARED: Final = ["frame", "count", "first_position", "results_digest", "succeeded"]
 
 
 class Source(Protocol):
@@ -233,7 +234,7 @@ class _ReceiptCheck:
         for client in evidence:
             accepted = client.receipts[client.receipts["outcome"] == ACCEPTED]
             accepted = accepted[np.argsort(accepted["log_index"], kind="stable")]
-            self._accepted.append((client.source, accepted, accepted["log_index"].copy()))
+            self._accepted.append((client.source, accepted[_COMPARED], accepted["log_index"].copy()))
             verdict.receipts += len(accepted)
             verdict.acknowledged += int(accepted["count"].sum())
             if len(np.unique(accepted["frame"])) != len(accepted):
@@ -246,21 +247,24 @@ class _ReceiptCheck:
         ends = np.concatenate(([0], np.cumsum(records[:, 7] >> np.uint64(32)))) if len(payloads) else None
         for source, accepted, indexes in self._accepted:
             first, last = np.searchsorted(indexes, [block.index, block.index + 1])
-            for row in accepted[first:last]:
-                start = int(row["first_position"]) - block.first_position
-                end = start + int(row["count"])
-                name = f"frame {row['frame']} of client {source.client_id}, at position {row['first_position']}"
+            for frame, count, position, digest, succeeded in accepted[first:last].tolist():
+                start = position - block.first_position
+                end = start + count
+                problems = []
                 if not 0 <= start < end <= block.count:
-                    self._verdict.problem(f"{name}: block {block.index} does not hold these positions")
-                    continue
-                logged = payloads if ends is None else payloads[int(ends[start]) : int(ends[end])]
-                if difference := source.difference(int(row["frame"]), records[start:end], logged):
-                    self._verdict.problem(f"{name}: the log holds other {difference} than were sent")
-                told = results[start:end]
-                if results_digest(told) != int(row["results_digest"]):
-                    self._verdict.problem(f"{name}: the receipt's results are not the recomputed ones")
-                if (succeeded := np.count_nonzero(told == OK)) != int(row["succeeded"]):
-                    self._verdict.problem(f"{name}: counted {row['succeeded']} successes, recomputed {succeeded}")
+                    problems.append(f"block {block.index} does not hold these positions")
+                else:
+                    logged = payloads if ends is None else payloads[int(ends[start]) : int(ends[end])]
+                    if difference := source.difference(frame, records[start:end], logged):
+                        problems.append(f"the log holds other {difference} than were sent")
+                    told = results[start:end]
+                    if results_digest(told) != digest:
+                        problems.append("the receipt's results are not the recomputed ones")
+                    if (recomputed := np.count_nonzero(told == OK)) != succeeded:
+                        problems.append(f"the receipt counts {succeeded} successes, recomputed are {recomputed}")
+                for problem in problems:
+                    name = f"frame {frame} of client {source.client_id}, at position {position}"
+                    self._verdict.problem(f"{name}: {problem}")
 
     def finish(self, recount: _Recount) -> None:
         """Every receipt must have met its block, and nothing may have taken effect more often than it was sent."""

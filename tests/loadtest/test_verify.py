@@ -186,7 +186,8 @@ def test_successes_counted_wrongly_are_found(run: Run) -> None:
     run.rows[CLIENT][2][-1] += 1
     problems = run.verify().problems
     assert len(problems) == 1
-    assert f"counted {run.rows[CLIENT][2][-1]} successes, recomputed {run.rows[CLIENT][2][-1] - 1}" in problems[0]
+    counted = run.rows[CLIENT][2][-1]
+    assert f"the receipt counts {counted} successes, recomputed are {counted - 1}" in problems[0]
 
 
 def test_a_long_log_is_held_against_the_plain_model_in_its_beginning(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
