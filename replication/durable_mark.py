@@ -30,7 +30,13 @@ class DurableMark:
     def __init__(self, directory: Path, cluster_id: int, disk: Disk) -> None:
         self._disk, self._cluster_id = disk, cluster_id
         self._page = aligned_buffer(PAGE_BYTES)
-        self._fd = disk.open(_path(directory), os.O_RDWR | os.O_CREAT)
+        path = _path(directory)
+        fresh = not path.exists()
+        self._fd = disk.open(path, os.O_RDWR | os.O_CREAT)
+        if fresh:
+            # Its room is taken now: a disk that fills up later does not keep the mark from moving.
+            disk.write(self._fd, [self._page], 0)
+            disk.sync(self._fd)
 
     def write(self, index: int) -> None:
         """Put the mark at ``index``, which has been synced. Raises ``OSError``."""

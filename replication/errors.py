@@ -1,5 +1,6 @@
 """Everything that can go wrong with a block or the log; each message says what to do about it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -47,6 +48,19 @@ class LogForeign(LogError):
         self.found = found
 
 
+class LogParametersDiffer(LogError):
+    """The log was made with other parameters, without which it would be read as another history."""
+
+    def __init__(self, place: Path, found: Mapping[str, int], wanted: Mapping[str, int]) -> None:
+        differing = [name for name in wanted if found.get(name) != wanted[name]]
+        told = ", ".join(f"{name} {found.get(name, 'unset')}, not {wanted[name]}" for name in differing)
+        super().__init__(
+            f"{place} was made with {told}: set what it was made with; other values take a new log, "
+            "since this one's answers were given with these"
+        )
+        self.differing = differing
+
+
 class LogVersionUnsupported(LogError):
     """The log is in a format newer than this program."""
 
@@ -70,8 +84,8 @@ class LogFull(LogError):
 
     def __init__(self, directory: Path, needed_bytes: int, reason: str) -> None:
         super().__init__(
-            f"no space for a segment of {needed_bytes} bytes in {directory} ({reason}): "
-            "free or add disk space; the node goes on by itself once there is some"
+            f"no space for {needed_bytes} more bytes in {directory} ({reason}): free or add disk space; "
+            "a running node then goes on by itself, one that did not start has to be started again"
         )
 
 

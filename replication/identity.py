@@ -9,12 +9,20 @@ import fcntl
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from replication.disk import Disk
-from replication.errors import LogCorrupted, LogForeign, LogInUse, LogReadOnly, LogVersionUnsupported
+from replication.errors import (
+    LogCorrupted,
+    LogForeign,
+    LogInUse,
+    LogParametersDiffer,
+    LogReadOnly,
+    LogVersionUnsupported,
+)
 
 DIRECTORY_VERSION: Final = 1
 _CANNOT_WRITE: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -73,42 +81,56 @@ class DirectoryLock:
         self.release()
 
 
-def read_cluster_id(directory: Path) -> int | None:
-    """Return the cluster a log belongs to, ``None`` for a directory without one.
+class Identity(NamedTuple):
+    """What the ``cluster`` file says."""
+
+    cluster_id: int
+    parameters: dict[str, int]
+    """Numbers on which the meaning of the log depends: with others, replaying it would come to another state."""
+
+
+def read_identity(directory: Path) -> Identity | None:
+    """Return whose log this is, ``None`` for a directory without one.
 
     Raises :class:`LogVersionUnsupported` and :class:`LogCorrupted`.
     """
     path = directory / "cluster"
     try:
-        identity = json.loads(path.read_text())
-        version, cluster_id = int(identity["format"]), int(identity["cluster_id"], 16)
+        content = json.loads(path.read_text())
+        version = int(content["format"])
+        if version > DIRECTORY_VERSION:
+            raise LogVersionUnsupported(path, version, DIRECTORY_VERSION)
+        parameters = {str(name): int(value) for name, value in content.get("parameters", {}).items()}
+        return Identity(int(content["cluster_id"], 16), parameters)
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LogCorrupted(path, 0, 1, f"the log's identity cannot be read ({error!r})") from error
-    if version > DIRECTORY_VERSION:
-        raise LogVersionUnsupported(path, version, DIRECTORY_VERSION)
-    return cluster_id
 
 
-def adopt_cluster_id(directory: Path, wanted: int | None, disk: Disk, *, empty: bool) -> int:
+def adopt_identity(
+    directory: Path, wanted: int | None, parameters: Mapping[str, int], disk: Disk, *, empty: bool
+) -> int:
     """Return the directory's cluster, giving an ``empty`` one the ``wanted`` or (``None``) a new random id.
 
-    Raises :class:`LogForeign` where it has another than the wanted, and :class:`LogCorrupted` where it has segments and
-    no identity.
+    Raises :class:`LogForeign` where it has another than the wanted, :class:`LogParametersDiffer` where it was made with
+    other ``parameters``, and :class:`LogCorrupted` where it has segments and no identity.
     """
-    found = read_cluster_id(directory)
+    found = read_identity(directory)
     if found is not None:
-        if wanted not in (None, found):
-            raise LogForeign(directory, found, wanted)
-        return found
+        if wanted not in (None, found.cluster_id):
+            raise LogForeign(directory, found.cluster_id, wanted)
+        if any(found.parameters.get(name) != value for name, value in parameters.items()):
+            raise LogParametersDiffer(directory, found.parameters, parameters)
+        return found.cluster_id
     path = directory / "cluster"
     if not empty:
         raise LogCorrupted(path, 0, 1, "there are segments, but the file that says whose they are is missing")
     cluster_id = wanted if wanted is not None else secrets.randbits(64)
     fresh = path.with_suffix(".new")
     with fresh.open("w") as file:
-        json.dump({"format": DIRECTORY_VERSION, "cluster_id": f"{cluster_id:016x}"}, file)
+        content = {"format": DIRECTORY_VERSION, "cluster_id": f"{cluster_id:016x}", "parameters": dict(parameters)}
+        json.dump(content, file)
         file.flush()
         os.fsync(file.fileno())
     fresh.rename(path)

@@ -59,7 +59,7 @@ class LogScan:
     :class:`LogForeign`, :class:`LogVersionUnsupported` and ``OSError``.
 
     * ``segments``: those that hold blocks, in order; ``unused``: the files behind them.
-    * ``next_index``, ``next_position``, ``last_hash``: what the chain would go on with.
+    * ``next_index``, ``next_position``, ``last_hash``, ``last_time_ns``: what the chain would go on with.
     * ``end``: offset behind the last block in the last segment.
     * ``torn``: the torn tail, if there is one.
     """
@@ -71,6 +71,7 @@ class LogScan:
         self.next_index = 1
         self.next_position = 0
         self.last_hash: bytes | None = NO_HASH
+        self.last_time_ns = 0
         self.end = PAGE_BYTES
         self.torn: TornTail | None = None
         self._durable = 0
@@ -148,6 +149,7 @@ class LogScan:
             self.next_index += 1
             self.next_position = block.next_position
             self.last_hash = block.hash
+            self.last_time_ns = block.time_ns
         return "the segment is full"
 
     def _next_block(self, segment: Segment, window: Window) -> Block:

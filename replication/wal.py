@@ -9,9 +9,11 @@ A directory holds ``lock``, ``cluster`` (see ``identity.py``), ``durable`` (``du
 """
 
 import contextlib
+import errno
+import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
@@ -21,8 +23,8 @@ from pooling.buffers import aligned_buffer
 from replication.block import NO_HASH, PAGE_BYTES, Block
 from replication.disk import Disk
 from replication.durable_mark import DurableMark
-from replication.errors import LogFailed
-from replication.identity import DirectoryLock, adopt_cluster_id
+from replication.errors import LogFailed, LogFull
+from replication.identity import DirectoryLock, adopt_identity
 from replication.reader import SegmentIndex, read_segment
 from replication.scan import LogScan, TornTail
 from replication.segment import SEGMENT_BYTES_DEFAULT, Segment, segment_files
@@ -31,6 +33,8 @@ from replication.writer import SegmentWriter
 
 SEGMENT_BYTES_MIN: Final = 64 << 10
 _MARK_INTERVAL_S: Final = 1.0
+
+_log = logging.getLogger(__name__)
 
 
 class SyncMode(StrEnum):
@@ -64,6 +68,7 @@ class WriteAheadLog:
         self.torn_tail: Final[TornTail | None] = scan.torn
         """What recovery cut off, for the operator to know."""
         self._last = (scan.next_index - 1, scan.next_position, scan.last_hash or NO_HASH)
+        self._last_time_ns = scan.last_time_ns
         self._marked_index = 0
         self._failure: str | None = None
         self._disk = disk
@@ -93,15 +98,19 @@ class WriteAheadLog:
         interval_ms: float = 10.0,
         on_block: Callable[[Block], None] | None = None,
         disk: Disk | None = None,
+        parameters: Mapping[str, int] | None = None,
     ) -> Self:
         """Open or create the log in ``directory`` and read it once from end to end.
 
         Every block is verified and given to ``on_block``, in order; its memory is used again when that returns. A torn
         tail is cut off and told in :attr:`torn_tail`. ``cluster_id=None`` takes the directory's, or a new random one.
         ``segment_bytes`` (whole pages, 64 KiB or more) is the size of new segments and bounds that of a block.
+        ``parameters`` are numbers on which the meaning of the log depends: a new log keeps them, and from then on takes
+        no others.
 
-        Raises :class:`LogInUse`, :class:`LogReadOnly`, :class:`LogForeign`, :class:`LogVersionUnsupported`,
-        :class:`LogCorrupted`, ``OSError`` where reading fails, and what ``on_block`` raises.
+        Raises :class:`LogInUse`, :class:`LogReadOnly`, :class:`LogForeign`, :class:`LogParametersDiffer`,
+        :class:`LogVersionUnsupported`, :class:`LogFull`, :class:`LogCorrupted`, ``OSError`` where reading fails, and
+        what ``on_block`` raises.
         """
         if segment_bytes < SEGMENT_BYTES_MIN or segment_bytes % PAGE_BYTES:
             raise ValueError(f"segments of {segment_bytes} bytes: use whole pages of {PAGE_BYTES}, 64 KiB or more")
@@ -110,13 +119,19 @@ class WriteAheadLog:
         disk = disk or Disk()
         lock = DirectoryLock.hold(directory)
         try:
-            cluster_id = adopt_cluster_id(directory, cluster_id, disk, empty=not segment_files(directory))
+            empty = not segment_files(directory)
+            cluster_id = adopt_identity(directory, cluster_id, parameters or {}, disk, empty=empty)
             scan = LogScan(directory, cluster_id, disk)
             for block in scan:
                 if on_block is not None:
                     on_block(block)
             _cut(scan, segment_bytes, disk)
             return cls(directory, lock, scan, cluster_id, segment_bytes, SyncMode(sync_mode), interval_ms, disk)
+        except OSError as error:
+            lock.release()
+            if error.errno == errno.ENOSPC:
+                raise LogFull(directory, PAGE_BYTES, str(error.strerror)) from error
+            raise
         except BaseException:
             lock.release()
             raise
@@ -140,6 +155,11 @@ class WriteAheadLog:
     def last_hash(self) -> bytes:
         """Hash of the last block appended: the next one's ``previous_hash``."""
         return self._last[2]
+
+    @property
+    def last_time_ns(self) -> int:
+        """Time of the last block appended, which no later one may be before; 0 for an empty log."""
+        return self._last_time_ns
 
     @property
     def durable_index(self) -> int:
@@ -177,6 +197,7 @@ class WriteAheadLog:
         except OSError as error:
             raise self._fail(error) from error
         self._last = last
+        self._last_time_ns = blocks[-1].time_ns if blocks else self._last_time_ns
 
     def sync(self) -> int:
         """Return the highest index that may be answered for; in mode ``block``, after syncing all that was appended.
@@ -251,8 +272,10 @@ class WriteAheadLog:
             try:
                 self._mark.write(index)
             except OSError as error:
-                raise self._fail(error) from error
-            self._marked_index = index
+                # A hint: the log is as durable without it. The next tick tries again.
+                _log.warning("the durable mark of %s could not be moved (%s)", self.directory, error.strerror)
+            else:
+                self._marked_index = index
 
     def _tick(self) -> None:
         """Sync (mode ``interval``) and move the durable mark, now and then; a failure shows at the next call."""

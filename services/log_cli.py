@@ -18,7 +18,7 @@ from replication.block import Block, BlockKind
 from replication.disk import Disk
 from replication.durable_mark import read_durable_mark
 from replication.errors import LogCorrupted, LogError, LogInUse
-from replication.identity import DirectoryLock, read_cluster_id
+from replication.identity import DirectoryLock, read_identity
 from replication.scan import LogScan
 from txqueue import record
 from txqueue.record import RECORD
@@ -102,10 +102,10 @@ def _explained() -> Iterator[None]:
 
 
 def _cluster_id(directory: Path) -> int:
-    cluster_id = read_cluster_id(directory)
-    if cluster_id is None:
+    identity = read_identity(directory)
+    if identity is None:
         raise click.UsageError(f"{directory} holds no log: give the directory of a node's log")
-    return cluster_id
+    return identity.cluster_id
 
 
 def _blocks(scan: LogScan, first: int, last: int | None) -> Iterator[Block]:

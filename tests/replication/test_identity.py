@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from replication.errors import LogCorrupted, LogForeign, LogInUse, LogReadOnly, LogVersionUnsupported
+from replication.errors import (
+    LogCorrupted,
+    LogForeign,
+    LogInUse,
+    LogParametersDiffer,
+    LogReadOnly,
+    LogVersionUnsupported,
+)
 from replication.wal import WriteAheadLog
 from tests.replication.chain import CLUSTER, SEGMENT_BYTES, append
 
@@ -84,3 +91,11 @@ def test_a_directory_that_cannot_be_written_says_so(
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(LogReadOnly, match="write access"):
         _open(tmp_path)
+
+
+def test_a_log_takes_only_the_parameters_it_was_made_with(tmp_path: Path) -> None:
+    made = {"sessions": 10, "horizon": 5}
+    WriteAheadLog.open(tmp_path / "log", 1, parameters=made).close()
+    WriteAheadLog.open(tmp_path / "log", 1, parameters=made).close()
+    with pytest.raises(LogParametersDiffer, match="sessions 10, not 11"):
+        WriteAheadLog.open(tmp_path / "log", 1, parameters=made | {"sessions": 11})

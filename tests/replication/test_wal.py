@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replication.block import Block, stored_bytes
+from replication.disk import Buffer, Disk
 from replication.errors import LogFailed, LogFull, LogRecycled
 from replication.wal import SyncMode, WriteAheadLog
 from tests.replication.chain import CLUSTER, SEGMENT_BYTES, append, hashes, seal_after
@@ -279,3 +280,40 @@ def _until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.002)
+
+
+def test_the_last_blocks_time_is_known_after_a_restart(tmp_path: Path) -> None:
+    with WriteAheadLog.open(tmp_path, CLUSTER, segment_bytes=SEGMENT_BYTES) as log:
+        assert log.last_time_ns == 0
+        last = append(log, [1, 2, 3])[-1]
+        assert log.last_time_ns == last.time_ns
+    with WriteAheadLog.open(tmp_path, CLUSTER, segment_bytes=SEGMENT_BYTES) as log:
+        assert log.last_time_ns == last.time_ns
+
+
+class _NoRoomForTheMark(Disk):
+    """Refuses to write the durable mark, once told to."""
+
+    refuses = False
+
+    def open(self, path: Path, flags: int) -> int:
+        fd = super().open(path, flags)
+        if path.name == "durable":
+            self.mark = fd
+        return fd
+
+    def write(self, fd: int, buffers: Sequence[Buffer], offset: int) -> None:
+        if self.refuses and fd == self.mark:
+            raise OSError(NO_SPACE, "no space left")
+        super().write(fd, buffers, offset)
+
+
+def test_a_mark_that_cannot_be_moved_does_not_stop_the_log(tmp_path: Path) -> None:
+    disk = _NoRoomForTheMark()
+    with WriteAheadLog.open(tmp_path, CLUSTER, segment_bytes=SEGMENT_BYTES, disk=disk) as log:
+        assert (tmp_path / "durable").stat().st_size, "its room is taken at once"
+        disk.refuses = True
+        append(log, [1])
+        time.sleep(1.5)  # the mark's next move is due within a second
+        append(log, [1])
+        assert log.durable_index == 2
