@@ -88,6 +88,36 @@ def test_frames_of_several_processes_arrive_in_each_ones_order(queue: LockFreeTx
         assert all(numbers == list(range(3000)) for numbers in got.values())
 
 
+@pytest.mark.slow
+def test_three_hundred_processes_share_a_ring(tmp_path: Path) -> None:
+    script = """
+        for child in range(300):
+            if os.fork() == 0:
+                producer = queue.register()
+                for number in range(20):
+                    put(child << 12 | number)
+                producer.close()
+                os._exit(0)
+        for _ in range(300):
+            assert os.wait()[1] == 0
+    """
+    with (
+        LockFreeTxQueue.create(tmp_path / "ring", slots=512, producers=304, area_bytes=1 << 12) as queue,
+        process(queue, script) as parent,
+    ):
+        taker = Taker(queue)
+        got: dict[int, list[int]] = {child: [] for child in range(300)}
+        deadline = time.monotonic() + 120
+        while sum(map(len, got.values())) < 6000:
+            assert time.monotonic() < deadline
+            queue.wait(0.01)
+            for token in tokens(taker.take()):
+                got[token >> 12].append(token & 4095)
+        assert all(numbers == list(range(20)) for numbers in got.values())
+        assert parent.wait(60) == 0
+        assert queue.get_queue_metrics().frames_enqueued == 6000
+
+
 def test_a_producer_killed_between_claim_and_publish_leaves_no_trace(queue: LockFreeTxQueue) -> None:
     script = "put(1); first = ring.claim(queue.words, producer.index, 5, 0); queue.words[first] = 7; die()"
     assert run(queue, script) == -signal.SIGKILL
