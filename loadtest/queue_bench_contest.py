@@ -44,7 +44,9 @@ class Outcome:
 
     measured: Measured
     percentiles_ns: tuple[float, ...] | None = None
-    """PERCENTILES of one operation that succeeded, less what the timer itself takes; waits for room are left out."""
+    """PERCENTILES of putting in one record, less what the timer itself takes, which may leave 0. Vain tries are left
+    out: how long a full queue makes one wait is the consumer's doing.
+    """
 
 
 class Contestant(Protocol):

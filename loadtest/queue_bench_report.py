@@ -24,8 +24,9 @@ class Finding:
     what: str
     unit: str
     floor: float | None
-    aim: float | None
     """None where the figure only completes the picture."""
+    aim: float | None
+    """None where it is as much as possible."""
     measured: float
     least: float
     most: float
@@ -35,10 +36,10 @@ class Finding:
     @property
     def reached(self) -> str:
         """How far it came."""
-        if self.floor is None or self.aim is None:
+        if self.floor is None:
             return ""
         sign = 1 if self.higher_is_better else -1
-        if sign * self.measured >= sign * self.aim:
+        if self.aim is not None and sign * self.measured >= sign * self.aim:
             return "aim"
         return "floor" if sign * self.measured >= sign * self.floor else "missed"
 
@@ -89,7 +90,7 @@ def findings(results: Sequence[Result]) -> list[Finding]:
         add(f"batches of 1,000, {producers} producer threads, to moodycamel", "x", (0.8, 1.2), to_moodycamel)
     rate = by.get((OURS, Cell("process", 2, 10_000)))
     rates = [figure / 1e6 for figure in rate.tx_per_s] if rate else []
-    add("batches of 10,000, 2 producer processes", "M tx/s", (60.0, 60.0), rates)
+    add("batches of 10,000, 2 producer processes", "M tx/s", (60.0, None), rates)
     add("single record in compiled code, p50", "ns", (100, 20), times(OURS, "thread", 0), higher=False)
     add("single record in compiled code, p99", "ns", (500, 100), times(OURS, "thread", 1), higher=False)
     add("single record by one call from Python, p50", "ns", (700, 300), times(CALLED, "process", 0), higher=False)
@@ -99,7 +100,7 @@ def findings(results: Sequence[Result]) -> list[Finding]:
         for producers in (1, 2):
             cell = Cell("process", producers, 1_000)
             what = f"batches of 1,000 from Python, {producers} producer processes, to {peer}"
-            add(what, "x", (bound, bound), ratio(CALLED, peer, cell))
+            add(what, "x", (bound, None), ratio(CALLED, peer, cell))
             add(f"{what}, packed", "x", (None, None), ratio(CALLED, f"{peer}, packed", cell))
     return found
 

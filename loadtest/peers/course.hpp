@@ -134,7 +134,7 @@ Tally consume(Queue& queue, Course& course, const Sent* sent, const Options& opt
     while (true) {
         const bool all_done = course.done.load() == options.producers;
         uint64_t count = 0;
-        for (int poll = 0; poll < POLLS_PER_LOOK; poll++) {
+        for (int poll = 0; poll < POLLS_PER_LOOK && count < BATCH_SIZE; poll++) {
             const size_t taken = receiver.take(body.data(), body.size());
             if (taken == 0) break;
             for (size_t index = 0; index < taken; index++) tally.sum += body[index].words[VALUE];

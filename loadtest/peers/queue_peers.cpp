@@ -18,10 +18,10 @@ struct Traits : moodycamel::ConcurrentQueueDefaultTraits {
 // bounded variants one producer may take all blocks, and others wait for ever.
 class Moodycamel {
 public:
-    static constexpr size_t HOLD_ABOVE = 1 << 15;  // records; fastest of those tried
+    static constexpr size_t HOLD_ABOVE = 1 << 17;  // records; fastest of those tried
     using Queue = moodycamel::ConcurrentQueue<Record, Traits>;
 
-    explicit Moodycamel(int producers) : queue_(HOLD_ABOVE, size_t(producers), 0) {}
+    Moodycamel() : queue_(HOLD_ABOVE) {}
 
     struct Sender {
         Queue& queue;
@@ -105,7 +105,7 @@ int main(int count, char** arguments) {
         size_t(std::atoll(arguments[7])),
     };
     if (options.impl == "moodycamel") {
-        Moodycamel queue(options.producers);
+        Moodycamel queue;
         run(queue, options);
     } else if (options.impl == "boost::lockfree::queue") {
         run(shared<BoostQueue>(), options);
