@@ -44,15 +44,18 @@ class Collector:
         self._quiet_ticks = 0
         self._busy_ticks = 0
         """Since the last full collection."""
+        self._in_charge = False
         self._settings_before: tuple[int, int, int] | None = None
 
-    def start(self) -> None:
-        """Collect once, freeze what is left, and take over."""
+    def start(self, *, take_over: bool = True) -> None:
+        """Collect once, freeze what is left, and take over; or only measure what Python does by itself."""
         assert self._settings_before is None, "a collector is started once"
         self._settings_before = gc.get_threshold()
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(_BACKSTOP, *self._settings_before[1:])
+        self._in_charge = take_over
+        if take_over:
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(_BACKSTOP, *self._settings_before[1:])
         gc.callbacks.append(self._observe)
 
     def stop(self) -> None:
@@ -60,13 +63,16 @@ class Collector:
         if self._settings_before is None:
             return
         gc.callbacks.remove(self._observe)
-        gc.set_threshold(*self._settings_before)
-        gc.unfreeze()
+        if self._in_charge:
+            gc.set_threshold(*self._settings_before)
+            gc.unfreeze()
         self._settings_before = None
 
     def tick(self, *, busy: bool) -> None:
         """Collect where there is reason to; ``busy``: something was under way since the last tick."""
         assert self._settings_before is not None, "start comes first"
+        if not self._in_charge:
+            return
         self._quiet_ticks = 0 if busy else self._quiet_ticks + 1
         self._busy_ticks += busy
         young = gc.get_count()[0]

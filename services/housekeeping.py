@@ -27,9 +27,8 @@ class Housekeeping:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Take over the collector, where the settings say so, and begin."""
-        if self._settings.collector == "idle":
-            self.collector.start()
+        """Take over the collector, or only measure it where the settings say so, and begin."""
+        self.collector.start(take_over=self._settings.collector == "idle")
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
@@ -45,10 +44,9 @@ class Housekeeping:
         received = 0
         while True:
             await asyncio.sleep(_TICK_S)
-            if self._settings.collector == "idle":
-                received_before, received = received, self._counters[Counter.FRAMES_RECEIVED]
-                in_flight = self._counters[Counter.FRAMES_ENQUEUED] > self._counters[Counter.FRAMES_ANSWERED]
-                self.collector.tick(busy=in_flight or received > received_before)
+            received_before, received = received, self._counters[Counter.FRAMES_RECEIVED]
+            in_flight = self._counters[Counter.FRAMES_ENQUEUED] > self._counters[Counter.FRAMES_ANSWERED]
+            self.collector.tick(busy=in_flight or received > received_before)
             now = time.monotonic()
             if now >= upkeep_at:
                 upkeep_at = now + _UPKEEP_S

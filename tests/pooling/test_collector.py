@@ -118,6 +118,22 @@ def test_every_collection_is_measured_whoever_asked_for_it(collector: Collector,
     assert metrics.sum_ns >= sum(pauses)
 
 
+def test_a_collector_that_only_measures_leaves_python_its_ways(pauses: list[int]) -> None:
+    thresholds, frozen = gc.get_threshold(), gc.get_freeze_count()
+    collector = Collector(pauses.append)
+    collector.start(take_over=False)
+    try:
+        assert (gc.get_threshold(), gc.get_freeze_count()) == (thresholds, frozen)
+        for _ in range(10):
+            collector.tick(busy=False)
+        before = len(pauses)
+        gc.collect()
+        assert len(pauses) == before + 1
+    finally:
+        collector.stop()
+    assert gc.get_threshold() == thresholds
+
+
 @given(st.lists(st.integers(0, 1 << 62), min_size=1, max_size=300))
 def test_percentiles_are_never_too_low_and_a_quarter_too_high_at_most(values: list[int]) -> None:
     pauses = Pauses()
