@@ -282,25 +282,34 @@ def _numbers(_context: click.Context, _option: click.Parameter, value: str) -> t
 @click.option("--threads", default="1,2,4,16,64", show_default=True, callback=_numbers)
 @click.option("--seconds", default=0.05, show_default=True, help="Measured time of each row in each round.")
 @click.option("--rounds", default=3, show_default=True, help="Repetitions, of which the medians are shown.")
+@click.option("--pipeline", default=20.0, show_default=True, help="Seconds to load a node with pools, and one without.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
-def pool(sizes: tuple[int, ...], threads: tuple[int, ...], seconds: float, rounds: int, as_json: bool) -> None:
-    """The arena and the pools against malloc, jemalloc, mimalloc, Python's own memory and a lock-based pool."""
+def pool(pipeline: float, as_json: bool, **options: Any) -> None:
+    """The arena and the pools against other allocators and pools; the pipeline with pools and without."""
     from rich.console import Console
 
     from loadtest.conditions import conditions
+    from loadtest.coordinator import WorkerFailed
+    from loadtest.node_process import NodeFailed
+    from loadtest.opening import OpeningFailed
+    from loadtest.pipeline_bench import measure_pipeline
     from loadtest.pool_bench import CourseFailed, PoolBenchPlan, run_pool_bench
-    from loadtest.pool_report import pool_table
+    from loadtest.pool_report import pipeline_table, pool_table
+    from loadtest.workload import Workload
 
     console = Console(stderr=as_json)
     try:
-        with console.status("pools") as status:
-            run = run_pool_bench(PoolBenchPlan(sizes, threads, seconds, rounds), status.update)
-    except CourseFailed as error:
+        with console.status("pools") as status, _bench_directory() as directory:
+            run = run_pool_bench(PoolBenchPlan(**options), status.update)
+            nodes = measure_pipeline(directory, pipeline, Workload(), status.update) if pipeline > 0 else None
+    except (CourseFailed, NodeFailed, OpeningFailed, WorkerFailed) as error:
         raise click.ClickException(str(error)) from None
     if as_json:
-        click.echo(json.dumps({**run.as_dict(), "conditions": conditions()}))
+        click.echo(json.dumps({**run.as_dict(), "pipeline": nodes, "conditions": conditions()}))
         return
     console.print(pool_table(run), run.summary(), *run.missing)
+    if nodes is not None:
+        console.print(pipeline_table(nodes))
 
 
 @bench.command()

@@ -19,6 +19,7 @@ from loadtest.verify import NodeDigests
 from penstock.v1.node_pb2 import GetStatusRequest, GetStatusResponse
 from penstock.v1.node_pb2_grpc import NodeServiceStub
 
+PENSTOCK: Final = ("-m", "penstock.cli")
 _STARTUP_DEADLINE_S: Final = 120.0
 _STOP_DEADLINE_S: Final = 60.0
 _POLL_S: Final = 0.02
@@ -31,12 +32,14 @@ class NodeFailed(Exception):
 class NodeProcess:
     """``penstock serve`` on a data directory, listening on a Unix socket. Use :func:`running_node`."""
 
-    def __init__(self, data_dir: Path, socket_dir: Path, options: tuple[str, ...]) -> None:
+    def __init__(
+        self, data_dir: Path, socket_dir: Path, options: tuple[str, ...], program: tuple[str, ...] = PENSTOCK
+    ) -> None:
         self.target = f"unix:{socket_dir / 'node.sock'}"
         self.log_directory = data_dir / "log"
         self.output = data_dir / "node.out"
         data_dir.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "penstock.cli", "serve", "--data-dir", str(data_dir), "--listen", self.target]
+        command = [sys.executable, *program, "serve", "--data-dir", str(data_dir), "--listen", self.target]
         # The caller's PENSTOCK_ variables are for nodes of its own; this one must be what the report says it is.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
         with self.output.open("ab") as output:
@@ -80,10 +83,13 @@ class NodeProcess:
 
 
 @contextmanager
-def running_node(data_dir: Path, *options: str) -> Iterator[NodeProcess]:
-    """A node that serves; killed at the end where it was not stopped. ``options`` are those of ``penstock serve``."""
+def running_node(data_dir: Path, *options: str, program: tuple[str, ...] = PENSTOCK) -> Iterator[NodeProcess]:
+    """A node that serves; killed at the end where it was not stopped. ``options`` are those of ``penstock serve``.
+
+    ``program`` is what Python runs: ``penstock``, or something that makes changes to it first.
+    """
     with tempfile.TemporaryDirectory(prefix="penstock-") as sockets:  # a socket's path has 107 bytes at most
-        node = NodeProcess(data_dir, Path(sockets), options)
+        node = NodeProcess(data_dir, Path(sockets), options, program)
         try:
             node.wait_until_serving()
             yield node

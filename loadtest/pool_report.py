@@ -1,11 +1,13 @@
 """The benchmark of pools and allocators as a table for a terminal."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from rich.table import Table
 
 from loadtest.allocation_courses import ARENA
 from loadtest.courses import Row
+from loadtest.pipeline_bench import POOLED, UNPOOLED
 from loadtest.pool_bench import PoolBenchRun
 
 
@@ -30,6 +32,28 @@ def pool_table(run: PoolBenchRun) -> Table:
             f"{row.p99_ns:,.1f}",
             f"{row.ops_per_s / 1e6:,.2f}",
             "" if ratio is None else f"{ratio:.2f}",
+        )
+    return table
+
+
+def pipeline_table(figures: dict[str, Any]) -> Table:
+    """Lay out what :func:`loadtest.pipeline_bench.measure_pipeline` returned."""
+    title = f"the pipeline, loaded for {figures['seconds']:g} s each; pooled / unpooled: "
+    title += f"TPS {figures['tps_ratio']:.2f}, p99 {figures['p99_ratio']:.2f}"
+    table = Table(title=title, title_justify="left")
+    for heading in ("node", "M TPS", "p99 ms", "pauses", "p99.9 ms", "longest ms", "resident MiB", "drift"):
+        table.add_column(heading, justify="left" if heading == "node" else "right")
+    for variant in (POOLED, UNPOOLED):
+        row = figures[variant]
+        table.add_row(
+            variant,
+            f"{row['tps'] / 1e6:.2f}",
+            f"{row['p99_ms']:g}",
+            f"{row['pauses']:,}",
+            f"{row['pause_ms']['p999']:g}",
+            f"{row['pause_ms']['max']:g}",
+            f"{row['resident_mib'][-1]:g}",
+            f"{row['resident_drift']:+.2%}",
         )
     return table
 

@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,26 @@ from loadtest.cli import bench
 from loadtest.courses import Row, measure
 from loadtest.locked_pool import LockedPool
 from loadtest.malloc_loops import BATCH, malloc_by_batch, malloc_one_by_one
+from loadtest.pipeline_bench import measure_pipeline
 from loadtest.pool_bench import GLIBC, PoolBenchRun, Ratio
+from loadtest.workload import Workload
 
 
 @pytest.fixture(scope="module")
 def figures() -> dict[str, Any]:
-    plan = ["--sizes", "64,65536", "--threads", "1,2", "--seconds", "0.01", "--rounds", "1", "--json"]
+    plan = [
+        "--sizes",
+        "64,65536",
+        "--threads",
+        "1,2",
+        "--seconds",
+        "0.01",
+        "--rounds",
+        "1",
+        "--pipeline",
+        "0",
+        "--json",
+    ]
     ran = CliRunner().invoke(bench, ["pool", *plan], catch_exceptions=False)
     assert ran.exit_code == 0, ran.output
     found: dict[str, Any] = json.loads(ran.stdout)
@@ -113,3 +128,16 @@ def test_lists_of_numbers_are_checked(option: list[str]) -> None:
     ran = CliRunner().invoke(bench, ["pool", *option])
     assert ran.exit_code == 2
     assert "number" in ran.output
+
+
+def test_the_pipeline_is_loaded_with_pools_and_without_and_differs_in_what_is_made(tmp_path: Path) -> None:
+    figures = measure_pipeline(tmp_path, 2.0, Workload(accounts=1_000))
+    pooled, unpooled = figures["pooled"], figures["unpooled"]
+    assert 0 < pooled["blocks_made"] <= 64  # as many as are under way at once
+    assert unpooled["blocks_made"] == unpooled["blocks_borrowed"] > 64
+    for node in (pooled, unpooled):
+        assert node["tps"] > 0
+        assert node["p99_ms"] > 0
+        assert min(node["resident_mib"]) > 10
+        assert node["pause_ms"]["p50"] <= node["pause_ms"]["max"]
+    assert figures["tps_ratio"] == pytest.approx(pooled["tps"] / unpooled["tps"], rel=0.01)
