@@ -3,7 +3,7 @@
 import mmap
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +112,7 @@ def test_a_handle_inside_of_a_slot_or_of_another_size_is_refused(arena: SlabAren
 @pytest.mark.parametrize("view", ["memoryview", "slice", "array", "array of array", "array of a slice"])
 def test_a_slot_cannot_be_returned_under_a_view(arena: SlabArena, view: str) -> None:
     slot = arena.allocate(64)
-    views = {
+    views: dict[str, Callable[[], object]] = {
         "memoryview": lambda: slot.view,
         "slice": lambda: slot.view[3:7],
         "array": slot.array,

@@ -35,7 +35,7 @@ def churn(words: Any, holder: Any, handles: Any, sizes: Any, seed: Any, rounds: 
     for _ in range(rounds):
         state = state * np.uint64(6364136223846793005) + np.uint64(1442695040888963407)
         place = np.int64((state >> np.uint64(33)) % np.uint64(handles.size))
-        handle = np.int64(handles[place])
+        handle: Any = np.int64(handles[place])
         if handle != 0:
             first = kernels.first_word(words, handle)
             wrong += np.int64(words[first]) != handle or words[first + 3] != np.uint64(seed)
@@ -44,15 +44,15 @@ def churn(words: Any, holder: Any, handles: Any, sizes: Any, seed: Any, rounds: 
             handles[place] = 0
         else:
             size = sizes[np.int64((state >> np.uint64(20)) % np.uint64(sizes.size))]
-            handle = kernels.allocate(words, holder, np.int64(size))
+            handle = np.int64(kernels.allocate(words, holder, np.int64(size)))
             if handle > 0:
                 first = kernels.first_word(words, handle)
-                words[first] = handle
+                words[first] = np.uint64(handle)
                 words[first + 3] = np.uint64(seed)
                 handles[place] = handle
-    for place in range(handles.size):
-        if handles[place] != 0:
-            wrong += kernels.free(words, holder, np.int64(handles[place])) != 0
+    for kept in range(handles.size):
+        if handles[kept] != 0:
+            wrong += kernels.free(words, holder, np.int64(handles[kept])) != 0
     return wrong
 
 
