@@ -38,12 +38,8 @@ class Pauses:
     def read(self) -> PauseStatistics:
         """Tell what was counted."""
         counts = tuple(self._counts)
-        return PauseStatistics(
-            sum(counts),
-            self._sum_ns,
-            *(min(_percentile(counts, share), self._max_ns) for share in (0.5, 0.99, 0.999)),
-            self._max_ns,
-        )
+        p50_ns, p99_ns, p999_ns = (min(_percentile(counts, share), self._max_ns) for share in (0.5, 0.99, 0.999))
+        return PauseStatistics(sum(counts), self._sum_ns, p50_ns, p99_ns, p999_ns, self._max_ns)
 
 
 def _bucket(value: int) -> int:
