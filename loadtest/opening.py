@@ -23,7 +23,7 @@ async def open_accounts(target: str, source: OpeningSource, on_commit: Callable[
     """
     flow = flow_options(_IN_FLIGHT, OPENING_FRAME)
     retry = RetryOptions(deadline_s=ANSWER_DEADLINE_S)
-    async with AsyncClient(target, client_id=source.client_id, flow=flow, retry=retry) as client:
+    async with AsyncClient(target, client_id=source.client_id, next_sequence=1, flow=flow, retry=retry) as client:
         recorder = Recorder(client)
 
         async def submit(number: int) -> None:

@@ -115,7 +115,9 @@ async def _work(assignment: Assignment, coordinator: Connection) -> None:
     flow = flow_options(assignment.in_flight, workload.frame)
     retry = RetryOptions(deadline_s=ANSWER_DEADLINE_S)
     source = FrameSource(workload, assignment.client_id)
-    async with AsyncClient(assignment.target, client_id=assignment.client_id, flow=flow, retry=retry) as client:
+    async with AsyncClient(
+        assignment.target, client_id=assignment.client_id, next_sequence=1, flow=flow, retry=retry
+    ) as client:
         recorder = Recorder(client)
         coordinator.send(("ready", None))
         start_ns, end_ns = await asyncio.to_thread(coordinator.recv)

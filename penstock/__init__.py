@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         PenstockError,
         Refused,
         Rejected,
+        SequenceReused,
         ServerError,
         Unavailable,
     )
@@ -60,6 +61,7 @@ _HOME: Final = {
         "PenstockError",
         "Refused",
         "Rejected",
+        "SequenceReused",
         "ServerError",
         "Unavailable",
     ),
@@ -107,6 +109,7 @@ __all__ = [
     "Result",
     "ResultCode",
     "RetryOptions",
+    "SequenceReused",
     "ServerError",
     "Transfer",
     "Unavailable",

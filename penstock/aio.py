@@ -36,8 +36,9 @@ class AsyncClient:
     """A client of one node, for one event loop; use it as ``async with AsyncClient("127.0.0.1:50051") as client``.
 
     Make it inside a running event loop. ``target`` is ``host:port`` or ``unix:path``. ``client_id`` names the
-    idempotency session and is random unless given; no two running programs may share one. ``traceparent`` is asked
-    once per frame for the W3C trace context to link the frame to ("" for none).
+    idempotency session: left out it is random, which is right for most. A program that keeps its own across runs gives
+    ``next_sequence`` with it, larger than any it used before: a sequence that was used is answered as it was then, and
+    does nothing. ``traceparent`` is asked once per frame for the W3C trace context to link the frame to ("" for none).
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class AsyncClient:
         target: str = "127.0.0.1:50051",
         *,
         client_id: int | None = None,
+        next_sequence: int | None = None,
         credentials: grpc.ChannelCredentials | None = None,
         batch: BatchOptions | None = None,
         retry: RetryOptions | None = None,
@@ -52,7 +54,7 @@ class AsyncClient:
         traceparent: Callable[[], str] = str,
     ) -> None:
         self._retry = retry = retry or RetryOptions()
-        self._session = Session(client_id)
+        self._session = Session(client_id, next_sequence)
         self._window = Window(flow or FlowOptions())
         self._channel = open_channel(target, credentials, retry)
         self._stream = SubmitStream(self._channel, retry, self._window)
@@ -143,6 +145,7 @@ class AsyncClient:
             if stamp:
                 write_ids(words, self._session.client_id, self._session.take_sequences(count))
             frame = BulkFrame(self._session.take_frame_id(), words, payloads, self._traceparent())
+            frame.fresh = stamp
         except BaseException:
             self._window.leave(count)
             raise

@@ -89,10 +89,14 @@ class Batcher:
     async def send_apart(self, records: Sequence[bytes], payloads: bytes, first_sequence: int | None) -> list[Waiter]:
         """Sends transactions in a frame of their own when there is room; with a sequence, under ids used before."""
         await self._window.wait_and_enter(len(records))
+        if self._closed:
+            self._window.leave(len(records))
+            raise ClientClosed("this client is closed")
+        fresh = first_sequence is None
         if first_sequence is None:
             first_sequence = self._session.take_sequences(len(records))
         waiters = [self._new_waiter() for _ in records]
-        self._send(b"".join(records), payloads, waiters, first_sequence)
+        self._send(b"".join(records), payloads, waiters, first_sequence, fresh=fresh)
         return waiters
 
     async def close(self) -> None:
@@ -134,11 +138,21 @@ class Batcher:
         self._send(records, payloads, waiters, self._session.take_sequences(len(waiters)))
         self._let_in(self.size_max)
 
-    def _send(self, records: bytes, payloads: bytes, waiters: Sequence[Waiter], first_sequence: int) -> None:
+    def _send(
+        self,
+        records: bytes,
+        payloads: bytes,
+        waiters: Sequence[Waiter],
+        first_sequence: int,
+        *,
+        fresh: bool = True,
+    ) -> None:
         stamped = bytearray(records)
         words = np.frombuffer(stamped, np.uint64).reshape(-1, RECORD_WORDS)
         stamp(words, self._session.client_id, first_sequence)
-        self._stream.send(self._frame(stamped, payloads, waiters, self._traceparent()))
+        frame = self._frame(stamped, payloads, waiters, self._traceparent())
+        frame.fresh = fresh
+        self._stream.send(frame)
 
     def _frame(
         self, records: bytes | bytearray, payloads: bytes, waiters: Sequence[Waiter], traceparent: str

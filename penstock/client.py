@@ -38,6 +38,7 @@ class Client:
         target: str = "127.0.0.1:50051",
         *,
         client_id: int | None = None,
+        next_sequence: int | None = None,
         credentials: grpc.ChannelCredentials | None = None,
         batch: BatchOptions | None = None,
         retry: RetryOptions | None = None,
@@ -48,6 +49,7 @@ class Client:
             return AsyncClient(
                 target,
                 client_id=client_id,
+                next_sequence=next_sequence,
                 credentials=credentials,
                 batch=batch,
                 retry=retry,

@@ -52,6 +52,24 @@ class OutcomeUnknown(PenstockError):
         )
 
 
+class SequenceReused(PenstockError):
+    """Another run of a program, or another program, has used this client's id and sequences: nothing took effect now.
+
+    Leave ``client_id`` out, or go on from a ``next_sequence`` that was never used.
+    """
+
+    def __init__(self, client_id: int, first_sequence: int) -> None:
+        super().__init__(client_id, first_sequence)
+        self.client_id = client_id
+        self.first_sequence = first_sequence
+
+    def __str__(self) -> str:
+        return (
+            f"transactions from sequence {self.first_sequence} of client {self.client_id} had been submitted before, "
+            "by somebody else: some of these did nothing. Leave client_id out, or give a next_sequence never used"
+        )
+
+
 class Refused(PenstockError):
     """A node refused a call or a frame; nothing of it took effect.
 

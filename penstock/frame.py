@@ -10,7 +10,7 @@ from typing import Final
 
 import grpc
 
-from penstock.errors import OutcomeUnknown, PenstockError, Unavailable
+from penstock.errors import OutcomeUnknown, PenstockError, SequenceReused, Unavailable
 from penstock.record import RECORD_BYTES
 from penstock.v1.txqueue_pb2 import SubmitStreamResponse
 
@@ -57,6 +57,7 @@ class Frame(ABC):
         "deadline",
         "first_sequence",
         "frame_id",
+        "fresh",
         "in_doubt",
         "message",
         "obstacle",
@@ -72,6 +73,8 @@ class Frame(ABC):
         self.message = message
         self.deadline = 0.0
         """On the event loop's clock; set when the frame is handed to the stream."""
+        self.fresh = False
+        """Its sequences were given out for it, and it has not been on the wire twice: none can have been applied."""
         self.written = False
         """It is on the wire and neither answered nor refused yet."""
         self.in_doubt = False
@@ -82,6 +85,13 @@ class Frame(ABC):
     @abstractmethod
     def complete(self, response: SubmitStreamResponse) -> None:
         """Tells those who wait what they were answered."""
+
+    def answer(self, response: SubmitStreamResponse) -> None:
+        """Like ``complete``, unless the answers are to another's transactions."""
+        if self.fresh and not response.results.isascii():  # isascii: no byte has DUPLICATE's bit, found at once
+            self.fail(SequenceReused(self.client_id, self.first_sequence))
+        else:
+            self.complete(response)
 
     def refuse(self, error: PenstockError) -> None:
         """Like ``fail``, where it was this frame that the node would not take, not the whole stream."""

@@ -15,7 +15,7 @@ import grpc
 from grpc import aio
 
 from penstock.backoff import Backoff
-from penstock.errors import Refused, ServerError, Unavailable
+from penstock.errors import ClientClosed, Refused, ServerError, Unavailable
 from penstock.frame import Frame
 from penstock.options import RetryOptions
 from penstock.refusals import IN_DOUBT, LASTING, refusal_of_call, refusal_of_frame
@@ -23,6 +23,9 @@ from penstock.v1.txqueue_pb2 import SubmitStreamResponse
 from penstock.window import Window
 
 METHOD: Final = "/penstock.v1.TxQueueService/SubmitStream"
+
+CLOSE_S: Final = 1.0
+"""How long a client that is closing waits for the node to end its call."""
 
 LISTEN_S: Final = 0.05
 """grpc.aio reports INTERNAL in place of the node's own status where a write met a call that had just ended. A call
@@ -55,6 +58,8 @@ class SubmitStream:
         self._pause: asyncio.TimerHandle | None = None
         """A node pushed back: nothing leaves until this is over."""
         self._expiry: asyncio.TimerHandle | None = None
+        self._call: Call | None = None
+        self._ended = asyncio.Event()
         self._connection = self._loop.create_task(self._stay_connected(), name="penstock submit stream")
 
     def send(self, frame: Frame) -> None:
@@ -73,11 +78,18 @@ class SubmitStream:
     async def close(self) -> None:
         """Returns when every frame has been answered or given up, and the call has ended."""
         await self._idle.wait()
+        if self._call is not None:
+            with suppress(aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
+                await self._call.done_writing()  # the node ends the call then, in peace
+                await asyncio.wait_for(self._ended.wait(), CLOSE_S)
         self._connection.cancel()
         with suppress(asyncio.CancelledError):
             await self._connection
         if self._expiry is not None:
             self._expiry.cancel()
+        for frame in list(self._unanswered.values()):  # handed over in the meantime
+            self._forget(frame)
+            frame.fail(ClientClosed("this client is closed"))
 
     async def _stay_connected(self) -> None:
         backoff = Backoff(self._options)
@@ -85,13 +97,16 @@ class SubmitStream:
         while True:
             await self._occupied.wait()
             self._resume()
-            call = self._open()
+            call = self._call = self._open()
+            self._ended.clear()
             writer = self._loop.create_task(self._write(call, listen_s), name="penstock frame writer")
             try:
                 answered, error = await self._read(call)
             finally:
                 writer.cancel()
                 call.cancel()
+                self._call = None
+                self._ended.set()
             if answered:
                 backoff.reset()
             masked = isinstance(error, ServerError) and not answered
@@ -136,11 +151,12 @@ class SubmitStream:
         else:
             self._pressure.reset()
             self._forget(frame)
-            frame.complete(response)
+            frame.answer(response)
 
     def _refused(self, frame: Frame, error: Refused) -> None:
         frame.obstacle = error
         frame.in_doubt |= error.reason in IN_DOUBT or isinstance(error, ServerError)
+        frame.fresh = frame.fresh and not frame.in_doubt
         if isinstance(error, LASTING):
             self._forget(frame)
             frame.refuse(frame.unanswered("refused when sent again"))
@@ -168,6 +184,7 @@ class SubmitStream:
         """The call ended: what was on the wire is in doubt, and where no new call could fare better all is given up."""
         for frame in list(self._unanswered.values()):
             frame.in_doubt |= frame.written
+            frame.fresh = frame.fresh and not frame.written
             frame.written = False
             frame.obstacle = error
             if isinstance(error, LASTING):

@@ -31,7 +31,7 @@ _PAYLOAD_LENGTH: Final = 3
 _PAYLOADS_SHORT: Final = 4
 _PAYLOADS_LONG: Final = 5
 _CHAIN_OPEN: Final = 6
-_SEQUENCE_ZERO: Final = 7
+_SEQUENCE_RANGE: Final = 7
 _SEQUENCE_BACKWARDS: Final = 8
 _AMOUNT: Final = 9
 _NAMESPACE: Final = 10
@@ -66,7 +66,7 @@ _FAULTS: Final = {
     _CHAIN_OPEN: Fault(
         "CHAIN_OPEN", "flags", "the last record is LINKED: a chain must end in the frame in which it starts"
     ),
-    _SEQUENCE_ZERO: Fault("SEQUENCE_INVALID", "sequence", "sequences start at 1"),
+    _SEQUENCE_RANGE: Fault("SEQUENCE_INVALID", "sequence", "sequences are 1 to 2^64-2"),
     _SEQUENCE_BACKWARDS: Fault(
         "SEQUENCE_BACKWARDS", "sequence", "a client's sequences must increase from record to record of a frame"
     ),
@@ -92,6 +92,7 @@ _PAYLOADS_TOO_LARGE: Final = Fault(
     "FRAME_TOO_LARGE", "payloads", f"a frame's payloads have at most {record.FRAME_PAYLOAD_BYTES_MAX:,} bytes: split it"
 )
 
+_SEQUENCE_END: Final = np.uint64((1 << 64) - 2)
 _KEY_BYTES_MAX: Final = np.uint64(record.KEY_BYTES_MAX)
 _KEY_INLINE_BYTES_MAX: Final = np.uint64(record.KEY_INLINE_BYTES_MAX)
 _PAYLOAD_BYTES_MAX: Final = np.uint64(record.PAYLOAD_BYTES_MAX)
@@ -257,9 +258,11 @@ def _validate_and_publish(
         words[target + 6] = amount
         words[target + 7] = meta
 
-        if sequence <= sequence_before and (client == client_before or sequence == 0):
-            fault = _SEQUENCE_ZERO if sequence == 0 else _SEQUENCE_BACKWARDS
-            return -(fault | i << 8)
+        # One comparison for both ends: 0 - 1 and 2^64-1 - 1 are the two largest.
+        if sequence - np.uint64(1) >= _SEQUENCE_END:
+            return -(_SEQUENCE_RANGE | i << 8)
+        if sequence <= sequence_before and client == client_before:
+            return -(_SEQUENCE_BACKWARDS | i << 8)
         client_before = client
         sequence_before = sequence
 

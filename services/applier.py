@@ -8,7 +8,6 @@ an answer to a transaction reads its effect.
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from pooling.object_pool import ObjectPool
 from replication.block import Block
 from services.batch import Batch
 from services.counters import Counter, Counters
+from services.inbox import Inbox, InboxClosed
 from services.receipts import Receipts
 from services.results_log import ResultsLog
 from services.telemetry import BlockTimes, Telemetry
@@ -49,8 +49,8 @@ class Applier:
         telemetry: Telemetry,
     ) -> None:
         """Apply to ``state``, keep results in ``results_log`` and answer through ``receipts``."""
-        self.inbox: SimpleQueue[Batch | Question | None] = SimpleQueue()
-        """Blocks in the order of the log, questions anywhere in between, and None as the last."""
+        self.inbox: Inbox[Batch | Question] = Inbox()
+        """Blocks in the order of the log, and questions anywhere in between."""
         self._state = state
         self._results_log = results_log
         self._buffers = buffers
@@ -60,12 +60,18 @@ class Applier:
         self._results: NDArray[np.uint8] = np.empty(BATCH_SIZE, np.uint8)
 
     def run(self) -> None:
-        """Apply blocks and answer questions until the end comes."""
-        while (item := self.inbox.get()) is not None:
-            if isinstance(item, Batch):
-                self._apply(item)
-            else:
-                self._answer(item)
+        """Apply blocks and answer questions until the end comes; questions that come later raise InboxClosed."""
+        try:
+            while (item := self.inbox.get()) is not None:
+                if isinstance(item, Batch):
+                    self._apply(item)
+                else:
+                    self._answer(item)
+        finally:
+            self.inbox.close()
+            for item in self.inbox.rest():
+                if isinstance(item, Question):
+                    item.answer.set_exception(InboxClosed())
 
     def replay(self, block: Block) -> None:
         """Apply a block that the log held at start; nobody waits for its results."""

@@ -148,10 +148,14 @@ def _run(loaded: "LoadedSettings") -> NoReturn:
     from services.monitor import MonitorError
     from services.server import ListenError
     from services.telemetry import TelemetryError
+    from statestore.errors import StateStoreError
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         code = asyncio.run(node.run(loaded.settings))
-    except (LogError, ListenError, TelemetryError, MonitorError) as error:
+    except (LogError, StateStoreError, ListenError, TelemetryError, MonitorError) as error:
         raise click.ClickException(str(error)) from None
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        raise click.ClickException(f"{place}{error.strerror or error}") from None
     sys.exit(code)

@@ -1,12 +1,12 @@
 """Stage 2: makes blocks durable, one sync for all that wait."""
 
 import time
-from queue import Empty, SimpleQueue
 
 from replication.wal import WriteAheadLog
 from services.applier import Question
 from services.batch import Batch
 from services.counters import Counter, Counters
+from services.inbox import Inbox
 
 
 class LogWriter:
@@ -16,35 +16,28 @@ class LogWriter:
         self,
         log: WriteAheadLog,
         counters: Counters,
-        outbox: "SimpleQueue[Batch | Question | None]",
+        outbox: Inbox[Batch | Question],
     ) -> None:
         """Write to ``log`` what comes through the inbox, and put it into ``outbox`` once it is durable."""
-        self.inbox: SimpleQueue[Batch | None] = SimpleQueue()
-        """Blocks in the order of the log, and None as the last."""
+        self.inbox: Inbox[Batch] = Inbox()
+        """Blocks in the order of the log."""
         self._log = log
         self._counters = counters
         self._outbox = outbox
 
     def run(self) -> None:
         """Write until the end comes, then pass it on. A log that fails ends the stage with its error."""
-        ended = False
-        while not ended:
-            group = self._gather()
-            ended = group[-1] is None
-            batches = [batch for batch in group if batch is not None]
-            if batches:
-                self._write(batches)
-        self._outbox.put(None)
-
-    def _gather(self) -> "list[Batch | None]":
-        """Wait for one batch and take all that are there: the group that one sync makes durable."""
-        group = [self.inbox.get()]
-        while group[-1] is not None:
-            try:
-                group.append(self.inbox.get_nowait())
-            except Empty:
-                break
-        return group
+        try:
+            ended = False
+            while not ended:
+                group = self.inbox.get_waiting()  # what one sync makes durable
+                ended = group[-1] is None
+                batches = [batch for batch in group if batch is not None]
+                if batches:
+                    self._write(batches)
+        finally:
+            self.inbox.close()
+            self._outbox.close()
 
     def _write(self, batches: list[Batch]) -> None:
         started_ns = time.monotonic_ns()

@@ -16,6 +16,7 @@ from importlib.metadata import version
 from typing import Final
 
 from penstock.v1 import node_pb2
+from replication.errors import LogFailed
 from replication.wal import WriteAheadLog
 from services import memory, telemetry
 from services.admission import Admission
@@ -36,6 +37,7 @@ from services.results_log import ResultsLog
 from services.sequencer import Sequencer
 from services.server import NodeServer
 from services.settings import NodeSettings
+from services.state_room import StateRoom
 from services.state_service import StateService
 from services.txqueue_service import TxQueueService
 from services.warmup import load_kernels
@@ -75,7 +77,6 @@ class Node:
             TelemetryError: an endpoint is taken.
         """
         settings = self._settings
-        settings.node.data_dir.mkdir(parents=True, exist_ok=True)
         self._receipts = Receipts(asyncio.get_running_loop(), self._counters)
         self._telemetry = telemetry.start(settings, self._counters, self._paces)
         await asyncio.to_thread(self._open)
@@ -94,10 +95,12 @@ class Node:
         self._txqueue_service.close(refusal)
         self._state_service.close(refusal)
         stopped = asyncio.create_task(self._server.stop(self._settings.shutdown.grace_s))
-        if not self.failure.done():
-            await self._receipts.drained()
-            await asyncio.to_thread(self._pipeline.stop)
-            self._log.close()
+        await self._receipts.drained()  # also by a failure, which refuses all that wait
+        await asyncio.to_thread(self._pipeline.stop)
+        try:
+            await asyncio.to_thread(self._log.close)
+        except LogFailed as error:
+            self._fail(error)
         await stopped
         await self._housekeeping.stop()
         self._leases.close()
@@ -128,6 +131,10 @@ class Node:
             sync_mode=settings.log.sync_mode,
             interval_ms=settings.log.sync_interval_ms,
             on_block=self._applier.replay,
+            parameters={
+                "state.session_capacity": settings.state.session_capacity,
+                "state.session_horizon_s": settings.state.session_horizon_s,
+            },
         )
         if self._log.last_index:
             _log.info(
@@ -162,7 +169,6 @@ class Node:
 
         self._pipeline = Pipeline(sequencer, log_writer, self._applier, on_failure)
         admission = Admission(self._queue.register(), settings.admission.allowed_namespaces())
-        fill_max = settings.admission.state_fill_percent_max / 100
         self._txqueue_service = TxQueueService(
             self._queue,
             admission,
@@ -170,7 +176,7 @@ class Node:
             self._counters,
             settings.admission,
             self._pools.transactions,
-            state_is_full=lambda: self._state.fill > fill_max,
+            StateRoom(self._state, self._receipts),
         )
         self._state_service = StateService(
             self._pipeline.ask, self._log, self._results_log, self._receipts, self._counters
@@ -196,19 +202,25 @@ class Node:
         refusal = Refusal.of(Reason.NODE_FAILED)
         self._txqueue_service.close(refusal)
         self._receipts.refuse_all(refusal)
-        self.failure.set_result(error)
+        if not self.failure.done():
+            self.failure.set_result(error)
 
-    def _describe(self, with_state_digest: bool) -> node_pb2.GetStatusResponse:
-        """Describe the node as of one log index. Runs in a thread."""
-        applied_index, applied, effects, digest = self._pipeline.ask(
+    async def _describe(self, with_state_digest: bool) -> node_pb2.GetStatusResponse:
+        """Describe the node as of one log index.
+
+        Raises:
+            InboxClosed: the pipeline has ended.
+        """
+        asked = self._pipeline.ask(
             lambda state: (
                 state.applied_index,
                 state.applied_position,
                 state.effects_digest,
                 state.state_digest() if with_state_digest else 0,
             )
-        ).result()
-        resident, mapped = memory.resident_bytes()
+        )
+        applied_index, applied, effects, digest = await asyncio.wrap_future(asked)
+        resident, mapped = await asyncio.to_thread(memory.resident_bytes)
         return node_pb2.GetStatusResponse(
             version=version("penstock"),
             cluster_id=self._settings.node.cluster_id,

@@ -1,14 +1,14 @@
 """``penstock.v1.NodeService``: how the node is doing."""
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import grpc
 
 from penstock.v1 import node_pb2
-from services.errors import Context
-from services.server import service_handler
+from services.errors import Context, Reason, Refusal, abort
+from services.inbox import InboxClosed
+from services.methods import service_handler, unary_method
 
 SERVICE: Final = "penstock.v1.NodeService"
 
@@ -16,7 +16,7 @@ SERVICE: Final = "penstock.v1.NodeService"
 class NodeService:
     """Answers with what ``describe`` finds; it is given whether to compute the digest of the whole state, too."""
 
-    def __init__(self, describe: Callable[[bool], node_pb2.GetStatusResponse]) -> None:
+    def __init__(self, describe: Callable[[bool], Awaitable[node_pb2.GetStatusResponse]]) -> None:
         self._describe = describe
 
     def handler(self) -> grpc.ServiceRpcHandler:
@@ -24,14 +24,13 @@ class NodeService:
         return service_handler(
             SERVICE,
             {
-                "GetStatus": grpc.unary_unary_rpc_method_handler(
-                    self.get_status,
-                    request_deserializer=node_pb2.GetStatusRequest.FromString,
-                    response_serializer=node_pb2.GetStatusResponse.SerializeToString,
-                ),
+                "GetStatus": unary_method(self.get_status, node_pb2.GetStatusRequest),
             },
         )
 
-    async def get_status(self, request: node_pb2.GetStatusRequest, _: Context) -> node_pb2.GetStatusResponse:
-        """Describe the node; in a thread, since it may have to wait for the applier."""
-        return await asyncio.to_thread(self._describe, request.with_state_digest)
+    async def get_status(self, request: node_pb2.GetStatusRequest, context: Context) -> node_pb2.GetStatusResponse:
+        """Describe the node."""
+        try:
+            return await self._describe(request.with_state_digest)
+        except InboxClosed:
+            await abort(context, Refusal.of(Reason.SHUTTING_DOWN))

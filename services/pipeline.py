@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from services.applier import Applier, Question
+from services.inbox import InboxClosed
 from services.log_writer import LogWriter
 from services.sequencer import Sequencer
 from statestore.state import StateMachine
@@ -49,14 +50,21 @@ class Pipeline:
             thread.join()
 
     def ask(self, question: Callable[[StateMachine], Answer]) -> "Future[Answer]":
-        """Ask something of the state between two blocks."""
+        """Ask something of the state between two blocks.
+
+        Raises:
+            InboxClosed: the pipeline has ended, also from the future that is returned.
+        """
         asked = Question(question)
         self._applier.inbox.put(asked)
         return asked.answer
 
     def _run(self, stage: Callable[[], None]) -> None:
+        """Run a stage. However it ends, it has passed the end on, and found its own inbox closed: none waits for it."""
         try:
             stage()
+        except InboxClosed:
+            pass  # the stage behind this one has failed, and tells of it
         except BaseException as error:
             if self._failed.acquire(blocking=False):
                 self._on_failure(error)

@@ -13,8 +13,8 @@ from pooling.pool_errors import BudgetTooSmall, PoolClosed, PoolExhausted, PoolU
 from pooling.pool_metrics import PoolMetrics
 from services.errors import Context, Refusal, abort
 from services.leases import BorrowerUnknown, Leases, LeaseUnknown
+from services.methods import service_handler, unary_method
 from services.pools import NodePools
-from services.server import service_handler
 
 SERVICE: Final = "penstock.v1.PoolService"
 
@@ -36,19 +36,12 @@ class PoolService:
         return service_handler(
             SERVICE,
             {
-                name: grpc.unary_unary_rpc_method_handler(
-                    behaviour,
-                    request_deserializer=getattr(pooling_pb2, f"{name}Request").FromString,
-                    response_serializer=getattr(pooling_pb2, f"{name}Response").SerializeToString,
-                )
-                for name, behaviour in (
-                    ("GetPoolMetrics", self.get_pool_metrics),
-                    ("ResizePool", self.resize_pool),
-                    ("ClearPool", self.clear_pool),
-                    ("OptimizePoolSizes", self.optimize_pool_sizes),
-                    ("BorrowBuffer", self.borrow_buffer),
-                    ("ReturnBuffer", self.return_buffer),
-                )
+                "GetPoolMetrics": unary_method(self.get_pool_metrics, pooling_pb2.GetPoolMetricsRequest),
+                "ResizePool": unary_method(self.resize_pool, pooling_pb2.ResizePoolRequest),
+                "ClearPool": unary_method(self.clear_pool, pooling_pb2.ClearPoolRequest),
+                "OptimizePoolSizes": unary_method(self.optimize_pool_sizes, pooling_pb2.OptimizePoolSizesRequest),
+                "BorrowBuffer": unary_method(self.borrow_buffer, pooling_pb2.BorrowBufferRequest),
+                "ReturnBuffer": unary_method(self.return_buffer, pooling_pb2.ReturnBufferRequest),
             },
         )
 

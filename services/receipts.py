@@ -23,6 +23,8 @@ class _Waiting(NamedTuple):
     frame_id: int
     deliver: Deliver
     traceparent: str
+    records: int
+    payload_bytes: int
 
 
 class Receipts:
@@ -33,21 +35,34 @@ class Receipts:
         self._counters = counters
         self._waiting: dict[int, _Waiting] = {}
         self._next_token = 1
+        self.records = 0
+        """Records of the frames that wait."""
+        self.payload_bytes = 0
+        """Their payloads' bytes."""
         self._progress = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def expect(self, frame_id: int, deliver: Deliver, traceparent: str = "") -> int:
+    def expect(self, frame_id: int, deliver: Deliver, traceparent: str, records: int, payload_bytes: int) -> int:
         """Register a frame that is about to be admitted; returns its token."""
         token = self._next_token
         self._next_token += 1
-        self._waiting[token] = _Waiting(frame_id, deliver, traceparent)
+        self._waiting[token] = _Waiting(frame_id, deliver, traceparent, records, payload_bytes)
+        self.records += records
+        self.payload_bytes += payload_bytes
         return token
 
     def forget(self, token: int) -> None:
         """Drop a frame that was not admitted after all."""
-        del self._waiting[token]
+        self._take(token)
+
+    def _take(self, token: int) -> _Waiting | None:
+        frame = self._waiting.pop(token, None)
+        if frame is not None:
+            self.records -= frame.records
+            self.payload_bytes -= frame.payload_bytes
+        return frame
 
     async def progress(self) -> None:
         """Wait until some frame has been answered, which is when the ring may have room again."""
@@ -84,7 +99,7 @@ class Receipts:
 
     def _complete(self, frames: list[list[int]], log_index: int, first_position: int, results: bytes) -> None:
         for token, first, count, _ in frames:
-            frame = self._waiting.pop(token, None)
+            frame = self._take(token)
             if frame is not None:
                 receipt = encode_receipt(
                     frame.frame_id, log_index, first_position + first, results[first : first + count]
@@ -96,7 +111,7 @@ class Receipts:
 
     def _refuse(self, tokens: Iterable[int], refusal: Refusal) -> None:
         for token in tokens:
-            frame = self._waiting.pop(token, None)
+            frame = self._take(token)
             if frame is not None:
                 frame.deliver(frame.frame_id, refusal)
                 self._counters.add(Counter.FRAMES_ANSWERED)

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Final
 
 _MODE: Final = 0o640
+_NONE: Final = 0
+"""What no transaction has as its result: a hole in the file."""
 _log = logging.getLogger(__name__)
 
 
@@ -21,9 +23,13 @@ class ResultsLog:
     """A file whose byte ``position`` is the result of that transaction."""
 
     def __init__(self, path: Path) -> None:
-        """Start over at ``path``."""
+        """Keep results at ``path``, which is started over by the first `write` and not before.
+
+        A block is only ever written by whoever holds the log's lock: a second node that is refused the log leaves the
+        first one's results alone.
+        """
         self._path = path
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE)
+        self._file: int | None = None
         self._failed = False
 
     def write(self, first_position: int, results: bytes) -> None:
@@ -31,6 +37,8 @@ class ResultsLog:
         if self._failed:
             return
         try:
+            if self._file is None:
+                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE)
             written = os.pwrite(self._file, results, first_position)
         except OSError as error:
             written = 0
@@ -43,8 +51,8 @@ class ResultsLog:
         Raises:
             ResultsUnavailable: they were lost to a full disk; a restart with free space brings them back.
         """
-        results = os.pread(self._file, count, first_position)
-        if self._failed or len(results) != count:
+        results = b"" if self._failed or self._file is None else os.pread(self._file, count, first_position)
+        if len(results) != count or _NONE in results:
             raise ResultsUnavailable(
                 f"results of transactions were lost because {self._path} could not be written: "
                 "free disk space and restart the node, which computes them again"
@@ -53,4 +61,5 @@ class ResultsLog:
 
     def close(self) -> None:
         """Let go of the file."""
-        os.close(self._file)
+        if self._file is not None:
+            os.close(self._file)

@@ -1,19 +1,20 @@
 """Stage 1, the ring's exclusive consumer: gives every transaction its place and seals blocks."""
 
 import time
-from queue import SimpleQueue
 from typing import Final
 
 import numpy as np
 
 from pooling.buffers import Buffer
 from pooling.object_pool import ObjectPool
+from pooling.pool_errors import PoolExhausted
 from replication.block import HEADER_BYTES, Block, stored_bytes
 from replication.errors import LogFull
 from replication.wal import WriteAheadLog
 from services.batch import Batch
 from services.counters import Counter, Counters
 from services.errors import Reason, Refusal
+from services.inbox import Inbox, InboxClosed
 from services.receipts import Receipts
 from txqueue.queue import LockFreeTxQueue
 from txqueue.record import BATCH_SIZE
@@ -36,7 +37,7 @@ class Sequencer:
         log: WriteAheadLog,
         receipts: Receipts,
         counters: Counters,
-        outbox: "SimpleQueue[Batch | None]",
+        outbox: Inbox[Batch],
         *,
         cluster_id: int,
         epoch: int,
@@ -52,7 +53,7 @@ class Sequencer:
         self._index = log.last_index
         self._position = log.last_position
         self._hash = log.last_hash
-        self._time_ns = 0
+        self._time_ns = log.last_time_ns
         self._stopping = False
 
     def stop(self) -> None:
@@ -63,16 +64,27 @@ class Sequencer:
     def run(self) -> None:
         """Seal blocks until stopped, then pass the end on to the next stage."""
         frames = np.empty((BATCH_SIZE, 4), np.uint64)
+        try:
+            while True:
+                if self._queue.wait(_IDLE_WAIT_S):
+                    self._seal(frames)
+                    self._queue.rebalance_if_needed()
+                elif self._stopping:
+                    break
+        finally:
+            self._outbox.close()
+
+    def _borrow(self) -> Buffer:
+        """Wait for a buffer; raises InboxClosed where none will come, since the next stage has failed with them."""
         while True:
-            if self._queue.wait(_IDLE_WAIT_S):
-                self._seal(frames)
-                self._queue.rebalance_if_needed()
-            elif self._stopping:
-                break
-        self._outbox.put(None)
+            try:
+                return self._buffers.borrow_object(_IDLE_WAIT_S)
+            except PoolExhausted:
+                if self._outbox.closed:
+                    raise InboxClosed from None
 
     def _seal(self, frames: np.ndarray[tuple[int, int], np.dtype[np.uint64]]) -> None:
-        buffer = self._buffers.borrow_object()
+        buffer = self._borrow()
         batch = self._queue.dequeue_exclusive_batch(buffer[HEADER_BYTES:], frames)
         if not batch.count:
             self._buffers.return_object(buffer)
@@ -85,7 +97,7 @@ class Sequencer:
             self._receipts.refuse(sealed_frames, Refusal.of(Reason.LOG_FULL))
             return
         started_ns = time.monotonic_ns()
-        # Block time never goes back, whatever the wall clock does.
+        # Block time never goes back, whatever the wall clock does between two blocks or two starts.
         self._time_ns = max(self._time_ns + 1, time.time_ns())
         block = Block.seal(
             buffer,

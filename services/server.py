@@ -1,7 +1,7 @@
 """The gRPC server of a node: its limits, where it listens, and the standard health and reflection services."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from collections.abc import Sequence
+from typing import Final
 
 import grpc
 import grpc.aio
@@ -14,6 +14,9 @@ from penstock.v1 import node_pb2, pooling_pb2, state_pb2, txqueue_pb2  # noqa: F
 MESSAGE_BYTES_MAX: Final = 16 << 20
 """Largest message either way: a frame's 640 kB of records and 4 MiB of payloads three times over, and a bound on what a
 client can make the node hold before the frame is looked at."""
+
+_CALLS_MAX: Final = 8192
+"""Calls at once, streams and watches included; gRPC itself refuses more with RESOURCE_EXHAUSTED."""
 
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
@@ -36,11 +39,6 @@ class ListenError(Exception):
     """An address cannot be listened on."""
 
 
-def service_handler(name: str, methods: "Mapping[str, grpc.RpcMethodHandler[Any, Any]]") -> grpc.ServiceRpcHandler:
-    """Make the handler of a service from its methods' handlers."""
-    return cast(grpc.ServiceRpcHandler, grpc.method_handlers_generic_handler(name, dict(methods)))
-
-
 class NodeServer:
     """A gRPC server over a node's services. It accepts calls from `start` on and is healthy from `set_serving` on.
 
@@ -52,7 +50,7 @@ class NodeServer:
         assert addresses
         assert handlers
         self._addresses = tuple(addresses)
-        self._server = grpc.aio.server(options=_OPTIONS)
+        self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_CALLS_MAX)
         self._health = health.aio.HealthServicer()
         names = [handler.service_name() for handler in handlers]
         # "" is the node as a whole, which the health servicer calls healthy unless told otherwise.

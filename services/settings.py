@@ -119,12 +119,12 @@ class QueueSettings(_Group):
     """How the sequencer waits for a frame. ``park`` sleeps and takes no time when idle; ``yield`` and ``spin`` see a
     frame some microseconds sooner, and keep a core busy for that."""
 
-    @field_validator("slots")
+    @field_validator("slots", "area_bytes")
     @classmethod
-    def _check_power_of_two(cls, slots: int) -> int:
-        if slots & (slots - 1):
-            raise ValueError(f"must be a power of two, for example {1 << slots.bit_length()}")
-        return slots
+    def _check_power_of_two(cls, number: int) -> int:
+        if number & (number - 1):
+            raise ValueError(f"must be a power of two, for example {1 << number.bit_length()}")
+        return number
 
 
 class StateSettings(_Group):
@@ -189,8 +189,6 @@ class AdmissionSettings(_Group):
     """Frames of one stream that await their receipts; the node reads no more of that stream until some are sent."""
     retry_after_ms: int = Field(default=20, ge=1, le=60_000)
     """What a refused client is told to wait (``RetryInfo``)."""
-    state_fill_percent_max: int = Field(default=95, ge=1, le=100)
-    """Refuse transactions once the tables are this full, so that the node need not stop."""
 
     @field_validator("namespaces")
     @classmethod

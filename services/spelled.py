@@ -30,17 +30,17 @@ def frame_of(
             payload = transaction.append.payload
         case "put":
             row["operation"] = record.PUT
-            payload = _put_key(row, transaction.put.key) + transaction.put.value
+            payload = _put_key(row, transaction.put.key, "put.key") + transaction.put.value
         case "delete":
             row["operation"] = record.DELETE
-            payload = _put_key(row, transaction.delete.key)
+            payload = _put_key(row, transaction.delete.key, "delete.key")
         case "cas":
             row["operation"] = record.CAS
-            payload = _put_key(row, transaction.cas.key) + transaction.cas.value
+            payload = _put_key(row, transaction.cas.key, "cas.key") + transaction.cas.value
             row["operand_lo"] = transaction.cas.expected_version
         case "add":
             row["operation"] = record.ADD
-            payload = _put_key(row, transaction.add.key)
+            payload = _put_key(row, transaction.add.key, "add.key")
             row["amount"] = transaction.add.amount
             if transaction.add.HasField("floor"):
                 row["flags"] = record.FLOOR
@@ -75,9 +75,11 @@ def response_of(receipt: txqueue_pb2.SubmitFrameResponse) -> txqueue_pb2.SubmitR
     )
 
 
-def _put_key(row: "np.ndarray[tuple[int], np.dtype[np.void]]", key: bytes) -> bytes:
+def _put_key(row: "np.ndarray[tuple[int], np.dtype[np.void]]", key: bytes, field: str) -> bytes:
     """Write a key into its record; returns what of it goes into the payload."""
-    row["operand_hi"] = min(len(key), 0xFFFF)  # the edge refuses lengths beyond 1,024 and 0
+    if not 1 <= len(key) <= record.KEY_BYTES_MAX:
+        raise _refused("KEY_LENGTH_INVALID", field, f"a key has 1 to 1,024 bytes, not {len(key)}")
+    row["operand_hi"] = len(key)
     if len(key) > record.KEY_INLINE_BYTES_MAX:
         return key
     padded = key.ljust(record.KEY_INLINE_BYTES_MAX, b"\0")

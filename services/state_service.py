@@ -14,9 +14,10 @@ from replication.errors import LogRecycled
 from replication.wal import WriteAheadLog
 from services.counters import Counter, Counters
 from services.errors import Context, Reason, Refusal, abort
+from services.inbox import InboxClosed
+from services.methods import service_handler, streaming_method, unary_method
 from services.receipts import Receipts
 from services.results_log import ResultsLog, ResultsUnavailable
-from services.server import service_handler
 from services.watch import WatchFilter
 from statestore.layout import KIND_ACCOUNT, KIND_COUNTER, KIND_VALUE
 from statestore.reads import Entries
@@ -66,21 +67,9 @@ class StateService:
         return service_handler(
             SERVICE,
             {
-                "Read": grpc.unary_unary_rpc_method_handler(
-                    self.read,
-                    request_deserializer=state_pb2.ReadRequest.FromString,
-                    response_serializer=state_pb2.ReadResponse.SerializeToString,
-                ),
-                "BatchRead": grpc.unary_unary_rpc_method_handler(
-                    self.batch_read,
-                    request_deserializer=state_pb2.BatchReadRequest.FromString,
-                    response_serializer=state_pb2.BatchReadResponse.SerializeToString,
-                ),
-                "Watch": grpc.unary_stream_rpc_method_handler(
-                    self.watch,
-                    request_deserializer=state_pb2.WatchRequest.FromString,
-                    response_serializer=state_pb2.WatchResponse.SerializeToString,
-                ),
+                "Read": unary_method(self.read, state_pb2.ReadRequest),
+                "BatchRead": unary_method(self.batch_read, state_pb2.BatchReadRequest),
+                "Watch": streaming_method(self.watch, state_pb2.WatchRequest),
             },
         )
 
@@ -143,6 +132,8 @@ class StateService:
         try:
             asked = self._ask(lambda state: (state.read(*columns), state.applied_index))
             found, log_index = await asyncio.wrap_future(asked)
+        except InboxClosed:
+            await abort(context, self._closed or Refusal.of(Reason.NODE_FAILED))
         finally:
             self._questions -= 1
         if found.values.size > _ANSWER_BYTES_MAX:

@@ -5,7 +5,6 @@ per frame and never per transaction.
 """
 
 import asyncio
-from collections.abc import Callable
 from typing import Any, Final
 
 import grpc
@@ -17,9 +16,10 @@ from services.admission import Admission, FrameRefused
 from services.counters import Counter, Counters
 from services.errors import Context, Reason, Refusal, abort
 from services.frame_stream import FrameStream
+from services.methods import service_handler, unary_method
 from services.receipts import Deliver, Receipts
-from services.server import service_handler
 from services.settings import AdmissionSettings
+from services.state_room import StateRoom
 from services.wire import MalformedFrame, locate_frame
 from txqueue.queue import LockFreeTxQueue
 from txqueue.record import RECORD_BYTES
@@ -38,16 +38,16 @@ class TxQueueService:
         counters: Counters,
         settings: AdmissionSettings,
         transactions: ObjectPool[Any],
-        state_is_full: Callable[[], bool],
+        state_room: StateRoom,
     ) -> None:
-        """Admit frames through ``admission`` while the tables have room; ``transactions`` lends single records."""
+        """Admit frames through ``admission`` while there is ``state_room``; ``transactions`` lends single records."""
         self._queue = queue
         self._admission = admission
         self._receipts = receipts
         self._counters = counters
         self._settings = settings
         self._transactions = transactions
-        self._state_is_full = state_is_full
+        self._state_room = state_room
         self._closed: Refusal | None = None
         self._streams: set[FrameStream] = set()
 
@@ -62,11 +62,7 @@ class TxQueueService:
         return service_handler(
             SERVICE,
             {
-                "Submit": grpc.unary_unary_rpc_method_handler(
-                    self.submit,
-                    request_deserializer=txqueue_pb2.SubmitRequest.FromString,
-                    response_serializer=txqueue_pb2.SubmitResponse.SerializeToString,
-                ),
+                "Submit": unary_method(self.submit, txqueue_pb2.SubmitRequest),
                 "SubmitFrame": grpc.unary_unary_rpc_method_handler(self.submit_frame),
                 "SubmitStream": grpc.stream_stream_rpc_method_handler(self.submit_stream),
             },
@@ -78,12 +74,16 @@ class TxQueueService:
             with self._transactions.lend() as row:
                 frame = spelled.frame_of(request.transaction, row)
         except FrameRefused as error:
-            await abort(context, self._bad_frame(error))
-        receipt = await self.submit_frame(frame.SerializeToString(), context)
+            await abort(context, self._bad_frame(error, "transaction"))
+        receipt = await self._submit(frame.SerializeToString(), context, "transaction")
         return spelled.response_of(txqueue_pb2.SubmitFrameResponse.FromString(receipt))
 
     async def submit_frame(self, message: bytes, context: Context) -> bytes:
         """Submit one frame and wait for its receipt."""
+        return await self._submit(message, context, "records[{}]")
+
+    async def _submit(self, message: bytes, context: Context, place: str) -> bytes:
+        """Submit a frame whose records the caller knows as ``place`` with their number in it."""
         answer: asyncio.Future[bytes | Refusal] = asyncio.get_running_loop().create_future()
 
         def deliver(_: int, outcome: bytes | Refusal) -> None:
@@ -95,10 +95,10 @@ class TxQueueService:
             refused = self._refusal()
             if refused is None and len(self._receipts) >= self._settings.in_flight_frames_max:
                 refused = self._busy(Reason.IN_FLIGHT_LIMIT)
-            if refused is None and not self._admit(message, deliver, _traceparent_of(context)):
-                refused = self._busy(Reason.QUEUE_FULL)
+            if refused is None and (full := self._admit(message, deliver, _traceparent_of(context))):
+                refused = self._busy(full)
         except (MalformedFrame, FrameRefused) as error:
-            refused = self._bad_frame(error)
+            refused = self._bad_frame(error, place)
         outcome = refused or await answer
         if isinstance(outcome, Refusal):
             await abort(context, outcome)
@@ -126,9 +126,12 @@ class TxQueueService:
                 self._arrived(message)
                 try:
                     while (refused := self._refusal()) is None:
-                        if self._admit(message, stream.deliver, traceparent):
-                            break
-                        await self._receipts.progress()
+                        full = self._admit(message, stream.deliver, traceparent)
+                        if full is Reason.QUEUE_FULL:
+                            await self._receipts.progress()
+                            continue
+                        refused = self._busy(full) if full else None
+                        break
                 except (MalformedFrame, FrameRefused) as error:
                     refused = self._bad_frame(error)
                 if refused is not None:
@@ -144,17 +147,22 @@ class TxQueueService:
         """Say why no frame at all is taken at the moment, if so."""
         if self._closed is not None:
             self._counters.add(Counter.FRAMES_REFUSED_UNAVAILABLE)
-            return self._closed
-        return self._busy(Reason.STATE_FULL) if self._state_is_full() else None
+        return self._closed
 
     def _busy(self, reason: Reason) -> Refusal:
         self._counters.add(Counter.FRAMES_REFUSED_BUSY)
         return Refusal.of(reason, retry_after_ms=self._settings.retry_after_ms)
 
-    def _admit(self, message: bytes, deliver: Deliver, traceparent: str) -> bool:
-        """Publish a frame to the ring; returns False where the ring is full."""
+    def _admit(self, message: bytes, deliver: Deliver, traceparent: str) -> Reason | None:
+        """Publish a frame to the ring, or say what there is no room in: QUEUE_FULL passes, STATE_FULL does not."""
         fields = locate_frame(message)
-        token = self._receipts.expect(fields.frame_id, deliver, fields.traceparent or traceparent)
+        records = fields.records_length // RECORD_BYTES
+        if not self._state_room.fits(records, fields.payloads_length):
+            # Frames under way count at their worst: only without any is it sure that there is no room.
+            return Reason.QUEUE_FULL if len(self._receipts) else Reason.STATE_FULL
+        token = self._receipts.expect(
+            fields.frame_id, deliver, fields.traceparent or traceparent, records, fields.payloads_length
+        )
         published = False
         try:
             published, wake = self._admission.admit(message, fields, token)
@@ -163,19 +171,20 @@ class TxQueueService:
                 self._receipts.forget(token)
         if wake:
             self._queue.wake()
-        if published:
-            self._counters.add(Counter.FRAMES_ENQUEUED)
-            self._counters.add(Counter.TRANSACTIONS_ENQUEUED, fields.records_length // RECORD_BYTES)
-        return published
+        if not published:
+            return Reason.QUEUE_FULL
+        self._counters.add(Counter.FRAMES_ENQUEUED)
+        self._counters.add(Counter.TRANSACTIONS_ENQUEUED, records)
+        return None
 
-    def _bad_frame(self, error: MalformedFrame | FrameRefused) -> Refusal:
+    def _bad_frame(self, error: MalformedFrame | FrameRefused, place: str = "records[{}]") -> Refusal:
         self._counters.add(Counter.FRAMES_REFUSED_INVALID)
         if isinstance(error, MalformedFrame):
             return Refusal.bad_request("FRAME_MALFORMED", "frame", str(error))
-        place = (
-            error.fault.field if error.record_index is None else f"records[{error.record_index}].{error.fault.field}"
-        )
-        return Refusal.bad_request(error.fault.reason, place, str(error))
+        field = error.fault.field
+        if error.record_index is not None:
+            field = f"{place.format(error.record_index)}.{field}"
+        return Refusal.bad_request(error.fault.reason, field, str(error))
 
 
 def _frame_id_of(message: bytes) -> int:

@@ -13,6 +13,10 @@ _FIXED64: Final = 1
 _BYTES: Final = 2
 _FIXED32: Final = 5
 
+_FIELDS_MAX: Final = 16
+"""Four are known. Passing over more of those that later versions may add than this many would let one message of small
+fields keep the event loop busy for seconds."""
+
 _FRAME_ID: Final = 1
 _RECORDS: Final = 2
 _PAYLOADS: Final = 3
@@ -49,7 +53,9 @@ def locate_frame(message: bytes) -> FrameFields:
     frame_id = records_offset = records_length = payloads_offset = payloads_length = 0
     traceparent = ""
     offset, end = 0, len(message)
-    while offset < end:
+    for _ in range(_FIELDS_MAX):
+        if offset >= end:
+            break
         tag, offset = _varint(message, offset)
         field, wire_type = tag >> 3, tag & 7
         if wire_type == _BYTES:
@@ -71,7 +77,9 @@ def locate_frame(message: bytes) -> FrameFields:
             offset += 4
         else:
             raise MalformedFrame(f"wire type {wire_type} at byte {offset} does not exist in proto3")
-    if offset != end:
+    if offset < end:
+        raise MalformedFrame(f"the message has more than {_FIELDS_MAX} fields")
+    if offset > end:
         raise MalformedFrame(f"the message ends {offset - end} bytes before its last field does")
     return FrameFields(frame_id, records_offset, records_length, payloads_offset, payloads_length, traceparent)
 

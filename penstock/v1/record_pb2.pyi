@@ -43,7 +43,7 @@ class Operation(_Operation, metaclass=_OperationEnumTypeWrapper):
 
       offset  size  field
            0     8  client_id       u64  with sequence: the idempotency key
-           8     8  sequence        u64  from 1, strictly increasing within a frame
+           8     8  sequence        u64  1 to 2^64-2; must increase from one record to the next of the same client
           16    16  key             u128 debit account, or the key (zero-padded where shorter than 16 bytes)
           32    16  operand         u128 credit account, or see below
           48     8  amount          i64  TRANSFER: 1 to 2^63-1; ADD: any; all others: 0

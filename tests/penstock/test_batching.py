@@ -16,7 +16,7 @@ PATIENT = BatchOptions(linger_ms=60_000, eager_frames=1)
 
 
 async def test_each_of_a_thousand_coroutines_gets_its_own_result_and_they_share_frames(node: FakeNode) -> None:
-    async with AsyncClient(node.target, client_id=9) as client:
+    async with AsyncClient(node.target, client_id=9, next_sequence=1) as client:
         results = await asyncio.gather(*(client.transfer(i + 1, i + 2, 1) for i in range(1000)))
     assert [result.position for result in results] == list(range(1000))
     assert all(result.ok and not result.duplicate for result in results)

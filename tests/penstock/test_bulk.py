@@ -16,7 +16,7 @@ async def test_a_frame_arrives_stamped_and_byte_for_byte(node: FakeNode) -> None
     records = np.zeros(3, RECORD)
     records["key_lo"] = [7, 8, 9]
     records["payload_length"] = [2, 0, 1]
-    async with AsyncClient(node.target, client_id=5) as client:
+    async with AsyncClient(node.target, client_id=5, next_sequence=1) as client:
         receipt = await client.submit_frame(records, b"abc")
     assert node.frames[0].records == records.tobytes()
     assert node.frames[0].payloads == b"abc"

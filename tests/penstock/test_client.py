@@ -42,7 +42,7 @@ def threaded_node(tmp_path: Path) -> Iterator[FakeNode]:
 
 def test_every_call_works_without_an_event_loop(threaded_node: FakeNode) -> None:
     threaded_node.state.blocks = [block(4)]
-    with Client(threaded_node.target, client_id=3) as client:
+    with Client(threaded_node.target, client_id=3, next_sequence=1) as client:
         assert client.transfer(1, 2, 3).ok
         assert client.submit(Put(b"k", b"v")).position == 1
         assert client.submit(Put(b"k", b"v"), sequence=2).duplicate

@@ -18,15 +18,15 @@ def test_the_command_line_lies_over_the_environment_over_files_over_defaults(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = write(
-        tmp_path / "a.yaml", "log: {sync_mode: none, sync_interval_ms: 1}\nqueue: {slots: 16}\nnode: {name: a}"
+        tmp_path / "a.yaml", "log: {sync_mode: none, sync_interval_ms: 1}\nqueue: {slots: 512}\nnode: {name: a}"
     )
-    second = write(tmp_path / "b.yaml", "log: {sync_interval_ms: 2}\nqueue: {slots: 32}\nnode: {name: b}")
-    monkeypatch.setenv("PENSTOCK_QUEUE_SLOTS", "64")
+    second = write(tmp_path / "b.yaml", "log: {sync_interval_ms: 2}\nqueue: {slots: 1024}\nnode: {name: b}")
+    monkeypatch.setenv("PENSTOCK_QUEUE_SLOTS", "2048")
     monkeypatch.setenv("penstock_node_name", "c")
     loaded = load([first, second], {"node.name": Given("d", "command line --set")})
     assert loaded.settings.log.sync_mode == "none"
     assert loaded.settings.log.sync_interval_ms == 2
-    assert loaded.settings.queue.slots == 64
+    assert loaded.settings.queue.slots == 2048
     assert loaded.settings.node.name == "d"
     assert loaded.sources["log.sync_mode"] == str(first)
     assert loaded.sources["log.sync_interval_ms"] == str(second)
@@ -72,14 +72,14 @@ def test_all_values_at_fault_are_told_at_once_with_their_places(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path / "a.yaml", "log: {sync_mode: blok}")
-    monkeypatch.setenv("PENSTOCK_QUEUE_SLOTS", "17")
+    monkeypatch.setenv("PENSTOCK_QUEUE_SLOTS", "1500")
     with pytest.raises(ConfigurationError) as caught:
         load([path], {"monitor.port": Given("0", "command line --set")})
     assert len(caught.value.problems) == 3
     assert "'blok'" in str(caught.value)
     assert str(path) in str(caught.value)
     assert "environment PENSTOCK_QUEUE_SLOTS" in str(caught.value)
-    assert "for example 32" in str(caught.value)
+    assert "for example 2048" in str(caught.value)
 
 
 @pytest.mark.parametrize(

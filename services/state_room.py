@@ -1,0 +1,27 @@
+"""Whether the state's tables can take a frame: asked at the edge, since after the log it would be too late."""
+
+from services.receipts import Receipts
+from statestore.state import StateMachine
+
+GROWTH_BYTES_PER_RECORD_MAX = 1024
+GROWTH_PER_PAYLOAD_BYTE_MAX = 2
+
+
+class StateRoom:
+    """Counts what frames that are under way may still make of the tables, at the worst, as taken.
+
+    A block that does not fit its tables stops the node, and again at every start: it is in the log for good. So a frame
+    is let in only where it fits, whatever its transactions turn out to do.
+    """
+
+    def __init__(self, state: StateMachine, receipts: Receipts) -> None:
+        self._state = state
+        self._receipts = receipts
+
+    def fits(self, records: int, payload_bytes: int) -> bool:
+        """Whether a frame of so much fits besides those that have not been answered yet."""
+        # Read in this order: what is applied in between is then counted twice, and never not at all.
+        records += self._receipts.records
+        payload_bytes += self._receipts.payload_bytes
+        growth = records * GROWTH_BYTES_PER_RECORD_MAX + payload_bytes * GROWTH_PER_PAYLOAD_BYTE_MAX
+        return growth <= self._state.bytes_max - self._state.table_bytes
