@@ -38,7 +38,7 @@ class SlabArena:
     """
 
     def __init__(self, region: Region, *, huge_pages: bool = False, numa_node: int | None = None) -> None:
-        load(arena_kernels.allocate, arena_kernels.free)
+        load(*arena_kernels.OPERATIONS, *arena_recovery.OPERATIONS)  # now, while no other thread does so, too
         self._region = region
         self._words = region.words
         heap = int(self._words[layout.HEAP_AT])
@@ -152,7 +152,6 @@ class SlabArena:
             SlotReturned: it was returned meanwhile, or freed when the one that had it died.
             SlotForeign: there is no such slot.
         """
-        load(arena_kernels.adopt)
         capacity = int(arena_kernels.adopt(self._words, self._holder().index, handle))
         if capacity < 0:
             raise self._misuse(capacity, handle)
@@ -182,7 +181,6 @@ class SlabArena:
         Returns:
             Bytes given back.
         """
-        load(arena_recovery.retire_slabs, arena_recovery.claim_free, arena_recovery.release_claimed)
         holder = self._holder()
         self.recover_dead()
         holder.empty()
@@ -244,7 +242,6 @@ class SlabArena:
 
     def _state(self, handle: int) -> str:
         """What has become of a slot, from its mark."""
-        load(arena_kernels.mark_at)
         mark = int(self._words[int(arena_kernels.mark_at(self._words, handle))])
         state, holder = mark & layout.STATE_MASK, (mark & layout.LOW_MASK) >> layout.STATE_BITS
         if state not in (layout.HELD, layout.CACHED):

@@ -112,3 +112,7 @@ def first_word(words: Words, handle: Int) -> Int:
 def mark_at(words: Words, handle: Int) -> Int:
     """Index into ``words`` of the mark that says what has become of a slot, or -1 where the handle is foreign."""
     return mark_of(words, handle)
+
+
+OPERATIONS = (allocate, free, adopt, mark_at)
+"""What Python calls, too."""

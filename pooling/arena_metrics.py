@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from pooling import arena_layout as layout
 from pooling import arena_recovery as places
-from txqueue.compiled import load
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,6 @@ class ArenaMetrics:
 def count(words: NDArray[np.uint64]) -> ArenaMetrics:
     """Reads the counters of the arena in this region, uint64[:]."""
     counted = np.zeros(places.TOTALS, np.uint64)
-    load(places.total)
     places.total(words, counted)
     totals: list[int] = counted.tolist()
     classes = tuple(

@@ -162,3 +162,7 @@ def _lent_or_cached(words: Words, page: Int, size_class: Int) -> Int:
     for slot in range(0, slots_of(size_class), 64):
         slots -= np.int64(bit_count(get(words, bits_of(words, page // layout.UNIT_PAGES, slot))))
     return slots
+
+
+OPERATIONS = (take_holder, release_holder, empty_magazines, retire_slabs, claim_free, release_claimed, total)
+"""What Python calls, too."""

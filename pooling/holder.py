@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from pooling import arena_layout as layout
 from pooling.arena_recovery import empty_magazines, release_holder, take_holder
 from pooling.errors import HoldersExhausted
-from txqueue.compiled import load
 from txqueue.owner import is_alive, own
 
 _CLOSED: Final[NDArray[np.uint64]] = np.zeros(layout.HOLDERS_AT + layout.HOLDER_WORDS, np.uint64)
@@ -27,7 +26,6 @@ class Holder:
     """
 
     def __init__(self, words: NDArray[np.uint64]) -> None:
-        load(take_holder, release_holder, empty_magazines)
         self.words = words
         self.index = _take(words)
         self._release = weakref.finalize(self, _close, words, self.index)
@@ -82,7 +80,6 @@ def recover_dead(words: NDArray[np.uint64]) -> int:
     Returns:
         Slots and runs that were freed.
     """
-    load(take_holder, release_holder)
     owner = own()
     freed = 0
     for index, holder in _owners(words):
