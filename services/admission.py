@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from services.wire import FrameFields
 from txqueue import atomics, record
-from txqueue.compiled import BYTES_IN, WORDS, entry, kernel
+from txqueue.compiled import BYTES_IN, WORDS, entry, kernel, load
 from txqueue.producer import Producer
 from txqueue.ring import claim, publish
 
@@ -118,6 +118,7 @@ class Admission:
 
     def __init__(self, producer: Producer, namespaces: list[int] | None) -> None:
         """Admit frames as ``producer``, which nobody else may use; ``namespaces`` None admits all."""
+        load(_validate_and_publish)
         self._producer = producer
         self._namespaces = np.zeros(NAMESPACES // 64, np.uint64)
         for namespace in range(NAMESPACES) if namespaces is None else namespaces:

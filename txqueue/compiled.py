@@ -1,5 +1,6 @@
 """How the path of a transaction is compiled."""
 
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -10,6 +11,8 @@ from txqueue import kernel_cache  # noqa: F401 - settles where machine code is k
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _compile: Any = njit  # typed without the option that leaves reference counts out
+_loading = threading.Lock()
+"""An entry is compiled by one thread, and closed to other types before another one looks."""
 
 
 def kernel(function: Function) -> Function:
@@ -51,7 +54,8 @@ def load(*entries: Any) -> None:
 
     From then on other arguments raise TypeError, where a plain kernel would quietly be compiled once more, for seconds.
     """
-    for compiled in entries:
-        if compiled.arguments not in compiled.overloads:
-            compiled.compile(compiled.arguments)
-            compiled.disable_compile()
+    with _loading:
+        for compiled in entries:
+            if compiled.arguments not in compiled.overloads:
+                compiled.compile(compiled.arguments)
+                compiled.disable_compile()
