@@ -32,6 +32,7 @@ class _Managed:
         self.pool: Final = pool
         self.object_bytes: Final = object_bytes
         self._sizer = PoolSizer()
+        self._sizer.observe(time.time_ns(), 0, 0, 0, 0)  # the first interval begins here
         self._seen = pool.get_metrics()
         self._seen_ns = now_ns
 
