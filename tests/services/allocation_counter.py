@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, cfunc, types
+from numba import carray, cfunc, types  # type: ignore[attr-defined]
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
@@ -29,14 +29,16 @@ class _Allocator(ctypes.Structure):
     )
 
 
-@intrinsic
-def _words_at(_: Any, address: Any) -> Any:
+def _as_words(_: Any, address: Any) -> Any:
     """uint64* of an address."""
 
     def cast(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(arguments[0], ir.IntType(64).as_pointer())
 
     return types.CPointer(types.uint64)(address), cast
+
+
+_words_at: Any = intrinsic(_as_words)
 
 
 class AllocationCounter:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from itertools import count
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,7 +74,7 @@ def switching_often() -> Iterator[None]:
     ],
 )
 def test_every_frame_arrives_once_whole_and_in_its_producers_order(
-    threads: int, frames: int, records_max: int, payload_max: int, capacity: dict[str, int]
+    threads: int, frames: int, records_max: int, payload_max: int, capacity: dict[str, Any]
 ) -> None:
     with LockFreeTxQueue.create(None, **capacity) as queue:
         producers = [queue.register() for _ in range(threads)]
