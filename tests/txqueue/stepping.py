@@ -45,7 +45,7 @@ def _ptrace(request: int, process: int, data: int = 0) -> None:
         raise OSError(failure, f"ptrace: {os.strerror(failure)}")
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _trap(_context: Any) -> Any:
     """Stops the process at exactly this place, if it is traced."""
 
