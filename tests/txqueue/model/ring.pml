@@ -7,7 +7,7 @@
  * shared memory once, as one load, store or compare-and-swap does. Whoever is refused blocks here until what refused it
  * changes, so a ring that stalls shows as a process that cannot end.
  *
- * The areas hold frames of one size here; frames of several sizes and the way back to the front are in area.pml.
+ * The areas hold frames of one size here; frames of several sizes and the way back to the front are in ring.cpp.
  */
 
 #ifndef PRODUCERS
