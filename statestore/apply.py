@@ -41,10 +41,11 @@ from statestore.layout import (
     SESSION_HIGHEST,
     SESSION_WINDOW,
     WINDOW_MASK,
+    WINDOW_PAGE_MASK,
     ZERO,
 )
 from statestore.pointers import U64, Bytes, Words, pointer, prefetch
-from statestore.sessions import NEW, SESSIONS_EXHAUSTED, admit, session_of
+from statestore.sessions import NEW, SESSIONS_EXHAUSTED, admit, open_page, session_of
 from statestore.table import candidate, group_in, segment_at
 from statestore.undo import ALONE
 from txqueue.compiled import kernel
@@ -192,8 +193,11 @@ def apply_block(
         result = NEW
         if session == ZERO:
             result = SESSIONS_EXHAUSTED
-        elif sequence == highest + ONE:
+        elif sequence == highest + ONE and sequence != ZERO:
             highest = sequence
+            # The page of the highest sequence is open, but for that of sequence 1.
+            if sequence & WINDOW_PAGE_MASK <= ONE:
+                open_page(words, region, session, sequence)
         else:
             words[session + SESSION_HIGHEST] = highest
             result = admit(words, region, session, sequence)

@@ -22,6 +22,7 @@ from statestore.layout import (
     ONE,
     SEGMENT_COUNT,
     SEGMENT_DEPTH,
+    SEGMENT_NEXT,
     SESSION_CLIENT,
     SESSION_FRESH,
     SESSION_HIGHEST,
@@ -63,9 +64,11 @@ def state_digest(region_words: NDArray[np.uint64], region_bytes: NDArray[np.uint
     prefix = ZERO
     while prefix < ONE << words[DEPTH]:
         segment = words[words[DIRECTORY] + prefix]
-        for number in range(ONE, words[segment + SEGMENT_COUNT] + ONE):
-            total += entry_digest(words, region, segment + number * ENTRY_WORDS)
         prefix += ONE << (words[DEPTH] - words[segment + SEGMENT_DEPTH])
+        while segment != ZERO:
+            for number in range(ONE, words[segment + SEGMENT_COUNT] + ONE):
+                total += entry_digest(words, region, segment + number * ENTRY_WORDS)
+            segment = words[segment + SEGMENT_NEXT]
     for number in range(words[SESSION_FRESH]):
         row = words[SESSION_ROWS] + number * SESSION_WORDS
         if words[row + SESSION_USED] != ZERO:

@@ -141,8 +141,7 @@ def find_key(
     length = ident >> IDENT_LENGTH_SHIFT
     if length <= KEY_INLINE_BYTES:
         return find(words, hashed, records[base + WORD_KEY_LO], records[base + WORD_KEY_HI], ident)
-    digest = bytes_digest(payloads, payload_at, length)
-    return find_long(words, region, hashed, digest, ident, payloads, payload_at, length)
+    return find_long(words, region, hashed, ident, payloads, payload_at)
 
 
 @inner
@@ -157,7 +156,7 @@ def create_key(
     key = store(words, payloads, payload_at, length)
     if key == ZERO:
         return ZERO
-    return insert(words, scratch, hashed, key, bytes_digest(payloads, payload_at, length), ident)
+    return insert(words, scratch, hashed, key, ZERO, ident)
 
 
 @inner

@@ -3,10 +3,9 @@
 import numpy as np
 
 from statestore.compiled import inner
-from statestore.hashing import bytes_digest, key_hash
+from statestore.hashing import key_hash, long_key_hash
 from statestore.layout import (
     ACCOUNT_IDENT,
-    HASH_MASK,
     IDENT_LENGTH_SHIFT,
     IDENT_NAMESPACE_SHIFT,
     KEY_INLINE_BYTES,
@@ -91,24 +90,28 @@ def long_key_bytes(records: Words, base: U64) -> U64:
 
 @inner
 def hash_of_key(words: Words, records: Words, payloads: Bytes, base: U64, payload_at: U64) -> U64:
-    """Hash of the key of a record that is not an APPEND; its payload must lie within `payloads`."""
+    """Hash of the key of a record that is not an APPEND; its payload must lie within `payloads`.
+
+    0 where the key overruns the payload: such a record is INVALID.
+    """
     ident = key_ident(records, base)
     length = ident >> IDENT_LENGTH_SHIFT
     if length <= KEY_INLINE_BYTES:
-        return key_hash(records[base + WORD_KEY_LO], records[base + WORD_KEY_HI], ident) & words[HASH_MASK]
-    head = min(length, payload_length_of(records, base))
-    return key_hash(bytes_digest(payloads, payload_at, head), ZERO, ident) & words[HASH_MASK]
+        return key_hash(words, records[base + WORD_KEY_LO], records[base + WORD_KEY_HI], ident)
+    if length > payload_length_of(records, base):
+        return ZERO
+    return key_hash(words, long_key_hash(words, payloads, payload_at, length), ZERO, ident)
 
 
 @inner
 def hash_of_debit(words: Words, records: Words, base: U64) -> U64:
     """Hash of a TRANSFER's debit account: `hash_of_key` without what only other operations need."""
     lo = records[base + WORD_KEY_LO]
-    return key_hash(lo, records[base + WORD_KEY_HI], account_ident(records, base)) & words[HASH_MASK]
+    return key_hash(words, lo, records[base + WORD_KEY_HI], account_ident(records, base))
 
 
 @inner
 def hash_of_credit(words: Words, records: Words, base: U64) -> U64:
     """Hash of a TRANSFER's credit account."""
     lo = records[base + WORD_OPERAND_LO]
-    return key_hash(lo, records[base + WORD_OPERAND_HI], account_ident(records, base)) & words[HASH_MASK]
+    return key_hash(words, lo, records[base + WORD_OPERAND_HI], account_ident(records, base))

@@ -1,14 +1,37 @@
 """Hashes of keys, and the digests by which nodes and verifiers compare what they computed.
 
-Key hashes place entries in the table and are private to it. The digests are part of the contract: an independent model
-computes the same ones, so their arithmetic (all modulo 2^64) must never change.
+Key hashes place entries and sessions in their tables, and whoever could choose keys with equal hashes could make each
+lookup a search. So they are keyed by secret words, drawn anew for each process by default: nothing but the places of
+things depends on them. Every word of a key meets a secret before it is multiplied, and the product's halves are folded,
+which cannot be run backwards as a product modulo 2^64 can (after wyhash and rapidhash, whose constants are public and
+here are not). Each word goes through two products at least: one alone turns the steps of a regular series, such as all
+namespaces, into steps of equal size, which for one key in some hundreds all end up in the same few places.
+
+The digests are part of the contract: an independent model computes the same ones, so their arithmetic (all modulo 2^64)
+must never change. Equal digests are easily made, so nothing is found by them.
 """
 
+import hashlib
+
 import numpy as np
+from numpy.typing import NDArray
 
 from statestore.compiled import inner
-from statestore.layout import ONE, WORD_BYTES, ZERO
-from statestore.pointers import U64, Bytes, load_unaligned
+from statestore.layout import (
+    HASH_MASK,
+    ONE,
+    SECRET_DATA,
+    SECRET_HI,
+    SECRET_IDENT,
+    SECRET_KEY,
+    SECRET_KIND,
+    SECRET_LO,
+    SECRET_START,
+    SECRET_WORDS,
+    WORD_BYTES,
+    ZERO,
+)
+from statestore.pointers import U64, Bytes, Words, fold, load_unaligned
 
 K = np.uint64(0x9E3779B97F4A7C15)
 K1 = np.uint64(0xC2B2AE3D27D4EB4F)
@@ -39,13 +62,34 @@ def half_turn(x: U64) -> U64:
     return (x << SHIFT_32) | (x >> SHIFT_32)
 
 
+def secrets_of(hash_seed: int) -> NDArray[np.uint64]:
+    """The secret words for a seed of up to 128 bits: uint64[SECRET_WORDS]."""
+    seed = hash_seed.to_bytes(16, "little")
+    return np.frombuffer(hashlib.blake2b(seed, digest_size=8 * SECRET_WORDS).digest(), dtype=np.uint64)
+
+
 @inner
-def key_hash(lo: U64, hi: U64, ident: U64) -> U64:
-    """Hash of a key of up to 16 bytes, or of a longer key's digest: high bits choose a segment, low bits a slot."""
-    h = (lo ^ (ident * K2)) * K
-    h = (half_turn(h) ^ hi) * K1
-    h = (h ^ (h >> SHIFT_32)) * K2
-    return h ^ (h >> SHIFT_29)
+def key_hash(words: Words, lo: U64, hi: U64, ident: U64) -> U64:
+    """Hash of a key of up to 16 bytes, or of a longer one's `long_key_hash`.
+
+    Its high bits choose a segment, its low bits a group of tags.
+    """
+    key = fold(lo ^ words[SECRET_LO], hi ^ words[SECRET_HI])
+    kind = fold(ident ^ words[SECRET_IDENT], words[SECRET_KIND])
+    return fold(key ^ words[SECRET_KEY], kind) & words[HASH_MASK]
+
+
+@inner
+def long_key_hash(words: Words, data: Bytes, start: U64, length: U64) -> U64:
+    """Hash of the `length` >= 8 bytes of `data` from `start`; the identity, with the length, is left to `key_hash`."""
+    secret = words[SECRET_DATA]
+    h = words[SECRET_START]
+    at = start
+    end = start + length
+    while at + WORD_BYTES < end:
+        h = fold(load_unaligned(data, at) ^ secret, h)
+        at += WORD_BYTES
+    return fold(load_unaligned(data, end - WORD_BYTES) ^ secret, h)
 
 
 @inner

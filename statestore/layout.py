@@ -30,6 +30,8 @@ ENTRIES: Final = U(11)
 SESSIONS: Final = U(12)
 DEPTH: Final = U(13)
 """Leading hash bits that select a directory word."""
+SESSION_PAGES: Final = U(14)
+"""Pages of windows that were ever written."""
 HASH_MASK: Final = U(15)
 """HASH_ALL, except where a test wants keys to collide."""
 HASH_ALL: Final = (1 << 64) - 1
@@ -51,13 +53,22 @@ SESSION_FRESH: Final = U(27)
 """Rows ever used: the next one that never was."""
 SESSION_SWEEP_TIME: Final = U(28)
 """Block time of the last sweep for idle sessions; another one at the same time would find nothing."""
+SECRET_LO: Final = U(32)
+"""The first of the words that key the hashes: for a key's words, its identity, both together, bytes of long keys."""
+SECRET_HI: Final = U(33)
+SECRET_IDENT: Final = U(34)
+SECRET_KIND: Final = U(35)
+SECRET_KEY: Final = U(36)
+SECRET_START: Final = U(37)
+SECRET_DATA: Final = U(38)
+SECRET_WORDS: Final = 7
 HEAP_FREE: Final = U(64)
 """Heads of the free lists, one per size class."""
 HEADER_WORDS: Final = U(512)
 
 # --- entries: one cache line each -------------------------------------------------------------------------------------
 ENTRY_KEY_LO: Final = U(0)
-"""The key where it fits, zero-padded; of a longer key the heap block that holds it, and in KEY_HI its digest."""
+"""The key where it fits, zero-padded; of a longer key the heap block that holds it, and 0 in KEY_HI."""
 ENTRY_KEY_HI: Final = U(1)
 ENTRY_IDENT: Final = U(2)
 """kind | namespace << 8 | key length << 32; 0: no entry."""
@@ -82,6 +93,8 @@ KEY_INLINE_BYTES: Final = U(record.KEY_INLINE_BYTES_MAX)
 SEGMENT_COUNT: Final = U(0)
 """Entries: they are numbers 1 to this one. The header is in place of number 0, and its IDENT word is always 0."""
 SEGMENT_DEPTH: Final = U(1)
+SEGMENT_NEXT: Final = U(3)
+"""The next segment for the same hash prefix; 0: none. (Word 2 is the IDENT of number 0.)"""
 SEGMENT_ENTRIES_MAX: Final = U(1023)
 """At most half of the index is used, so hardly ever does a group overflow into the next one."""
 SEGMENT_INDEX: Final = U(1024) * ENTRY_WORDS
@@ -104,16 +117,22 @@ HEAP_UNIT_WORDS: Final = U(4)
 # --- sessions ---------------------------------------------------------------------------------------------------------
 SESSION_CLIENT: Final = U(0)
 SESSION_HIGHEST: Final = U(1)
-SESSION_FIRST: Final = U(2)
-"""Results of lower sequences are not known: whatever their slots hold is another sequence's."""
+SESSION_STALE: Final = U(2)
+"""A bit per page of the window that is to be read as zeros, whatever it holds."""
 SESSION_TIME_NS: Final = U(3)
 SESSION_WINDOW: Final = U(4)
 """Byte offset of the window in the region."""
 SESSION_USED: Final = U(5)
 SESSION_NEXT_FREE: Final = U(6)
+SESSION_TOUCHED: Final = U(7)
+"""A bit per page of the window that was ever written. It outlives the session, as the memory does."""
 SESSION_WORDS: Final = U(8)
 WINDOW_BYTES: Final = U(131_072)
 WINDOW_MASK: Final = WINDOW_BYTES - ONE
+WINDOW_PAGE_SHIFT: Final = U(12)
+WINDOW_PAGE_BYTES: Final = ONE << WINDOW_PAGE_SHIFT
+WINDOW_PAGE_MASK: Final = WINDOW_PAGE_BYTES - ONE
+WINDOW_PAGES_ALL: Final = (ONE << (WINDOW_BYTES >> WINDOW_PAGE_SHIFT)) - ONE
 
 # --- scratch: not state, an array of its own --------------------------------------------------------------------------
 CHUNK_RECORDS: Final = U(32)
@@ -136,7 +155,7 @@ SCRATCH_SEGMENT: Final = SCRATCH_UNDO + U(2 * record.BATCH_SIZE) * UNDO_WORDS
 SCRATCH_WORDS: Final = int(SCRATCH_SEGMENT + SEGMENT_WORDS)
 
 PAGE_BYTES: Final = 4096
-VERSION: Final = 1
+VERSION: Final = 2
 """Of this layout."""
 ENTRIES_BYTES_MIN: Final = 4 << 20
 """Least arena that is of any use: a few segments and one value of the largest size."""
@@ -156,8 +175,8 @@ class RegionLayout:
     size: int
 
     @classmethod
-    def plan(cls, bytes_max: int, session_capacity: int) -> "RegionLayout":
-        """Lays a region out for an arena of `bytes_max` (entries and values) and `session_capacity` sessions.
+    def plan(cls, bytes_max: int, reserve_bytes: int, session_capacity: int) -> "RegionLayout":
+        """Lays a region out for an arena of `bytes_max` (entries and values) and a reserve behind it, and sessions.
 
         Raises:
             ValueError: where a limit makes no sense.
@@ -168,13 +187,13 @@ class RegionLayout:
             raise ValueError(f"session_capacity is {session_capacity}; allow at least one session")
         index_slots = 1 << (2 * session_capacity - 1).bit_length()
         # Hashing leaves some prefixes fuller than others: two bits more than evenly filled segments would need.
-        depth_max = (bytes_max // (int(SEGMENT_WORDS) * 8)).bit_length() + 2
+        depth_max = ((bytes_max + reserve_bytes) // (int(SEGMENT_WORDS) * 8)).bit_length() + 2
         rows = int(HEADER_WORDS) * 8
         index = rows + session_capacity * int(SESSION_WORDS) * 8
         directory = index + index_slots * 8
         windows = _round_up(directory + (8 << depth_max), PAGE_BYTES)
         arena = windows + session_capacity * int(WINDOW_BYTES)
-        size = arena + _round_up(bytes_max, PAGE_BYTES)
+        size = arena + _round_up(bytes_max + reserve_bytes, PAGE_BYTES)
         return cls(rows, index, index_slots, windows, directory, depth_max, arena, size)
 
 

@@ -93,6 +93,20 @@ def lowest_bit(_typing_context: Any, _bits: Any) -> Any:
 
 
 @_intrinsic
+def fold(_typing_context: Any, _a: Any, _b: Any) -> Any:
+    """``fold(a, b) -> uint64``: the 128-bit product of two ``uint64``, its halves xored. One multiplication."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        double = ir.IntType(128)
+        a, b = (builder.zext(argument, double) for argument in arguments)
+        product = builder.mul(a, b)
+        high = builder.trunc(builder.lshr(product, ir.Constant(double, 64)), _WORD)
+        return builder.xor(builder.trunc(product, _WORD), high)
+
+    return types.uint64(types.uint64, types.uint64), generate
+
+
+@_intrinsic
 def prefetch(_typing_context: Any, words: Any, _index: Any) -> Any:
     """``prefetch(words, index)``: starts fetching the cache line of a word."""
 
@@ -128,3 +142,15 @@ def copy_bytes(_typing_context: Any, to: Any, _to_at: Any, source: Any, _source_
         return None
 
     return types.void(to, types.uint64, source, types.uint64, types.uint64), generate
+
+
+@_intrinsic
+def zero_bytes(_typing_context: Any, data: Any, _at: Any, _length: Any) -> Any:
+    """``zero_bytes(data, at, length)``: offset in bytes."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        pointer, at, length = arguments
+        cgutils.memset(builder, _byte_at(builder, pointer, at), length, 0)
+        return None
+
+    return types.void(data, types.uint64, types.uint64), generate

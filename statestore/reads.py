@@ -6,12 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statestore.compiled import inner
-from statestore.hashing import bytes_digest, key_hash
+from statestore.hashing import key_hash, long_key_hash
 from statestore.layout import (
     ENTRY_AMOUNT,
     ENTRY_DETAIL,
     ENTRY_VERSION,
-    HASH_MASK,
     IDENT_LENGTH_SHIFT,
     IDENT_NAMESPACE_SHIFT,
     KEY_INLINE_BYTES,
@@ -66,9 +65,8 @@ def find_entry(words: Words, region: Bytes, ident: U64, keys: Bytes, start: U64)
     """The entry for the identity word `ident` and the key bytes in `keys` from `start`, or 0."""
     length = ident >> IDENT_LENGTH_SHIFT
     if length > KEY_INLINE_BYTES:
-        digest = bytes_digest(keys, start, length)
-        hashed = key_hash(digest, ZERO, ident) & words[HASH_MASK]
-        return find_long(words, region, hashed, digest, ident, keys, start, length)
+        hashed = key_hash(words, long_key_hash(words, keys, start, length), ZERO, ident)
+        return find_long(words, region, hashed, ident, keys, start)
     lo = ZERO
     hi = ZERO
     for k in range(length):
@@ -77,7 +75,7 @@ def find_entry(words: Words, region: Bytes, ident: U64, keys: Bytes, start: U64)
             lo |= byte << (k << BYTE_BITS)
         else:
             hi |= byte << ((k - WORD_BYTES) << BYTE_BITS)
-    return find(words, key_hash(lo, hi, ident) & words[HASH_MASK], lo, hi, ident)
+    return find(words, key_hash(words, lo, hi, ident), lo, hi, ident)
 
 
 @kernel
@@ -100,7 +98,7 @@ def read_entries(
         values: uint8, written as far as whole values fit.
 
     Returns:
-        Bytes of all values together: where more than `values` holds, the call is to be repeated with as many.
+        Bytes of all values together: where `values` holds fewer, the call is to be repeated with as many.
     """
     words = pointer(region_words)
     region = pointer(region_bytes)

@@ -2,17 +2,19 @@
 
 A session holds the highest sequence of a client and the result bytes of its last 131,072 sequences, each in its
 place in the window; 0 means not seen. Windows are sparse memory: a client costs the pages that its sequences touch.
+
+A sequence that leaps ahead makes the slots it skips unseen. Whole pages of them are only marked as stale, and zeroed
+when one of their slots is next used, if ever: so no leap costs more than the two pages at its ends, nor touches more.
 """
 
 import numpy as np
 
 from statestore.compiled import inner
-from statestore.hashing import fin
+from statestore.hashing import key_hash
 from statestore.layout import (
     ONE,
     SESSION_CAPACITY,
     SESSION_CLIENT,
-    SESSION_FIRST,
     SESSION_FREE,
     SESSION_FRESH,
     SESSION_HIGHEST,
@@ -20,9 +22,12 @@ from statestore.layout import (
     SESSION_INDEX,
     SESSION_INDEX_MASK,
     SESSION_NEXT_FREE,
+    SESSION_PAGES,
     SESSION_ROWS,
+    SESSION_STALE,
     SESSION_SWEEP_TIME,
     SESSION_TIME_NS,
+    SESSION_TOUCHED,
     SESSION_USED,
     SESSION_WINDOW,
     SESSION_WINDOWS,
@@ -30,9 +35,13 @@ from statestore.layout import (
     SESSIONS,
     WINDOW_BYTES,
     WINDOW_MASK,
+    WINDOW_PAGE_BYTES,
+    WINDOW_PAGE_MASK,
+    WINDOW_PAGE_SHIFT,
+    WINDOW_PAGES_ALL,
     ZERO,
 )
-from statestore.pointers import U64, Bytes, Words
+from statestore.pointers import U64, Bytes, Words, zero_bytes
 from txqueue import record
 
 NEW = np.uint64(0)
@@ -47,7 +56,7 @@ def session_of(words: Words, client: U64, time_ns: U64) -> U64:
     """Word offset of a client's row, made where it has none; 0 where no row can be had."""
     index = words[SESSION_INDEX]
     mask = words[SESSION_INDEX_MASK]
-    at = fin(client) & mask
+    at = key_hash(words, client, ZERO, ZERO) & mask
     while words[index + at] != ZERO:
         row = words[SESSION_ROWS] + (words[index + at] - ONE) * SESSION_WORDS
         if words[row + SESSION_CLIENT] == client:
@@ -70,7 +79,7 @@ def session_of(words: Words, client: U64, time_ns: U64) -> U64:
     row = words[SESSION_ROWS] + (number - ONE) * SESSION_WORDS
     words[row + SESSION_CLIENT] = client
     words[row + SESSION_HIGHEST] = ZERO
-    words[row + SESSION_FIRST] = ONE
+    words[row + SESSION_STALE] = WINDOW_PAGES_ALL
     words[row + SESSION_TIME_NS] = time_ns
     words[row + SESSION_WINDOW] = words[SESSION_WINDOWS] + (number - ONE) * WINDOW_BYTES
     words[row + SESSION_USED] = ONE
@@ -84,7 +93,8 @@ def enter(words: Words, number: U64) -> None:
     """Puts the row with this number (from 1) into the index."""
     index = words[SESSION_INDEX]
     mask = words[SESSION_INDEX_MASK]
-    at = fin(words[words[SESSION_ROWS] + (number - ONE) * SESSION_WORDS + SESSION_CLIENT]) & mask
+    client = words[words[SESSION_ROWS] + (number - ONE) * SESSION_WORDS + SESSION_CLIENT]
+    at = key_hash(words, client, ZERO, ZERO) & mask
     while words[index + at] != ZERO:
         at = (at + ONE) & mask
     words[index + at] = number
@@ -94,7 +104,7 @@ def enter(words: Words, number: U64) -> None:
 def forget_idle(words: Words, time_ns: U64) -> None:
     """Frees every row that was idle for more than the horizon, and rebuilds the index from the others.
 
-    Freed windows keep their bytes: a session passes over each slot before it believes it (see `admit`).
+    Freed windows keep their bytes: all pages of a new session are stale.
     """
     for at in range(words[SESSION_INDEX_MASK] + ONE):
         words[words[SESSION_INDEX] + at] = ZERO
@@ -113,37 +123,49 @@ def forget_idle(words: Words, time_ns: U64) -> None:
 
 
 @inner
-def clear(words: Words, region: Bytes, row: U64, start: U64, end: U64) -> None:
-    """Marks the sequences from `start` up to `end` (at most a window) as not seen."""
-    window = words[row + SESSION_WINDOW]
-    while start < end:
-        region[window + (start & WINDOW_MASK)] = np.uint8(0)
-        start += ONE
+def open_page(words: Words, region: Bytes, row: U64, sequence: U64) -> None:
+    """Makes the page with a sequence's slot say what it is to be read as; called before a slot is read or written."""
+    page = (sequence & WINDOW_MASK) >> WINDOW_PAGE_SHIFT
+    bit = ONE << page
+    if words[row + SESSION_STALE] & bit == ZERO:
+        return
+    words[row + SESSION_STALE] ^= bit
+    if words[row + SESSION_TOUCHED] & bit != ZERO:
+        zero_bytes(region, words[row + SESSION_WINDOW] + (page << WINDOW_PAGE_SHIFT), WINDOW_PAGE_BYTES)
+    else:
+        words[row + SESSION_TOUCHED] |= bit
+        words[SESSION_PAGES] += ONE
+
+
+@inner
+def skip(words: Words, region: Bytes, row: U64, start: U64, count: U64) -> None:
+    """Makes the slots of `count` sequences from `start` unseen; `count` is a window at most."""
+    while count != ZERO:
+        at = start & WINDOW_MASK
+        bit = ONE << (at >> WINDOW_PAGE_SHIFT)
+        length = min(count, WINDOW_PAGE_BYTES - (at & WINDOW_PAGE_MASK))
+        if length == WINDOW_PAGE_BYTES:
+            words[row + SESSION_STALE] |= bit
+        elif words[row + SESSION_STALE] & bit == ZERO:
+            zero_bytes(region, words[row + SESSION_WINDOW] + at, length)
+        start += length
+        count -= length
 
 
 @inner
 def admit(words: Words, region: Bytes, row: U64, sequence: U64) -> U64:
     """NEW where the record is to be applied, else its answer: the first result with DUPLICATE on top, or
     SEQUENCE_EXPIRED.
-
-    A new highest sequence clears the slots that it skips. Where it skips a whole window it only notes that nothing
-    before it is known: those slots are cleared when a lower sequence does come, so that leaping ahead costs nothing.
     """
     highest = words[row + SESSION_HIGHEST]
     if sequence > highest:
-        if sequence - highest > WINDOW_BYTES:
-            words[row + SESSION_FIRST] = sequence
-            clear(words, region, row, sequence, sequence + ONE)
-        else:
-            clear(words, region, row, highest + ONE, sequence + ONE)
+        skip(words, region, row, highest + ONE, min(sequence - highest, WINDOW_BYTES))
+        open_page(words, region, row, sequence)
         words[row + SESSION_HIGHEST] = sequence
         return NEW
     if highest - sequence >= WINDOW_BYTES:
         return SEQUENCE_EXPIRED
-    if sequence < words[row + SESSION_FIRST]:
-        clear(words, region, row, sequence, words[row + SESSION_FIRST])
-        words[row + SESSION_FIRST] = sequence
-        return NEW
+    open_page(words, region, row, sequence)
     result = np.uint64(region[words[row + SESSION_WINDOW] + (sequence & WINDOW_MASK)])
     return NEW if result == ZERO else result | DUPLICATE
 

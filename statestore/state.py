@@ -1,5 +1,6 @@
 """The state machine: (state, block) -> (state, one result per transaction), the same on every node."""
 
+import secrets
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -10,8 +11,10 @@ from numpy.typing import NDArray
 from statestore import layout
 from statestore.apply import apply_block
 from statestore.digest import state_digest
-from statestore.errors import BlockOutOfOrder, RecordInvalid, StateFull
+from statestore.errors import AnswerTooLarge, BlockOutOfOrder, RecordInvalid, StateFull
 from statestore.execute import FULL
+from statestore.growth import reserve_bytes
+from statestore.hashing import secrets_of
 from statestore.layout import RegionLayout
 from statestore.reads import COLUMNS, Entries, read_entries
 from txqueue.record import KEY_BYTES_MAX, RECORD_BYTES
@@ -20,22 +23,29 @@ from txqueue.region import Region
 BYTES_MAX: int = 8 << 30
 SESSION_CAPACITY: int = 65_536
 SESSION_HORIZON_NS: int = 3_600_000_000_000
+HASH_SEED_BITS: int = 128
 READ_VALUE_BYTES = 1 << 16
+READ_VALUES_BYTES_MAX: int = 12 << 20
+"""Leaves room for the keys and the rest of an answer in a message of 16 MiB."""
 NEVER = (1 << 64) - 1
 
 
 class StateMachine:
     """The tables that transactions change, and the only code that changes them.
 
-    It is pure: no clock, no randomness, no input but blocks. The same blocks, however cut, give the same bytes. It is
-    not thread-safe: one thread applies and reads; the compiled calls release the GIL.
+    It is pure: no clock, no randomness, no input but blocks. The same blocks, however cut, give the same results and
+    digests with any `hash_seed`, and with the same one the same bytes. It is not thread-safe: one thread applies and
+    reads; the compiled calls release the GIL.
 
     Args:
         path: a file that shall hold the tables and must not exist yet; None keeps them in memory without a name.
             Either is sparse: only touched pages take memory. State is recovered by replaying the log, not from here.
-        bytes_max: most that entries and values may take.
+        bytes_max: most that entries and values should take. It is for admission to keep to it (`free_bytes`); the
+            tables go on for a reserve beyond it, so that a log admitted under one seed fits under any other.
         session_capacity: clients whose sequences are remembered.
         session_horizon_ns: where sessions run out, those idle for longer than this (block time) are forgotten.
+        hash_seed: secret of 128 bits, without which nobody can choose keys whose hashes collide; None draws one. It
+            decides where entries lie, and nothing else: no result, no digest.
 
     Raises:
         ValueError: a limit makes no sense.
@@ -49,8 +59,10 @@ class StateMachine:
         bytes_max: int = BYTES_MAX,
         session_capacity: int = SESSION_CAPACITY,
         session_horizon_ns: int = SESSION_HORIZON_NS,
+        hash_seed: int | None = None,
     ) -> None:
-        plan = RegionLayout.plan(bytes_max, session_capacity)
+        plan = RegionLayout.plan(bytes_max, reserve_bytes(bytes_max), session_capacity)
+        self._bytes_max = bytes_max
         self._region = Region.create(path, plan.size, kind="state", version=layout.VERSION)
         self._words: NDArray[np.uint64] = self._region.words
         self._bytes: NDArray[np.uint8] = self._words.view(np.uint8)
@@ -58,6 +70,9 @@ class StateMachine:
         self._arena_start = plan.arena // 8
         self._arena_end = plan.size // 8
         self._format(plan, session_capacity, session_horizon_ns)
+        first = int(layout.SECRET_LO)
+        seed = secrets.randbits(HASH_SEED_BITS) if hash_seed is None else hash_seed
+        self._words[first : first + layout.SECRET_WORDS] = secrets_of(seed)
         self._region.complete()
 
     def _format(self, plan: RegionLayout, session_capacity: int, session_horizon_ns: int) -> None:
@@ -154,6 +169,7 @@ class StateMachine:
         namespaces: NDArray[np.uint16],
         key_lengths: NDArray[np.uint16],
         keys: NDArray[np.uint8],
+        values_bytes_max: int = READ_VALUES_BYTES_MAX,
     ) -> Entries:
         """Reads a batch of entries as of `applied_index`, in one compiled call.
 
@@ -162,9 +178,11 @@ class StateMachine:
             namespaces: n.
             key_lengths: n, in bytes: 1 to 1,024; 16 for accounts.
             keys: uint8, the keys' bytes one after the other.
+            values_bytes_max: most that all values may have together.
 
         Raises:
             ValueError: the arrays do not fit together.
+            AnswerTooLarge: the values are longer together; no memory was taken for them.
         """
         lengths = key_lengths.astype(np.uint64)
         if not kinds.size == namespaces.size == lengths.size or int(lengths.sum()) != keys.size:
@@ -179,6 +197,8 @@ class StateMachine:
         readable = np.frombuffer(keys.tobytes(), dtype=np.uint8)
         values = np.empty(READ_VALUE_BYTES, dtype=np.uint8)
         size = int(read_entries(self._words, self._bytes, *columns, readable, answers.ravel(), values))
+        if size > values_bytes_max:
+            raise AnswerTooLarge(size, values_bytes_max)
         if size > values.size:
             values = np.empty(size, dtype=np.uint8)
             read_entries(self._words, self._bytes, *columns, readable, answers.ravel(), values)
@@ -222,8 +242,8 @@ class StateMachine:
 
     @property
     def bytes_max(self) -> int:
-        """Most that entries and values may take."""
-        return (self._arena_end - self._arena_start) * 8
+        """Most that entries and values should take."""
+        return self._bytes_max
 
     @property
     def table_bytes(self) -> int:
@@ -232,13 +252,23 @@ class StateMachine:
         return (segments + self._arena_end - int(self._words[layout.HEAP_BOTTOM])) * 8
 
     @property
+    def free_bytes(self) -> int:
+        """What is left of `bytes_max`; `growth.growth_bytes_max` says what records may take of it."""
+        return max(0, self._bytes_max - self.table_bytes)
+
+    @property
+    def session_bytes(self) -> int:
+        """Memory of session windows, in pages that were ever written; those of forgotten sessions are used again."""
+        return int(self._words[layout.SESSION_PAGES]) * int(layout.WINDOW_PAGE_BYTES)
+
+    @property
     def fill(self) -> float:
         """`table_bytes` as a fraction of `bytes_max`: admission refuses what creates entries well before 1."""
         return self.table_bytes / self.bytes_max
 
     def collide_hashes(self, mask: int) -> None:
         """Lets only these bits of hashes count. For tests of collisions, on an empty state machine."""
-        assert self.entries == 0
+        assert self.entries == self.sessions == 0
         self._words[layout.HASH_MASK] = mask
 
     def close(self) -> None:

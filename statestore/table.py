@@ -8,7 +8,10 @@ entries themselves, tried first, cost 9 ns more per transfer, in mispredicted br
 spill over into the next one.
 
 A full segment is split alone, so growth never pauses for more than one segment's entries (30 us), plus once per
-doubling of the table a copy of the directory (8 bytes per segment). Deletion leaves no tombstones.
+doubling of the table a copy of the directory (8 bytes per segment). Where a split would separate nothing, or the
+directory can select by no more bits, the segment gets another one chained to it instead: with the hashes keyed that is
+for chance alone to bring about, and then costs time but never room. Either way an insert takes one segment at most.
+Deletion leaves no tombstones.
 
 Fagin, Nievergelt, Pippenger, Strong: Extendible Hashing (1979). Tags in groups: Abseil's Swiss tables.
 """
@@ -31,12 +34,14 @@ from statestore.layout import (
     GROUP_WORDS,
     HASH_BITS,
     HEAP_BOTTOM,
+    IDENT_LENGTH_SHIFT,
     ONE,
     SCRATCH_SEGMENT,
     SEGMENT_COUNT,
     SEGMENT_DEPTH,
     SEGMENT_ENTRIES_MAX,
     SEGMENT_INDEX,
+    SEGMENT_NEXT,
     SEGMENT_TOP,
     SEGMENT_WORDS,
     TAG_HASH_MASK,
@@ -56,7 +61,7 @@ LAST_TAG = np.uint64(1) << (GROUP_TAGS - ONE)
 
 @inner
 def segment_of(words: Words, hashed: U64) -> U64:
-    """Word offset of the segment for a hash."""
+    """Word offset of the first segment for a hash."""
     return words[words[DIRECTORY] + ((hashed >> ONE) >> (HASH_BITS - words[DEPTH]))]
 
 
@@ -99,50 +104,63 @@ def has_key(words: Words, entry: U64, lo: U64, hi: U64, ident: U64) -> bool:
 def find(words: Words, hashed: U64, lo: U64, hi: U64, ident: U64) -> U64:
     """Word offset of the entry with exactly these key words, or 0.
 
-    For a long key these are its block and digest, which name an entry that is already known, as an undo does.
+    For a long key its block is one of these, which names an entry that is already known, as an undo does.
     """
     segment = segment_of(words, hashed)
     tags = as_tags(words)
-    number = hashed & GROUP_MASK
-    while True:
-        group = segment + SEGMENT_INDEX + number * GROUP_WORDS
-        hits = match_below(words, group, tag_of(hashed), TAG_NUMBERS)
-        while hits != ZERO:
-            tag = np.uint64(tags[group * TWO + lowest_bit(hits)])
-            entry = segment + (tag & TAG_NUMBER_MASK) * ENTRY_WORDS
-            if has_key(words, entry, lo, hi, ident):
-                return entry
-            hits &= hits - ONE
-        if match_below(words, group, ZERO, ONE) != ZERO:
-            return ZERO
-        number = (number + ONE) & GROUP_MASK
+    while segment != ZERO:
+        number = hashed & GROUP_MASK
+        passed_on = True
+        while passed_on:
+            group = segment + SEGMENT_INDEX + number * GROUP_WORDS
+            hits = match_below(words, group, tag_of(hashed), TAG_NUMBERS)
+            while hits != ZERO:
+                tag = np.uint64(tags[group * TWO + lowest_bit(hits)])
+                entry = segment + (tag & TAG_NUMBER_MASK) * ENTRY_WORDS
+                if has_key(words, entry, lo, hi, ident):
+                    return entry
+                hits &= hits - ONE
+            passed_on = match_below(words, group, ZERO, ONE) == ZERO
+            number = (number + ONE) & GROUP_MASK
+        segment = words[segment + SEGMENT_NEXT]
+    return ZERO
 
 
 @inner
-def find_long(
-    words: Words, region: Bytes, hashed: U64, digest: U64, ident: U64, data: Bytes, start: U64, length: U64
-) -> U64:
-    """Word offset of the entry whose key is `length` bytes of `data` from `start`, compared in full, or 0."""
+def has_long_key(words: Words, region: Bytes, entry: U64, hashed: U64, ident: U64, data: Bytes, start: U64) -> bool:
+    """Whether an entry has the key that lies in `data` from `start`, compared in full."""
+    if words[entry + ENTRY_HASH] != hashed or words[entry + ENTRY_IDENT] != ident:
+        return False
+    key = words[entry + ENTRY_KEY_LO] * WORD_BYTES
+    length = ident >> IDENT_LENGTH_SHIFT
+    k = ZERO
+    while k < length and region[key + k] == data[start + k]:
+        k += ONE
+    same: bool = k == length
+    return same
+
+
+@inner
+def find_long(words: Words, region: Bytes, hashed: U64, ident: U64, data: Bytes, start: U64) -> U64:
+    """As `find`, for a key too long for an entry's words: it lies in `data` from `start`."""
     segment = segment_of(words, hashed)
     tags = as_tags(words)
-    number = hashed & GROUP_MASK
-    while True:
-        group = segment + SEGMENT_INDEX + number * GROUP_WORDS
-        hits = match_below(words, group, tag_of(hashed), TAG_NUMBERS)
-        while hits != ZERO:
-            tag = np.uint64(tags[group * TWO + lowest_bit(hits)])
-            entry = segment + (tag & TAG_NUMBER_MASK) * ENTRY_WORDS
-            if words[entry + ENTRY_IDENT] == ident and words[entry + ENTRY_KEY_HI] == digest:
-                key = words[entry + ENTRY_KEY_LO] * WORD_BYTES
-                k = ZERO
-                while k < length and region[key + k] == data[start + k]:
-                    k += ONE
-                if k == length:
+    while segment != ZERO:
+        number = hashed & GROUP_MASK
+        passed_on = True
+        while passed_on:
+            group = segment + SEGMENT_INDEX + number * GROUP_WORDS
+            hits = match_below(words, group, tag_of(hashed), TAG_NUMBERS)
+            while hits != ZERO:
+                tag = np.uint64(tags[group * TWO + lowest_bit(hits)])
+                entry = segment + (tag & TAG_NUMBER_MASK) * ENTRY_WORDS
+                if has_long_key(words, region, entry, hashed, ident, data, start):
                     return entry
-            hits &= hits - ONE
-        if match_below(words, group, ZERO, ONE) != ZERO:
-            return ZERO
-        number = (number + ONE) & GROUP_MASK
+                hits &= hits - ONE
+            passed_on = match_below(words, group, ZERO, ONE) == ZERO
+            number = (number + ONE) & GROUP_MASK
+        segment = words[segment + SEGMENT_NEXT]
+    return ZERO
 
 
 @inner
@@ -162,11 +180,9 @@ def append_entry(words: Words, segment: U64, hashed: U64) -> U64:
 @inner
 def insert(words: Words, scratch: Words, hashed: U64, lo: U64, hi: U64, ident: U64) -> U64:
     """Word offset of a new entry for a key that is not in the table, its other words 0; or 0 without room."""
-    segment = segment_of(words, hashed)
-    while words[segment + SEGMENT_COUNT] == SEGMENT_ENTRIES_MAX:
-        if not split(words, scratch, hashed):
-            return ZERO
-        segment = segment_of(words, hashed)
+    segment = segment_with_room(words, scratch, hashed)
+    if segment == ZERO:
+        return ZERO
     entry = append_entry(words, segment, hashed)
     words[entry + ENTRY_KEY_LO] = lo
     words[entry + ENTRY_KEY_HI] = hi
@@ -174,6 +190,42 @@ def insert(words: Words, scratch: Words, hashed: U64, lo: U64, hi: U64, ident: U
     words[entry + ENTRY_HASH] = hashed
     words[ENTRIES] += ONE
     return entry
+
+
+@inner
+def segment_with_room(words: Words, scratch: Words, hashed: U64) -> U64:
+    """Word offset of a segment that takes another entry with a hash, made where there is none; 0 without room."""
+    first = segment_of(words, hashed)
+    segment = first
+    while words[segment + SEGMENT_COUNT] == SEGMENT_ENTRIES_MAX:
+        segment = words[segment + SEGMENT_NEXT]
+        if segment == ZERO:
+            break
+    if segment != ZERO:
+        return segment
+    new = words[SEGMENT_TOP]
+    if words[HEAP_BOTTOM] - new < SEGMENT_WORDS:
+        return ZERO
+    words[SEGMENT_TOP] = new + SEGMENT_WORDS
+    if separable(words, first, hashed):
+        split(words, scratch, hashed, new)
+        return segment_of(words, hashed)
+    words[new + SEGMENT_NEXT] = words[first + SEGMENT_NEXT]
+    words[first + SEGMENT_NEXT] = new
+    return new
+
+
+@inner
+def separable(words: Words, segment: U64, hashed: U64) -> bool:
+    """Whether splitting a full segment makes room for a hash: not all of its entries would go where the hash does."""
+    depth = words[segment + SEGMENT_DEPTH]
+    if depth == words[DEPTH_MAX] or words[segment + SEGMENT_NEXT] != ZERO:
+        return False
+    for number in range(ONE, SEGMENT_ENTRIES_MAX + ONE):
+        different = words[segment + number * ENTRY_WORDS + ENTRY_HASH] ^ hashed
+        if (different >> (HASH_BITS - depth)) & ONE:
+            return True
+    return False
 
 
 @inner
@@ -193,6 +245,8 @@ def tag_place(words: Words, segment: U64, entry: U64) -> U64:
 def remove(words: Words, entry: U64) -> None:
     """Removes an entry. The segment's last entry takes its place, so offsets found before are no longer good."""
     segment = segment_of(words, words[entry + ENTRY_HASH])
+    while entry - segment >= SEGMENT_WORDS:  # unsigned: an entry that lies before a segment is far behind it
+        segment = words[segment + SEGMENT_NEXT]
     remove_tag(words, segment, tag_place(words, segment, entry))
     last = segment + words[segment + SEGMENT_COUNT] * ENTRY_WORDS
     if last != entry:
@@ -235,16 +289,12 @@ def remove_tag(words: Words, segment: U64, hole: U64) -> None:
 
 
 @inner
-def split(words: Words, scratch: Words, hashed: U64) -> bool:
-    """Splits the segment of a hash in two by its next hash bit; False where the arena or the directory is full."""
+def split(words: Words, scratch: Words, hashed: U64, new: U64) -> None:
+    """Splits the segment of a hash by its next hash bit: entries that have it set move to `new`, an empty segment."""
     old = segment_of(words, hashed)
     depth = words[old + SEGMENT_DEPTH]
-    new = words[SEGMENT_TOP]
-    if depth == words[DEPTH_MAX] or words[HEAP_BOTTOM] - new < SEGMENT_WORDS:
-        return False
     if depth == words[DEPTH]:
         double_directory(words)
-    words[SEGMENT_TOP] = new + SEGMENT_WORDS
     for k in range(SEGMENT_WORDS):
         scratch[SCRATCH_SEGMENT + k] = words[old + k]
         words[old + k] = ZERO
@@ -262,7 +312,6 @@ def split(words: Words, scratch: Words, hashed: U64) -> bool:
         to = append_entry(words, new if (moved >> (HASH_BITS - depth)) & ONE else old, moved)
         for k in range(ENTRY_WORDS):
             words[to + k] = scratch[source + k]
-    return True
 
 
 @inner

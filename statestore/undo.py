@@ -79,8 +79,8 @@ def commit(words: Words, scratch: Words) -> None:
 def rollback(words: Words, scratch: Words) -> None:
     """Takes the noted changes back, the last one first, and forgets them.
 
-    An entry that is put back always finds room in its segment: the segment held it before, and whatever came since is
-    gone.
+    An entry that is put back always finds room in the segments for its hash: they held it before, and whatever came
+    since is gone.
     """
     while scratch[SCRATCH_UNDO_COUNT] != ZERO:
         scratch[SCRATCH_UNDO_COUNT] -= ONE

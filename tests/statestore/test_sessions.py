@@ -1,20 +1,29 @@
+import time
+
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from statestore.state import StateMachine
 from tests.statestore.blocks import Feeder, Tx, add, opened, transfer
+from tests.statestore.dict_model import Model
 from txqueue.record import (
     ADD,
+    APPEND,
     DUPLICATE,
     INSUFFICIENT_FUNDS,
     LINKED,
     LINKED_FAILED,
     OK,
     OVERDRAFT,
+    RECORD,
     SEQUENCE_EXPIRED,
     SESSIONS_EXHAUSTED,
 )
 
 WINDOW = 131_072
+PAGE = 4096
+LAST = 2**64 - 1
 HOUR_NS = 3_600_000_000_000
 
 
@@ -117,3 +126,70 @@ def test_sessions_of_many_clients_are_each_their_own(feeder: Feeder) -> None:
     clients = range(1, 61)
     assert feeder.apply(*(add(b"k", 1) for _ in range(3)), *(count(1, client=1000 + c) for c in clients)) == [OK] * 63
     assert feeder.apply(*(count(1, client=1000 + c) for c in clients)) == [OK | DUPLICATE] * 60
+
+
+def test_leaps_of_almost_a_window_cost_no_more_than_two_pages_each(feeder: Feeder) -> None:
+    leaps = np.zeros(10_000, dtype=RECORD)
+    leaps["client_id"], leaps["operation"] = 1, APPEND
+    leaps["sequence"] = np.arange(1, 10_001) * (WINDOW - 1)
+    body = leaps.view(np.uint8)
+    feeder.apply()  # compiled before the clock starts
+    started_s = time.thread_time()
+    assert set(feeder.apply_body(body, leaps.size)) == {OK}
+    assert time.thread_time() - started_s < 0.1
+
+
+def test_a_window_takes_memory_only_for_pages_with_results() -> None:
+    with StateMachine(bytes_max=16 << 20, session_capacity=2, session_horizon_ns=HOUR_NS) as state:
+        feeder = Feeder(state)
+        assert state.session_bytes == 0
+        feeder.apply(count(1))
+        assert state.session_bytes == PAGE
+        feeder.apply(count(PAGE - 1), count(PAGE))
+        assert state.session_bytes == 2 * PAGE
+        feeder.apply(count(20 * PAGE), count(100 * WINDOW + 40), count(99 * WINDOW + 41))
+        assert state.session_bytes == 3 * PAGE
+        feeder.apply(count(1, client=2))
+        assert state.session_bytes == 4 * PAGE
+        feeder.time_ns += HOUR_NS + 1
+        feeder.apply(count(1, client=3))
+        assert state.session_bytes == 4 * PAGE, "a forgotten session's memory serves the next one"
+
+
+def test_the_memory_of_a_forgotten_session_tells_the_next_one_nothing() -> None:
+    with StateMachine(bytes_max=16 << 20, session_capacity=1, session_horizon_ns=HOUR_NS) as state:
+        feeder = Feeder(state)
+        sequences = [*range(1, 50), PAGE, PAGE + 1, 9 * PAGE + 7]
+        for client in (1, 2):
+            assert feeder.apply(*(count(sequence, client) for sequence in sequences)) == [OK] * len(sequences)
+            assert feeder.apply(count(9 * PAGE + 6, client), count(2, client)) == [OK, OK | DUPLICATE]
+            feeder.time_ns += HOUR_NS + 1
+
+
+def test_the_highest_number_is_a_sequence_like_any_other(feeder: Feeder) -> None:
+    assert feeder.apply(count(LAST - WINDOW - 1), count(LAST - 100)) == [OK, OK]
+    assert feeder.apply(count(LAST), count(LAST - 1), count(LAST)) == [OK, OK, OK | DUPLICATE]
+    assert feeder.apply(count(0), count(1), count(LAST)) == [SEQUENCE_EXPIRED, SEQUENCE_EXPIRED, OK | DUPLICATE]
+
+
+NEAR = st.sampled_from([0, WINDOW, 2 * WINDOW, LAST - 2 * WINDOW])
+EDGES = st.builds(
+    lambda near, page, offset: min(max(near + page * PAGE + offset, 1), LAST),
+    NEAR,
+    st.integers(0, 33),
+    st.integers(-2, 2),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(sequences=st.lists(st.tuples(EDGES, st.sampled_from([0, 0, LINKED])), min_size=1, max_size=60))
+def test_sequences_around_edges_of_pages_and_windows_are_each_applied_once(sequences: list[tuple[int, int]]) -> None:
+    txs = [Tx(ADD, key=b"counter", amount=1, sequence=sequence, flags=flags) for sequence, flags in sequences]
+    txs.append(count(5 * WINDOW))
+    with StateMachine(bytes_max=16 << 20, session_capacity=1) as state:
+        model = Model()
+        for start in range(0, len(txs), 20):
+            block = txs[start : start + 20]
+            block[-1] = Tx(**{**block[-1].__dict__, "flags": 0})
+            assert Feeder(state).apply(*block) == model.apply(block)
+        assert state.state_digest() == model.state_digest()

@@ -1,10 +1,11 @@
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from statestore import layout
-from statestore.errors import BlockOutOfOrder, RecordInvalid, StateFull
+from statestore.errors import AnswerTooLarge, BlockOutOfOrder, RecordInvalid, StateFull
 from statestore.state import StateMachine
 from tests.statestore.blocks import START_NS, Feeder, Tx, add, delete, opened, pack, put, transfer
 from txqueue import record
@@ -32,7 +33,7 @@ def mixed_log() -> list[Tx]:
 
 
 def cut(log: list[Tx], sizes: list[int]) -> StateMachine:
-    state = StateMachine(bytes_max=16 << 20, session_capacity=8)
+    state = StateMachine(bytes_max=16 << 20, session_capacity=8, hash_seed=5)
     feeder = Feeder(state)
     at = number = 0
     while at < len(log):
@@ -108,6 +109,31 @@ def test_reads_whose_arrays_do_not_fit_together_are_refused(feeder: Feeder) -> N
         feeder.state.read(np.ones(1, np.uint8), np.zeros(1, np.uint16), np.array([5], np.uint16), np.zeros(4, np.uint8))
 
 
+def test_an_answer_beyond_the_limit_is_refused_before_memory_is_taken_for_it(feeder: Feeder) -> None:
+    feeder.apply(put(b"k", bytes(PAYLOAD_BYTES_MAX - 1)))
+    size = PAYLOAD_BYTES_MAX - 1
+
+    def read(times: int, **limit: int) -> int:
+        ones = np.ones(times, np.uint16)
+        keys = np.frombuffer(b"k" * times, np.uint8)
+        return feeder.state.read(ones.astype(np.uint8), ones - 1, ones, keys, **limit).values.size
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(AnswerTooLarge, match="fewer keys") as refused:
+            read(2000)
+        assert tracemalloc.get_traced_memory()[1] < 2 << 20
+    finally:
+        tracemalloc.stop()
+    assert (refused.value.values_bytes, refused.value.values_bytes_max) == (2000 * size, 12 << 20)
+    assert read(12) == 12 * size
+    assert read(3, values_bytes_max=3 * size) == 3 * size
+    with pytest.raises(AnswerTooLarge):
+        read(3, values_bytes_max=3 * size - 1)
+    with pytest.raises(AnswerTooLarge):
+        read(1, values_bytes_max=0)
+
+
 def test_a_million_accounts_are_all_found_after_growth() -> None:
     with StateMachine(bytes_max=512 << 20, session_capacity=8) as state:
         feeder = Feeder(state)
@@ -126,10 +152,11 @@ def test_a_million_accounts_are_all_found_after_growth() -> None:
 def test_a_full_store_says_what_to_do() -> None:
     with StateMachine(bytes_max=4 << 20, session_capacity=8) as state:
         feeder = Feeder(state)
-        values = [put(b"%d" % number, bytes(PAYLOAD_BYTES_MAX - 100)) for number in range(4)]
-        with pytest.raises(StateFull, match=r"position 3 .* larger state\.bytes_max"):
+        values = [put(b"%d" % number, bytes(PAYLOAD_BYTES_MAX - 100)) for number in range(20)]
+        with pytest.raises(StateFull, match=r"position \d+ .* larger state\.bytes_max"):
             feeder.apply(*values)
-        assert state.fill > 0.7
+        assert state.fill > 1
+        assert state.free_bytes == 0
 
 
 @pytest.mark.parametrize(("position", "index"), [(1, 1), (0, 0), (0, 2)])
