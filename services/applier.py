@@ -113,6 +113,7 @@ class Applier:
         self._counters.put(Counter.STATE_ENTRIES, self._state.entries)
         self._counters.put(Counter.STATE_SESSIONS, self._state.sessions)
         self._counters.put(Counter.STATE_BYTES, self._state.table_bytes)
+        self._counters.put(Counter.STATE_SESSION_BYTES, self._state.session_bytes)
         return encoded
 
     def _answer(self, question: Question) -> None:

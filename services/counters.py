@@ -64,6 +64,7 @@ class Counter(IntEnum):
     STATE_ENTRIES = _APPLIER + 4
     STATE_SESSIONS = _APPLIER + 5
     STATE_BYTES = _APPLIER + 6
+    STATE_SESSION_BYTES = _APPLIER + 7
 
     # Housekeeping: the pools once a second; pauses by whichever thread collects, which is one at a time.
     POOL_OBJECTS_MADE = _HOUSEKEEPING + 0

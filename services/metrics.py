@@ -94,6 +94,13 @@ METRICS: Final = (
     Metric("penstock.state.index", "1", "Index of the newest applied block.", Counter.APPLIED_INDEX, is_level=True),
     Metric("penstock.state.entries", "{entry}", "Live entries.", Counter.STATE_ENTRIES, is_level=True),
     Metric("penstock.state.sessions", "{session}", "Clients remembered.", Counter.STATE_SESSIONS, is_level=True),
+    Metric(
+        "penstock.state.sessions.used",
+        "By",
+        "Memory that clients' results take.",
+        Counter.STATE_SESSION_BYTES,
+        is_level=True,
+    ),
     Metric("penstock.state.used", "By", "Memory that the tables have touched.", Counter.STATE_BYTES, is_level=True),
     Metric("penstock.pools.allocated", "{object}", "Objects made for pools.", Counter.POOL_OBJECTS_MADE),
     Metric("penstock.pools.recycled", "{borrow}", "Borrows of used objects.", Counter.POOL_BORROWS_RECYCLED),

@@ -1,10 +1,8 @@
 """Whether the state's tables can take a frame: asked at the edge, since after the log it would be too late."""
 
 from services.receipts import Receipts
+from statestore.growth import growth_bytes_max
 from statestore.state import StateMachine
-
-GROWTH_BYTES_PER_RECORD_MAX = 1024
-GROWTH_PER_PAYLOAD_BYTE_MAX = 2
 
 
 class StateRoom:
@@ -23,5 +21,4 @@ class StateRoom:
         # Read in this order: what is applied in between is then counted twice, and never not at all.
         records += self._receipts.records
         payload_bytes += self._receipts.payload_bytes
-        growth = records * GROWTH_BYTES_PER_RECORD_MAX + payload_bytes * GROWTH_PER_PAYLOAD_BYTE_MAX
-        return growth <= self._state.bytes_max - self._state.table_bytes
+        return growth_bytes_max(records, payload_bytes) <= self._state.free_bytes

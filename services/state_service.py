@@ -19,6 +19,7 @@ from services.methods import service_handler, streaming_method, unary_method
 from services.receipts import Receipts
 from services.results_log import ResultsLog, ResultsUnavailable
 from services.watch import WatchFilter
+from statestore.errors import AnswerTooLarge
 from statestore.layout import KIND_ACCOUNT, KIND_COUNTER, KIND_VALUE
 from statestore.reads import Entries
 from statestore.state import StateMachine
@@ -127,20 +128,23 @@ class StateService:
             refused = Refusal.of(Reason.IN_FLIGHT_LIMIT)
         if refused is not None:
             await abort(context, refused)
-        columns = _columns(keys)
+        kinds, namespaces, lengths, names = _columns(keys)
         self._questions += 1
         try:
-            asked = self._ask(lambda state: (state.read(*columns), state.applied_index))
+            asked = self._ask(
+                lambda state: (
+                    state.read(kinds, namespaces, lengths, names, values_bytes_max=_ANSWER_BYTES_MAX),
+                    state.applied_index,
+                )
+            )
             found, log_index = await asyncio.wrap_future(asked)
+        except AnswerTooLarge as error:
+            text = f"{error.values_bytes:,} bytes of values; an answer holds {_ANSWER_BYTES_MAX:,}: split the request"
+            await abort(context, Refusal.bad_request("ANSWER_TOO_LARGE", "keys", text))
         except InboxClosed:
             await abort(context, self._closed or Refusal.of(Reason.NODE_FAILED))
         finally:
             self._questions -= 1
-        if found.values.size > _ANSWER_BYTES_MAX:
-            text = (
-                f"the values have {found.values.size:,} bytes together; an answer holds {_ANSWER_BYTES_MAX:,}: split it"
-            )
-            await abort(context, Refusal.bad_request("ANSWER_TOO_LARGE", "keys", text))
         self._counters.add(Counter.ENTRIES_READ, len(keys))
         return _entries(keys, found), log_index
 

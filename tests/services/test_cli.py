@@ -78,13 +78,13 @@ def test_the_version_is_the_distribution_s() -> None:
 def test_config_show_prints_every_setting_and_where_it_came_from(tmp_path: Path) -> None:
     path = tmp_path / "node.yaml"
     path.write_text("log: {sync_interval_ms: 7}")
-    given = ["--config", str(path), "--set", "queue.slots=64", "--listen", "unix:/tmp/a", "--listen", "b:1"]
+    given = ["--config", str(path), "--set", "queue.slots=512", "--listen", "unix:/tmp/a", "--listen", "b:1"]
     code, output = run("config", "show", *given, environment={"PENSTOCK_SHUTDOWN_GRACE_S": "1.5"})
     assert code == 0
     rows = {line.split()[0]: line.split(maxsplit=2)[1:] for line in output.splitlines()}
     assert list(rows) == setting_names()
     assert rows["log.sync_interval_ms"] == ["7", str(path)]
-    assert rows["queue.slots"] == ["64", "command line --set"]
+    assert rows["queue.slots"] == ["512", "command line --set"]
     assert rows["listen.addresses"] == ["unix:/tmp/a,b:1", "command line --listen"]
     assert rows["shutdown.grace_s"] == ["1.5", "environment PENSTOCK_SHUTDOWN_GRACE_S"]
     assert rows["log.sync_mode"] == ["block", "default"]
