@@ -65,7 +65,7 @@ def summarize(run: LoadRun) -> dict[str, Any]:
         "attempted_tps": round(int(attempted["count"].sum()) / seconds),
         "accepted_tps": round(int(answered["count"].sum()) / seconds),
         "latency_ms": {**percentiles, "max": round(histogram.get_max_value() / 1000, 3)},
-        "results": {_result_name(code): int(count) for code, count in enumerate(codes) if count},
+        "results_with_warmup": {_result_name(code): int(count) for code, count in enumerate(codes) if count},
         "frames_refused": int((receipts["outcome"] == REFUSED).sum()),
         "frames_unknown": int((receipts["outcome"] == UNKNOWN).sum()),
         "first_error": next((outcome.first_error for outcome in run.outcomes if outcome.first_error), None),
@@ -126,7 +126,10 @@ def load_table(figures: dict[str, Any]) -> Table:
     table.add_row("committed", f"{figures['committed']:,} transactions, [bold]{figures['tps']:,} TPS[/bold]")
     table.add_row("attempted / accepted", f"{figures['attempted_tps']:,} / {figures['accepted_tps']:,} TPS")
     table.add_row("latency, ms", "  ".join(f"{name} {value:g}" for name, value in latency.items()))
-    table.add_row("results", "  ".join(f"{name} {count:,}" for name, count in figures["results"].items()) or "none")
+    table.add_row(
+        "results, warm-up included",
+        "  ".join(f"{name} {count:,}" for name, count in figures["results_with_warmup"].items()) or "none",
+    )
     if figures["frames_refused"] or figures["frames_unknown"]:
         table.add_row("frames refused / unknown", f"{figures['frames_refused']:,} / {figures['frames_unknown']:,}")
         table.add_row("first error", str(figures["first_error"]))

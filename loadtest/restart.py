@@ -1,11 +1,15 @@
 """How long a node takes from its start until it serves."""
 
+import asyncio
+import secrets
 import time
 from pathlib import Path
 from typing import Any, Final
 
 from loadtest.coordinator import LoadPlan, run_load
+from loadtest.generate import OpeningSource
 from loadtest.node_process import running_node, status_of
+from loadtest.opening import open_accounts
 from loadtest.workload import Workload
 
 _ROUNDS: Final = 3
@@ -14,14 +18,14 @@ _ROUNDS: Final = 3
 def measure_restart(directory: Path, transactions: int) -> dict[str, Any]:
     """Seconds until serving, three times each, on an empty log and on one that holds ``transactions`` or more.
 
-    The first start of all is not counted: it may have to compile. The log is filled with appends of nothing and adds,
-    half and half, which need no accounts.
+    The first start of all is not counted: it may have to compile. The log is filled with transfers.
     """
-    workload = Workload(mix={"add": 1, "append": 1}, value_bytes=8)
+    workload = Workload()
     with running_node(directory / "warm-up"):
         pass
     empty = [_serving_after(directory / f"empty-{number}") for number in range(_ROUNDS)]
     with running_node(directory / "full") as node:
+        asyncio.run(open_accounts(node.target, OpeningSource(workload, secrets.randbits(63) | 1), lambda: None))
         while (held := status_of(node.target).applied_transactions) < transactions:
             run_load(LoadPlan(node.target, workload, seconds=1.0, warmup_s=0.0))
         node.stop()

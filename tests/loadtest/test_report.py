@@ -45,7 +45,7 @@ def test_only_the_window_counts_and_workers_add_up() -> None:
     assert figures["attempted_tps"] == 300
     assert (figures["frames_refused"], figures["frames_unknown"]) == (1, 1)
     assert figures["latency_ms"]["p50"] == pytest.approx(4.0, rel=0.01)
-    assert figures["results"] == {"ok": 18, "insufficient_funds": 4, "duplicate_ok": 2}
+    assert figures["results_with_warmup"] == {"ok": 18, "insufficient_funds": 4, "duplicate_ok": 2}
     assert json.loads(json.dumps(figures)) == figures
 
 
