@@ -31,12 +31,9 @@ class Reason(StrEnum):
     IN_FLIGHT_LIMIT = "IN_FLIGHT_LIMIT"
     STATE_FULL = "STATE_FULL"
     LOG_FULL = "LOG_FULL"
-    STARTING = "STARTING"
     SHUTTING_DOWN = "SHUTTING_DOWN"
     NODE_FAILED = "NODE_FAILED"
-    OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
     BLOCK_GONE = "BLOCK_GONE"
-    INTERNAL = "INTERNAL"
 
 
 class _Kind(NamedTuple):
@@ -65,9 +62,6 @@ _KINDS: Final = {
         "the log's disk is full; nothing was taken: the operator has to make room, then send the frame again",
         retry=True,
     ),
-    Reason.STARTING: _Kind(
-        grpc.StatusCode.UNAVAILABLE, "the node is reading its log and does not serve yet: try again", retry=True
-    ),
     Reason.SHUTTING_DOWN: _Kind(
         grpc.StatusCode.UNAVAILABLE, "the node is shutting down; nothing was taken: try again later", retry=True
     ),
@@ -75,14 +69,9 @@ _KINDS: Final = {
         grpc.StatusCode.UNAVAILABLE,
         "the node stopped on an error, and whether the frame is in the log is unknown: send the same ids again later",
     ),
-    Reason.OUTCOME_UNKNOWN: _Kind(
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-        "the time given ran out, and whether the frame is in the log is unknown: send the same ids again",
-    ),
     Reason.BLOCK_GONE: _Kind(
         grpc.StatusCode.OUT_OF_RANGE, "the log no longer holds this block: watch from 0, the oldest that it holds"
     ),
-    Reason.INTERNAL: _Kind(grpc.StatusCode.INTERNAL, "the node made an error of its own; its output tells more"),
 }
 assert _KINDS.keys() == set(Reason)
 

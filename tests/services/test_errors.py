@@ -70,7 +70,7 @@ def test_a_frame_is_refused_with_the_same_status_as_a_call() -> None:
 @pytest.fixture
 async def refusing_channel() -> AsyncIterator[grpc.aio.Channel]:
     async def get_status(request: node_pb2.GetStatusRequest, context: Context) -> node_pb2.GetStatusResponse:
-        await abort(context, Refusal.of(Reason.STARTING, "reading é"))
+        await abort(context, Refusal.of(Reason.SHUTTING_DOWN, "reading é"))
 
     handler: grpc.RpcMethodHandler[node_pb2.GetStatusRequest, node_pb2.GetStatusResponse]
     handler = grpc.unary_unary_rpc_method_handler(get_status, request_deserializer=node_pb2.GetStatusRequest.FromString)
