@@ -99,15 +99,18 @@ def _is_empty(words: Words, unit: Int, size_class: Int) -> Bool:
 @inner
 def _take(words: Words, holder: Int, size_class: Int, unit: Int, count: Int, want: Int) -> Int:
     """Takes free slots of a unit into the magazine; none where the unit is no slab of this class (any more)."""
+    slots = slots_of(size_class)
     entries = magazine_of(holder, size_class) + layout.ENTRIES
     store_relaxed(words, magazine_of(holder, size_class) + layout.CURSOR, unit)
-    for base in range(0, slots_of(size_class), 64):
+    for base in range(0, slots, 64):
         bits_at = bits_of(words, unit, base)
         bits = np.int64(load_acquire(words, bits_at))
         taken = np.int64(0)
         while bits != 0 and count < want:
             bit = np.int64(lowest_bit(bits))
             bits &= bits - 1
+            if base + bit >= slots:
+                break  # a bit of a slab of smaller slots: what would be this class's slot is another unit's
             granule = _granule(unit, base + bit, size_class)
             at = slot_mark_of(words, granule, size_class)
             seen = np.int64(load_acquire(words, at))

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pooling import arena_kernels as kernels
 from pooling import arena_layout as layout
 from pooling.arena import SlabArena
+from pooling.arena_recovery import retire_slabs
 from pooling.errors import ArenaClosed, ArenaFull, HoldersExhausted, SlotForeign, SlotInUse, SlotReturned
 from pooling.slot import Slot
 from tests.pooling.arena_audit import audit
@@ -209,6 +211,25 @@ def test_a_slot_at_a_freed_place_is_not_mistaken_for_the_old_one(arena: SlabAren
     assert any(slot.handle & layout.LOW_MASK == handle & layout.LOW_MASK for slot in slots)
     with pytest.raises(SlotReturned):
         arena.free(handle)
+
+
+def test_a_search_takes_only_slots_of_its_own_size() -> None:
+    large, small = 16384, 4096
+    with SlabArena.create(None, bytes_max=2 * layout.UNIT_BYTES, holders=1) as arena, arena.register() as holder:
+
+        def lend_and_return(*sizes: int) -> None:
+            handles = [kernels.allocate(arena.words, holder.index, size) for size in sizes]
+            assert min(handles) > 0
+            for handle in handles:
+                assert kernels.free(arena.words, holder.index, handle) == 0
+            holder.empty()
+
+        # The first unit is still said to have large slots when it is a slab of small ones, of which there are more.
+        lend_and_return(large)
+        assert retire_slabs(arena.words, holder.index) == 1
+        for size, slots in [(small, 16), (large, 4)] * 2:
+            lend_and_return(*[size] * slots)
+            assert not audit(arena.words).held
 
 
 def test_what_ended_threads_left_is_used_and_returned_by_others(arena: SlabArena) -> None:
