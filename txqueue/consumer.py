@@ -1,4 +1,12 @@
-"""A consumer: the exclusive right to take batches from a ring, and to hand them on."""
+"""A consumer: the exclusive right to take batches from a ring, and to hand them on.
+
+A claim takes two words, so two steps: CONSUMER gets the process's name and the next epoch, then HEAD gets that epoch,
+which fences the consumer before. A claimer may die or stop between the two. So whoever claims next raises HEAD's epoch
+to that of the claim it found, before it replaces that claim: HEAD is one epoch behind CONSUMER at most, and the last
+to claim is the one that holds, or that anybody's next step makes hold. As the name stands beside the epoch, nobody
+takes a claim for an older one of the same process: a fenced consumer that resigns leaves its successor's alone.
+``tests/txqueue/model/claim.pml`` is the model.
+"""
 
 import os
 import weakref
@@ -87,21 +95,20 @@ class Consumer:
             ConsumerBusy: another one is, and lives; or another was faster.
         """
         words = self._words
-        holder = int(words[layout.CONSUMER])
+        claim = int(words[layout.CONSUMER])
+        holder = claim >> layout.EPOCH_BITS
         if holder and not by_force and is_alive(holder):
             raise ConsumerBusy(
                 "another consumer, which lives, holds the claim: close its queue, or call take_over() to fence it"
             )
-        # The name first: from here on nobody else sees a dead consumer, and the epoch is raised once.
-        if not swap(words, layout.CONSUMER, holder, own()):
+        # Whoever claimed before may have stopped between its two steps: its epoch first, so that each has its turn.
+        _raise_epoch(words, claim & layout.EPOCH_MASK)
+        epoch = (claim + 1) & layout.EPOCH_MASK
+        if not swap(words, layout.CONSUMER, claim, own() << layout.EPOCH_BITS | epoch):
             raise ConsumerBusy("another consumer claimed at the same time; try again if it dies")
         self.kept[layout.KEPT_PRODUCERS :] = 0
-        while True:
-            seen = int(words[layout.HEAD])
-            epoch = (seen + 1) & layout.EPOCH_MASK
-            if swap(words, layout.HEAD, seen, seen & ~layout.EPOCH_MASK | epoch):
-                break
         self.kept[layout.KEPT_EPOCH] = epoch
+        _raise_epoch(words, epoch)
 
     def resign(self) -> None:
         """Lets another consumer claim."""
@@ -115,13 +122,24 @@ class Consumer:
         self._resign = weakref.finalize(self, _resign, self._words, self.kept)
 
 
+def _raise_epoch(words: NDArray[np.uint64], epoch: int) -> None:
+    """Lets the consumer with this epoch move HEAD, unless it or one after it may already."""
+    while True:
+        seen = int(words[layout.HEAD])
+        missing = (epoch - seen) & layout.EPOCH_MASK
+        if missing == 0 or missing > layout.EPOCH_MASK // 2:
+            break
+        swap(words, layout.HEAD, seen, seen & ~layout.EPOCH_MASK | epoch)
+
+
 def _holds(words: NDArray[np.uint64], kept: NDArray[np.uint64]) -> bool:
     return int(words[layout.HEAD]) & layout.EPOCH_MASK == int(kept[layout.KEPT_EPOCH])
 
 
 def _resign(words: NDArray[np.uint64], kept: NDArray[np.uint64]) -> None:
-    if _holds(words, kept):
-        swap(words, layout.CONSUMER, own(), 0)
+    epoch = int(kept[layout.KEPT_EPOCH])
+    if epoch != layout.NO_EPOCH:
+        swap(words, layout.CONSUMER, own() << layout.EPOCH_BITS | epoch, epoch)
 
 
 _consumers: "weakref.WeakSet[Consumer]" = weakref.WeakSet()

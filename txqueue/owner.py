@@ -2,16 +2,23 @@
 
 A process id alone is used again after its process has died; together with the start time it is not. Both fit one word,
 so one compare-and-swap takes ownership. All processes that share a region must see the same process ids.
+
+A process is dead once none of its threads can run again. That its first thread has ended says nothing: ``/proc`` shows
+such a process as a zombie, while its other threads run on and write.
 """
 
 import functools
 import os
 from pathlib import Path
+from typing import Final
 
 _PID_BITS = 22
 """Linux counts process ids to 2^22 at most."""
-_START_MASK = (1 << (63 - _PID_BITS)) - 1
-"""Clock ticks since boot; the word stays positive as an int64."""
+OWNER_BITS: Final = 48
+"""Of an owner's word, so that others can be compared and swapped with it."""
+_START_MASK = (1 << (OWNER_BITS - _PID_BITS)) - 1
+"""Clock ticks since boot, modulo 7.8 days: to be taken for the dead one, another process would have to get the same id
+and to start in the same hundredth of a second of such a span."""
 
 
 @functools.cache
@@ -42,6 +49,9 @@ def _start_ticks(pid: int) -> int | None:
         status = Path(f"/proc/{pid}/stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The command's name may hold anything, so count from behind it: state is the first field, start time the 20th.
+    # The command's name may hold anything, so count from behind it: state is the first field, the count of threads
+    # the 18th, start time the 20th. The state is the first thread's, which counts among the threads until the process
+    # is gone. One look at the count tells; a walk over the threads could miss one that another had only just started.
     fields = status[status.rindex(b")") + 2 :].split()
-    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+    has_ended = fields[0] in (b"Z", b"X") and int(fields[17]) <= 1
+    return None if has_ended else int(fields[19])

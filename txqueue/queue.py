@@ -23,7 +23,7 @@ from txqueue.wait_strategy import WaitStrategy
 from txqueue.waiting import Waiting
 
 KIND: Final = "ring"
-VERSION: Final = 2
+VERSION: Final = 3
 """Of the region's layout, and of how it is used: raise it with either."""
 
 

@@ -11,6 +11,7 @@ lines in pairs. Words of one writer are grouped, whatever they are about.
 from dataclasses import dataclass
 from typing import Final
 
+from txqueue.owner import OWNER_BITS
 from txqueue.record import BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX, RECORD_BYTES, RECORD_WORDS
 
 LINE_WORDS: Final = 8
@@ -32,7 +33,8 @@ TAIL: Final = CONSTANTS + _APART
 HEAD: Final = TAIL + _APART
 """``position << EPOCH_BITS | epoch``: the oldest frame not handed on, and the consumer that may move this."""
 CONSUMER: Final = HEAD + 1
-"""The process that holds the consumer's claim, or 0; which of its consumers, the epoch says."""
+"""``process << EPOCH_BITS | epoch``: the process that claimed last, or 0 once it resigned, and with which epoch. HEAD's
+epoch is this one, or one behind it until somebody raises it."""
 BOUND: Final = HEAD + 2
 """Records that a batch may hold now."""
 WAITS: Final = HEAD + 3
@@ -125,7 +127,7 @@ KEPT_TOUCHED: Final = 4
 """Number of the batch that last drew from it."""
 KEPT_WORDS: Final = LINE_WORDS
 
-EPOCH_BITS: Final = 16
+EPOCH_BITS: Final = 64 - OWNER_BITS
 EPOCH_MASK: Final = (1 << EPOCH_BITS) - 1
 NO_EPOCH: Final = 1 << EPOCH_BITS
 

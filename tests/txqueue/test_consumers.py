@@ -2,17 +2,19 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.txqueue.frames import Taker, make
 from tests.txqueue.test_queue_processes import process
-from txqueue import ring, ring_layout
+from txqueue import consumer, ring, ring_layout
 from txqueue.errors import ConsumerBusy, ConsumerFenced, RegionForeign
 from txqueue.queue import LockFreeTxQueue
+from txqueue.ring_registry import swap
 from txqueue.wait_strategy import WaitStrategy
 
 
@@ -86,6 +88,111 @@ def test_consumers_that_take_over_from_each_other_share_the_frames_out(queue: Lo
             got += tokens(one)
         assert got == list(range(160))
         assert queue.get_queue_metrics().size == 0
+
+
+def name_and_epoch(queue: LockFreeTxQueue) -> tuple[int, int]:
+    claim = int(queue.words[ring_layout.CONSUMER])
+    return claim >> ring_layout.EPOCH_BITS, claim & ring_layout.EPOCH_MASK
+
+
+def epoch_in_force(queue: LockFreeTxQueue) -> int:
+    return int(queue.words[ring_layout.HEAD]) & ring_layout.EPOCH_MASK
+
+
+def after_the_claim_is_replaced(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
+    """Lets something happen between the two steps of the next claim."""
+    waiting = [act]
+
+    def interrupted(words: NDArray[np.uint64], index: int, expected: int, desired: int) -> bool:
+        swapped = bool(swap(words, index, expected, desired))
+        if index == ring_layout.CONSUMER and waiting:
+            waiting.pop()()
+        return swapped
+
+    monkeypatch.setattr(consumer, "swap", interrupted)
+
+
+ONE, ANOTHER = (1 << 47) + 1, (1 << 47) + 2
+"""Names of processes, as large as they get; none that lives."""
+
+
+def test_a_take_over_between_the_steps_of_another_comes_after_it(
+    queue: LockFreeTxQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with LockFreeTxQueue.attach(queue.path) as faster, LockFreeTxQueue.attach(queue.path) as third:
+
+        def overlap() -> None:
+            monkeypatch.setattr(consumer, "own", lambda: ANOTHER)
+            faster.take_over()
+
+        monkeypatch.setattr(consumer, "own", lambda: ONE)
+        monkeypatch.setattr(consumer, "is_alive", lambda _: True)
+        after_the_claim_is_replaced(monkeypatch, overlap)
+        queue.take_over()
+        assert name_and_epoch(queue) == (ANOTHER, epoch_in_force(queue))
+        put(queue, 1)
+        with pytest.raises(ConsumerFenced):
+            Taker(queue).take()
+        with pytest.raises(ConsumerBusy):
+            Taker(third).take()
+        monkeypatch.setattr(consumer, "own", lambda: ONE)
+        queue._consumer.resign()
+        assert name_and_epoch(queue) == (ANOTHER, epoch_in_force(queue)), "a fenced one has nothing to resign"
+        monkeypatch.setattr(consumer, "own", lambda: ANOTHER)
+        faster._consumer.resign()
+        assert tokens(Taker(third)) == [1]
+
+
+def test_a_claim_whose_process_died_between_its_steps_is_taken(
+    queue: LockFreeTxQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Died(Exception):
+        pass
+
+    def die() -> None:
+        raise Died
+
+    put(queue, 1, 2, 3)
+    holder = Taker(queue)
+    assert tokens(holder, 3) == [1]
+    with LockFreeTxQueue.attach(queue.path) as dead, LockFreeTxQueue.attach(queue.path) as third:
+        with monkeypatch.context() as patch:
+            patch.setattr(consumer, "own", lambda: ONE)
+            after_the_claim_is_replaced(patch, die)
+            with pytest.raises(Died):
+                dead.take_over()
+        assert tokens(holder, 3) == [2], "it is not fenced yet"
+        assert tokens(Taker(third)) == [3]
+        assert name_and_epoch(queue)[1] == epoch_in_force(queue)
+        with pytest.raises(ConsumerFenced):
+            holder.take()
+
+
+def test_a_fenced_consumer_resigns_nothing_of_its_successor_in_the_same_process(queue: LockFreeTxQueue) -> None:
+    Taker(queue).take()
+    with LockFreeTxQueue.attach(queue.path) as successor, LockFreeTxQueue.attach(queue.path) as third:
+        successor.take_over()
+        queue._consumer.resign()
+        with pytest.raises(ConsumerBusy):
+            Taker(third).take()
+        assert tokens(Taker(successor)) == []
+
+
+def test_epochs_begin_anew_after_the_last(queue: LockFreeTxQueue) -> None:
+    queue.words[ring_layout.HEAD] |= ring_layout.EPOCH_MASK - 1
+    queue.words[ring_layout.CONSUMER] = ring_layout.EPOCH_MASK - 1
+    takers = [Taker(queue)]
+    with LockFreeTxQueue.attach(queue.path) as other:
+        takers.append(Taker(other))
+        for token in range(6):
+            put(queue, token)
+            one, another = takers[token % 2], takers[1 - token % 2]
+            one.queue.take_over()
+            assert tokens(one) == [token]
+            if another.queue._consumer.has_claimed:
+                with pytest.raises(ConsumerFenced):
+                    another.take()
+        assert epoch_in_force(queue) == 4
 
 
 def test_a_fenced_consumer_cannot_make_its_successor_oversleep(queue: LockFreeTxQueue) -> None:
