@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import grpc
+import uvloop
 from grpc import aio
 
 from loadtest.generate import FrameSource
@@ -46,7 +47,7 @@ def measure_baseline(workload: Workload, *, seconds: float = 3.0, warmup_s: floa
         theirs.close()
         try:
             ours.recv()
-            return asyncio.run(_drive(target, workload, seconds, warmup_s))
+            return uvloop.run(_drive(target, workload, seconds, warmup_s))
         finally:
             ours.close()
             server.join(5.0)
@@ -55,7 +56,7 @@ def measure_baseline(workload: Workload, *, seconds: float = 3.0, warmup_s: floa
 
 def _serve_process(target: str, parent: Connection) -> None:
     keep_large_messages_in_the_heap()
-    asyncio.run(_serve(target, parent))
+    uvloop.run(_serve(target, parent))
 
 
 async def _serve(target: str, parent: Connection) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--target", default="127.0.0.1:50051", show_default=True, help="host:port, or unix:/path.")
 @click.option("--rate", type=float, help="Open loop: offered transactions per second, over all workers.")
 @click.option("--closed", is_flag=True, help="Closed loop: as fast as it takes. The default without --rate.")
-@click.option("--in-flight", default=6, show_default=True, help="Frames in flight per worker (closed loop).")
+@click.option("--in-flight", default=4, show_default=True, help="Frames in flight per worker (closed loop).")
 @click.option("--workers", default=1, show_default=True, help="Generator processes.")
 @click.option("--seconds", default=10.0, show_default=True, help="Measured time.")
 @click.option("--warmup", "warmup_s", default=1.0, show_default=True, help="Seconds before that, left out.")
@@ -138,7 +138,7 @@ def _load(plan: "LoadPlan", workload: "Workload", json_file: Path | None, log_di
 )
 @click.option("--accounts", default=100_000, show_default=True)
 @click.option("--distribution", default="uniform", show_default=True, help="uniform, or zipf:EXPONENT.")
-@click.option("--in-flight", default=6, show_default=True, help="Frames in flight per worker.")
+@click.option("--in-flight", default=4, show_default=True, help="Frames in flight per worker.")
 @click.option("--workers", default=1, show_default=True, help="Generator processes.")
 @click.option("--seed", default=1, show_default=True)
 @click.option("--sync-mode", type=click.Choice(["block", "interval", "none"]), default="block", show_default=True)
@@ -195,25 +195,25 @@ def grpc(seconds: float, frame: int, rounds: int) -> None:
 @click.option("--seconds", default=5.0, show_default=True, help="Measured time.")
 def single(coroutines: int, seconds: float) -> None:
     """Transactions submitted one by one from many coroutines of one client, on a node of their own."""
-    import asyncio
+    import uvloop
 
     from loadtest.single import measure_single
     from loadtest.workload import Workload
 
     with _bench_node() as node:
-        click.echo(json.dumps(asyncio.run(measure_single(node.target, Workload(), coroutines, seconds))))
+        click.echo(json.dumps(uvloop.run(measure_single(node.target, Workload(), coroutines, seconds))))
 
 
 @bench.command()
 @click.option("--count", default=500, show_default=True, help="Transactions.")
 def lone(count: int) -> None:
     """One transaction at a time on an idle node of its own."""
-    import asyncio
+    import uvloop
 
     from loadtest.single import measure_lone
 
     with _bench_node() as node:
-        click.echo(json.dumps(asyncio.run(measure_lone(node.target, count))))
+        click.echo(json.dumps(uvloop.run(measure_lone(node.target, count))))
 
 
 @bench.command("open-loop")

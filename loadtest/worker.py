@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import uvloop
 
 from loadtest.generate import FrameSource, U8Array, U64Array
 from loadtest.receipts import ACCEPTED, OK, RECEIPT, REFUSED, UNKNOWN, Receipts, results_digest
@@ -107,7 +108,7 @@ def work(assignment: Assignment, coordinator: Connection) -> None:
         signal.SIGINT, signal.SIG_IGN
     )  # the terminal sends it to all; the coordinator ends its workers itself
     keep_large_messages_in_the_heap()
-    asyncio.run(_work(assignment, coordinator))
+    uvloop.run(_work(assignment, coordinator))
 
 
 async def _work(assignment: Assignment, coordinator: Connection) -> None:

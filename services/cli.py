@@ -133,9 +133,10 @@ def _text(value: Any) -> str:
 
 def _run(loaded: "LoadedSettings") -> NoReturn:
     """Run the node; ends the command with the node's exit code."""
-    import asyncio
     import logging
     import subprocess
+
+    import uvloop
 
     from txqueue import kernel_cache
 
@@ -152,7 +153,7 @@ def _run(loaded: "LoadedSettings") -> NoReturn:
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        code = asyncio.run(node.run(loaded.settings))
+        code = uvloop.run(node.run(loaded.settings))
     except (LogError, StateStoreError, ListenError, TelemetryError, MonitorError) as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
