@@ -34,7 +34,7 @@ class LoadPlan:
     target: str
     workload: Workload
     rate: float = 0.0
-    in_flight: int = 4
+    in_flight: int = 7
     workers: int = 1
     seconds: float = 10.0
     warmup_s: float = 1.0
