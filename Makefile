@@ -35,7 +35,7 @@ lint: setup ## Style, types, the direction of imports.
 	@$(BIN)/lint-imports --no-cache
 
 protos: setup ## Regenerate the stubs under penstock/v1.
-	@$(BIN)/python -m grpc_tools.protoc -I protos --python_out=. --grpc_python_out=. --mypy_out=quiet:. --mypy_grpc_out=quiet:. protos/penstock/v1/*.proto
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I protos --python_out=. --grpc_python_out=. --mypy_out=quiet:. --mypy_grpc_out=quiet:. protos/penstock/v1/*.proto
 
 protos-check: protos ## Fail where the committed stubs differ from the protos.
 	@cd protos && ../$(BIN)/buf lint
