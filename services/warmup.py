@@ -31,6 +31,8 @@ def load_kernels() -> None:
         published, _ = Admission(producer, None).admit(message, locate_frame(message), token=1)
         assert published
         taken = queue.dequeue_exclusive_batch(body, frames)
+        queue.rebalance_if_needed()
+        queue.get_queue_metrics()
     assert taken.count == 1
     with StateMachine(bytes_max=8 << 20, session_capacity=1) as state:
         state.apply(body[: record.RECORD_BYTES], 1, 0, 0, 1, 1, results[:1])
