@@ -30,7 +30,7 @@ def alias_table(keys: int, exponent: float, seed: int) -> npt.NDArray[np.uint64]
 
 
 @njit("void(float64[::1], int64[::1], uint64[::1])", cache=True, nogil=True)
-def _build(weights, work, table):  # type: ignore[no-untyped-def]
+def _build(weights, work, table):
     """Pair columns of too little weight with columns of too much. ``work`` holds the first from its left end and the
     second from its right end.
     """

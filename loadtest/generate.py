@@ -123,7 +123,7 @@ def mix_slots(mix: dict[str, float]) -> U8Array:
 
 
 @njit(inline="always")
-def _hash(counter):  # type: ignore[no-untyped-def]
+def _hash(counter):
     """The finaliser of splitmix64 (Steele, Lea and Flood, 2014) over a Weyl sequence."""
     word = counter * np.uint64(0x9E3779B97F4A7C15)
     word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -132,7 +132,7 @@ def _hash(counter):  # type: ignore[no-untyped-def]
 
 
 @njit(inline="always")
-def _key(word, keys, aliases):  # type: ignore[no-untyped-def]
+def _key(word, keys, aliases):
     """A key from a random word: the upper half takes a column, the lower half tosses the coin."""
     column = ((word >> np.uint64(32)) * keys) >> np.uint64(32)
     if len(aliases) == 0:
@@ -148,7 +148,7 @@ def _key(word, keys, aliases):  # type: ignore[no-untyped-def]
     cache=True,
     nogil=True,
 )
-def _fill(records, payloads, operations, aliases, client, sequence, seed, keys, value_bytes):  # type: ignore[no-untyped-def]
+def _fill(records, payloads, operations, aliases, client, sequence, seed, keys, value_bytes):
     one = np.uint64(1)
     stream = _hash(seed ^ _hash(client))
     payload_at = 0
@@ -191,7 +191,7 @@ def _fill(records, payloads, operations, aliases, client, sequence, seed, keys, 
     cache=True,
     nogil=True,
 )
-def _difference(records, payloads, operations, aliases, client, sequence, seed, keys, value_bytes):  # type: ignore[no-untyped-def]
+def _difference(records, payloads, operations, aliases, client, sequence, seed, keys, value_bytes):
     """Make a frame again, tile by tile, and compare it; returns an index of ``DIFFERENCES``."""
     made, carried = np.empty((_TILE, 8), np.uint64), np.empty(_TILE * value_bytes, np.uint8)
     words, frame_words = made.reshape(-1), records.reshape(-1)  # comparing rows of eight is three times as slow

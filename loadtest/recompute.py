@@ -152,13 +152,13 @@ def _finish(digest: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
 
 
 @njit(inline="always")
-def _mixed(digest, word):  # type: ignore[no-untyped-def]
+def _mixed(digest, word):
     product = (digest ^ word) * _K
     return product << np.uint64(29) | product >> np.uint64(35)
 
 
 @njit(inline="always")
-def _value_digest(payloads, start, length):  # type: ignore[no-untyped-def]
+def _value_digest(payloads, start, length):
     digest = np.uint64(length)
     for at in range(start, start + length, 8):
         word = _U0
@@ -174,7 +174,7 @@ def _value_digest(payloads, start, length):  # type: ignore[no-untyped-def]
     cache=True,
     nogil=True,
 )
-def _apply(records, payloads, start, first_position, cells, clients, windows, results, carry):  # type: ignore[no-untyped-def]
+def _apply(records, payloads, start, first_position, cells, clients, windows, results, carry):
     """Apply records from ``start`` on; returns the number of the first that could not be applied, ``carry[_STOP]`` says
     why, or their count.
     """

@@ -261,11 +261,6 @@ class StateMachine:
         """Memory of session windows, in pages that were ever written; those of forgotten sessions are used again."""
         return int(self._words[layout.SESSION_PAGES]) * int(layout.WINDOW_PAGE_BYTES)
 
-    @property
-    def fill(self) -> float:
-        """`table_bytes` as a fraction of `bytes_max`: admission refuses what creates entries well before 1."""
-        return self.table_bytes / self.bytes_max
-
     def collide_hashes(self, mask: int) -> None:
         """Lets only these bits of hashes count. For tests of collisions, on an empty state machine."""
         assert self.entries == self.sessions == 0

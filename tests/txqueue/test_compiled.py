@@ -9,7 +9,7 @@ from txqueue.compiled import WORDS, entry, load
 
 
 @entry(WORDS, int64)
-def _first_word_plus(words, number):  # type: ignore[no-untyped-def]
+def _first_word_plus(words, number):
     return np.int64(words[0]) + number
 
 
