@@ -11,6 +11,7 @@ from typing import Final
 _M_TRIM_THRESHOLD: Final = -1
 _M_TOP_PAD: Final = -2
 _M_MMAP_THRESHOLD: Final = -3
+_M_ARENA_MAX: Final = -8
 
 _LARGEST_MESSAGE_BYTES: Final = 32 << 20
 _KEPT_BYTES: Final = 64 << 20
@@ -26,6 +27,9 @@ def keep_large_messages_in_the_heap() -> bool:
 
     A message of 640 kB is above glibc's threshold for a mapping of its own: the kernel would map, zero and unmap 160
     pages for every frame. Measured on a stream of such frames: a fifth to a third more throughput without that.
+
+    One arena, not one for each thread: gRPC's threads free each other's messages, so every arena grows to the size of
+    the largest burst that passed through it, for as long as the process lives. Measured: 15 MiB less, and no slower.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -37,6 +41,7 @@ def keep_large_messages_in_the_heap() -> bool:
             (_M_MMAP_THRESHOLD, _LARGEST_MESSAGE_BYTES),
             (_M_TRIM_THRESHOLD, _KEPT_BYTES),
             (_M_TOP_PAD, _GROWTH_BYTES),
+            (_M_ARENA_MAX, 1),
         )
     )
 
