@@ -8,9 +8,11 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 from loadtest.conditions import conditions
+from loadtest.line_transfer import line_transfer_ns
 from loadtest.queue_bench_contest import KINDS, PERCENTILES, Cell, Contestant, Outcome, Timing
 from loadtest.queue_bench_cpp import PeersUnavailable, cpp_peers
 from loadtest.queue_bench_ours import Called, Compiled, python_timer_ns, timer_ns
@@ -61,18 +63,21 @@ def run_bench(plan: Plan, say: Callable[[str], None]) -> tuple[list[Result], dic
     with tempfile.TemporaryDirectory(prefix="penstock-peers-") as directory:
         contestants, missing = _contestants(Path(directory))
         chosen = [contestant for contestant in contestants if not plan.only or contestant.name in plan.only]
-        results = []
+        results: list[Result] = []
+        lines: list[float] = []
         for kind in KINDS:
             for producers in plan.producers:
                 for batch in plan.batches:
                     cell = Cell(kind, producers, batch)
                     say(f"{producers} producers ({kind}), batches of {batch:,}")
+                    lines += [line for line in (line_transfer_ns(),) if line is not None]
                     results += _run_cell([each for each in chosen if each.enters(cell)], cell, plan)
     return results, {
         **conditions(),
         "repeats": plan.repeats,
         "seconds": plan.timing.measured_s,
         "timer_ns": {"compiled": timer_ns(), "python": python_timer_ns()},
+        "line_transfer_ns": {"least": min(lines), "median": median(lines), "most": max(lines)} if lines else None,
         "missing": missing,
     }
 

@@ -2,7 +2,8 @@
 
 Producers number their records and send them until told to stop. The consumer starts them, measures after a warm-up for
 so long, tells them to stop, and goes on until it has received what they sent. Whoever finds the queue full or empty
-pauses a few times and then yields the processor. Everything shared stands in words that forked processes share.
+pauses a few times and then yields the processor; after a batch of few records a compiled consumer lets more gather.
+Everything shared stands in words that forked processes share.
 """
 
 import mmap

@@ -29,6 +29,7 @@ from txqueue.consumer import Consumer
 from txqueue.errors import QueueFull
 from txqueue.queue import LockFreeTxQueue
 from txqueue.record import BATCH_SIZE, RECORD_BYTES, RECORD_WORDS
+from txqueue.ring_waiting import let_gather
 
 _FRAMES: Final = 1024
 """That a dequeue takes at most."""
@@ -168,6 +169,7 @@ def _consume(words: Words, kept: Words, body: NDArray[np.uint8], frames: Words, 
                 break
             count += more
             total += sum_values(body, more)
+            let_gather(more)
         going_on = account(course, count, total)
         if count > 0:
             tries = 0

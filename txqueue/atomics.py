@@ -175,6 +175,16 @@ def prefetch(_typing_context: Any, array: Any, _index: Any) -> Any:
     """``prefetch(array, index)``: starts fetching the cache line of an element of a uint8 or uint64 array. Any index is
     harmless.
     """
+    return _prefetch(array, to_write=False)
+
+
+@intrinsic
+def prefetch_to_write(_typing_context: Any, array: Any, _index: Any) -> Any:
+    """``prefetch_to_write(array, index)``: as :func:`prefetch`, and takes the line away from all other processors."""
+    return _prefetch(array, to_write=True)
+
+
+def _prefetch(array: Any, *, to_write: bool) -> Any:
     _require_bytes(array)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -183,7 +193,7 @@ def prefetch(_typing_context: Any, array: Any, _index: Any) -> Any:
         kind = ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), _INT, _INT, _INT])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
         pointer = builder.bitcast(address, _BYTE.as_pointer())
-        builder.call(function, [pointer, _INT(0), _INT(3), _INT(1)])  # read, keep in all levels, data
+        builder.call(function, [pointer, _INT(int(to_write)), _INT(3), _INT(1)])  # keep in all levels, data
         return context.get_dummy_value()
 
     return types.void(array, types.intp), generate

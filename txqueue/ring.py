@@ -49,10 +49,10 @@ from numpy.typing import NDArray
 
 from txqueue import record
 from txqueue import ring_layout as layout
-from txqueue.atomics import cas, load_acquire, load_seq_cst, memcpy, pause, store_release
+from txqueue.atomics import cas, load_acquire, load_seq_cst, memcpy, pause, prefetch_to_write, store_release
 from txqueue.compiled import BYTES_IN, ROWS_IN, WORDS, entry, kernel
 from txqueue.machine import ticks
-from txqueue.ring_area import find_room
+from txqueue.ring_area import fetch_ahead, find_room
 from txqueue.ring_places import (
     Bool,
     Int,
@@ -109,6 +109,7 @@ def claim(words: Words, producer: Int, count: Int, payload_bytes: Int) -> Int:
     words[frame + layout.PAYLOAD_BYTES_BEFORE] = words[control + layout.PUBLISHED_PAYLOAD_BYTES]
     stamped = np.int64(words[control + layout.CLAIMS]) & (STAMP_EVERY - 1) == 1
     words[frame + layout.FRAME_STAMP] = ticks() if stamped else np.uint64(0)
+    fetch_ahead(words, producer, start + need, need)
     return frame + layout.FRAME_HEADER_WORDS
 
 
@@ -161,6 +162,7 @@ def publish(words: Words, producer: Int, token: Int) -> Int:
                 break
             add(words, control + layout.RETRIES, 1)
     cas(words, layout.TAIL, tail, tail + 1)
+    prefetch_to_write(words, slot_of(words, tail + 2 * layout.LINE_WORDS))
     store_release(words, control + layout.WRITE, end)
     add(words, control + layout.PUBLISHED_RECORDS, np.int64(words[frame + layout.FRAME_COUNT]))
     add(words, control + layout.PUBLISHED_PAYLOAD_BYTES, np.int64(words[frame + layout.FRAME_PAYLOAD_BYTES]))

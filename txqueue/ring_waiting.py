@@ -16,6 +16,9 @@ INTERRUPTED = 2
 PARKED = 3
 """The caller must sleep on the word PARKED while it holds ``kept[KEPT_PARKED]``, then look again."""
 
+_FEW_RECORDS = 64
+_GATHERING_PAUSES = 200
+
 
 @entry(WORDS, WORDS, types.int64, types.int64)
 def look(words: Words, kept: Words, rounds: Int, parks: Int) -> Int:
@@ -45,6 +48,22 @@ def look(words: Words, kept: Words, rounds: Int, parks: Int) -> Int:
         return NOTHING
     add(words, layout.PARKS, 1)
     return PARKED
+
+
+@kernel
+def let_gather(count: Int) -> None:
+    """Waits about a microsecond after a batch of few records, so that producers get ahead.
+
+    For compiled consumers, which else look again sooner than a line travels between cores. The processor of one that
+    stays right behind its producer fetches the lines that the producer is about to write, and each frame waits for them
+    to come back: measured on distant cores, a quarter of the throughput and ten times the producer's time per record.
+
+    Args:
+        count: int, records of the batch handed on last.
+    """
+    if 0 < count < _FEW_RECORDS:
+        for _ in range(_GATHERING_PAUSES):
+            pause()
 
 
 @kernel

@@ -27,6 +27,7 @@ def exercise(words: Any, octets: Any) -> Any:
     atomics.pause()
     atomics.prefetch(words, 1 << 40)
     atomics.prefetch(octets, 3)
+    atomics.prefetch_to_write(words, 1 << 40)
     atomics.memcpy(octets, 3, words, 0, 24)
     unaligned = atomics.load_unaligned(octets, 11)
     loads = (atomics.load_relaxed(words, 0), atomics.load_acquire(words, 1), atomics.load_seq_cst(words, 2))
@@ -50,7 +51,7 @@ def test_each_operation_has_its_effect() -> None:
 @only_on_x86
 def test_operations_are_single_instructions() -> None:
     code = machine_code(exercise, WORDS, BYTES)
-    for instruction in ("lock cmpxchgq", "lock xaddq", "xchgq", "prefetcht0", "pause"):
+    for instruction in ("lock cmpxchgq", "lock xaddq", "xchgq", "prefetcht0", "prefetchw", "pause"):
         assert instruction in code
     assert set(symbols(code)) <= {"memcpy"}, "an atomic became a library call"
 
@@ -60,6 +61,12 @@ def test_publishing_is_two_compare_and_swaps_and_calls_nothing() -> None:
     code = machine_code(ring.publish, WORDS, types.int64, types.int64)
     assert code.count("lock cmpxchgq") >= 2
     assert "call" not in code
+
+
+@only_on_x86
+def test_a_producer_sends_ahead_for_the_lines_that_it_will_write() -> None:
+    for function, arguments in ((ring.claim, 3), (ring.publish, 2)):
+        assert "prefetchw" in machine_code(function, WORDS, *(types.int64,) * arguments)
 
 
 @only_on_x86
