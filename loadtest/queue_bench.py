@@ -17,6 +17,7 @@ from loadtest.queue_bench_contest import KINDS, PERCENTILES, Cell, Contestant, O
 from loadtest.queue_bench_cpp import PeersUnavailable, cpp_peers
 from loadtest.queue_bench_ours import Called, Compiled, python_timer_ns, timer_ns
 from loadtest.queue_bench_python import python_peers
+from loadtest.queue_bench_sharded import Sharded
 
 PRODUCERS: Final = (1, 2, 4, 16, 64, 256)
 BATCHES: Final = (1, 100, 1_000, 10_000)
@@ -36,7 +37,7 @@ class Plan:
     """Names of queues; all where there is none."""
 
 
-QUICK: Final = Plan(producers=(1, 3), batches=(1, 1_000), repeats=1, timing=Timing(0.005, 0.01))
+QUICK: Final = Plan(producers=(1, 3), batches=(1, 1_000), repeats=1, timing=Timing(0.005, 0.03))
 """Shows in seconds that everything works. Its figures mean little."""
 
 
@@ -84,7 +85,7 @@ def run_bench(plan: Plan, say: Callable[[str], None]) -> tuple[list[Result], dic
 
 def _contestants(directory: Path) -> tuple[list[Contestant], list[str]]:
     """Those that can run here, and what is missing of the others."""
-    ours: list[Contestant] = [Compiled(), Called()]
+    ours: list[Contestant] = [Compiled(), Called(), Sharded()]
     python = python_peers()
     missing = [] if any(peer.name == "faster-fifo" for peer in python) else ["faster-fifo: install the group bench"]
     try:

@@ -33,7 +33,8 @@ from txqueue.ring_waiting import let_gather
 
 _FRAMES: Final = 1024
 """That a dequeue takes at most."""
-_POLLS_PER_LOOK: Final = 32
+POLLS_PER_LOOK: Final = 32
+"""At the clock."""
 _NO_PAYLOADS: Final[NDArray[np.uint8]] = np.empty(0, np.uint8)
 
 
@@ -44,7 +45,8 @@ def _area_bytes(cell: Cell) -> int:
     return 1 << (max(two_frames, share, 1 << 16) - 1).bit_length()
 
 
-def _make_queue(cell: Cell) -> LockFreeTxQueue:
+def make_queue(cell: Cell) -> LockFreeTxQueue:
+    """A queue for a cell, its code loaded."""
     queue = LockFreeTxQueue.create(None, producers=max(cell.producers, 2), area_bytes=_area_bytes(cell))
     queue.register().close()  # loads its compiled code once, here, and not in every process
     return queue
@@ -63,17 +65,15 @@ class Compiled:
         """See :class:`~loadtest.queue_bench_contest.Contestant`."""
         course = make_course(cell.producers, timing.warmup_s, timing.measured_s)
         samples = make_samples(cell, timing)
-        with _make_queue(cell) as queue:
+        with make_queue(cell) as queue:
 
             def work(number: int) -> None:
-                records = np.zeros((cell.batch, RECORD_WORDS), np.uint64)
-                with queue.register() as producer:
-                    _produce(producer.words, producer.index, records, _NO_PAYLOADS, course, number, samples[number])
+                produce(queue, cell.batch, course, number, samples[number])
 
             with running(cell.kind, cell.producers, work):
                 consumer = Consumer(queue.words)
                 consumer.claim(by_force=False)
-                _consume(queue.words, consumer.kept, *_room(), course)
+                _consume(queue.words, consumer.kept, *make_room(), course)
                 consumer.resign()
         return Outcome(check(course), percentiles(samples, course, timer_ns()))
 
@@ -91,7 +91,7 @@ class Called:
         """See :class:`~loadtest.queue_bench_contest.Contestant`."""
         course = make_course(cell.producers, timing.warmup_s, timing.measured_s)
         samples = make_samples(cell, timing)
-        with _make_queue(cell) as queue:
+        with make_queue(cell) as queue:
 
             def work(number: int) -> None:
                 _produce_by_calls(queue, cell.batch, course, number, samples[number])
@@ -99,6 +99,13 @@ class Called:
             with running(cell.kind, cell.producers, work):
                 _consume_by_calls(queue, course)
         return Outcome(check(course), percentiles(samples, course, python_timer_ns()))
+
+
+def produce(queue: LockFreeTxQueue, batch: int, course: Words, number: int, samples: Words) -> None:
+    """A producer's run, in compiled code."""
+    records = np.zeros((batch, RECORD_WORDS), np.uint64)
+    with queue.register() as producer:
+        _produce(producer.words, producer.index, records, _NO_PAYLOADS, course, number, samples)
 
 
 def timer_ns() -> float:
@@ -117,7 +124,8 @@ def python_timer_ns() -> float:
     return float(np.median(samples))
 
 
-def _room() -> tuple[NDArray[np.uint8], Words]:
+def make_room() -> tuple[NDArray[np.uint8], Words]:
+    """The body and the frames that a consumer dequeues into."""
     return np.zeros(BATCH_SIZE * RECORD_BYTES, np.uint8), np.zeros((_FRAMES, 4), np.uint64)
 
 
@@ -162,7 +170,7 @@ def _consume(words: Words, kept: Words, body: NDArray[np.uint8], frames: Words, 
     while going_on:
         count = np.int64(0)
         total = np.uint64(0)
-        for _ in range(_POLLS_PER_LOOK):
+        for _ in range(POLLS_PER_LOOK):
             taken, more, _ = ring_consumer.dequeue(words, kept, body, frames, BATCH_SIZE)
             assert taken >= 0, "there is one consumer, and its body holds any batch"
             if taken == 0:
@@ -203,7 +211,7 @@ def _produce_by_calls(queue: LockFreeTxQueue, batch: int, course: Words, number:
 
 
 def _consume_by_calls(queue: LockFreeTxQueue, course: Words) -> None:
-    body, frames = _room()
+    body, frames = make_room()
     tries = 0
     going_on = True
     start(course)

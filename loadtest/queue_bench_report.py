@@ -12,6 +12,7 @@ from loadtest.queue_bench_contest import Cell, Kind
 
 OURS: Final = "penstock"
 CALLED: Final = "penstock from Python"
+SHARDED: Final = "penstock, a ring each"
 
 
 _Bounds = tuple[float | None, float | None]
@@ -96,6 +97,10 @@ def findings(results: Sequence[Result]) -> list[Finding]:
     add("single record by one call from Python, p50", "ns", (700, 300), times(CALLED, "process", 0), higher=False)
     many, few = (by.get((OURS, Cell("thread", producers, 100))) for producers in (256, 2))
     add("256 producer threads, batches of 100, to 2", "x", (0.5, 0.9), list(_ratios(many, few)) if many and few else [])
+    for batch in (1, 100):
+        cell = Cell("thread", 2, batch)
+        what = f"a ring for each of 2 producer threads, batches of {batch}, to one ring"
+        add(what, "x", (None, None), ratio(SHARDED, OURS, cell))
     for peer, bound in (("multiprocessing.Queue", 100.0), ("faster-fifo", 20.0)):
         for producers in (1, 2):
             cell = Cell("process", producers, 1_000)

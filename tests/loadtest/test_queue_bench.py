@@ -29,7 +29,7 @@ from loadtest.queue_bench_report import findings, rows
 IN_CI = os.environ.get("CI") == "true"
 BOOST = Path("/usr/include/boost/lockfree/queue.hpp")
 MOODYCAMEL = Path("/usr/include/concurrentqueue/concurrentqueue.h")
-OURS = {"penstock", "penstock from Python"}
+OURS = {"penstock", "penstock from Python", "penstock, a ring each"}
 PYTHON = {"multiprocessing.Queue", "multiprocessing.Queue, packed", "queue.SimpleQueue", "queue.SimpleQueue, packed"}
 FASTER_FIFO = {"faster-fifo", "faster-fifo, packed"}
 CPP = {"moodycamel", "boost::lockfree::queue", "boost::lockfree::spsc_queue"}
@@ -73,9 +73,17 @@ def test_every_row_has_the_throughput_and_single_operations_have_percentiles(qui
 
 
 def test_the_conditions_stand_beside_the_figures(quick: dict[str, Any]) -> None:
-    assert {"cores", "cpu", "kernel", "versions", "commit", "repeats", "seconds", "timer_ns"} <= quick[
-        "conditions"
-    ].keys()
+    assert {
+        "cores",
+        "cpu",
+        "kernel",
+        "versions",
+        "commit",
+        "repeats",
+        "seconds",
+        "timer_ns",
+        "line_transfer_ns",
+    } <= quick["conditions"].keys()
 
 
 @pytest.mark.parametrize(
