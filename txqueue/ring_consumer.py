@@ -75,11 +75,9 @@ def _select(
             break
         producer = word & _PRODUCER_MASK
         own = layout.KEPT_PRODUCERS + producer * layout.KEPT_WORDS
-        cursor, frame = _seek(words, producer, np.int64(kept[own + layout.KEPT_CURSOR]), word)
+        cursor, frame, more, more_bytes = _seek(words, producer, np.int64(kept[own + layout.KEPT_CURSOR]), word)
         if frame < 0:
             return np.int64(FENCED), count, payload_bytes, touched, stamp
-        more = np.int64(words[frame + layout.FRAME_COUNT])
-        more_bytes = np.int64(words[frame + layout.FRAME_PAYLOAD_BYTES])
         if (count + more) * record.RECORD_BYTES + payload_bytes + more_bytes > room:
             if taken == 0:
                 return np.int64(BODY_TOO_SMALL), more, more_bytes, touched, stamp
@@ -106,13 +104,14 @@ def _select(
 
 
 @kernel
-def _seek(words: Words, producer: Int, cursor: Int, word: Int) -> tuple[Int, Int]:
+def _seek(words: Words, producer: Int, cursor: Int, word: Int) -> tuple[Int, Int, Int, Int]:
     """Finds the frame that a slot's word announces: at the cursor, at the area's front, or behind frames that another
     consumer handed on.
 
     Returns:
-        Its place, counted like WRITE, and its index in ``words``, whose counts were whole when it was looked at; or
-        (0, -1) where it is not there, as another consumer has handed it on.
+        Its place, counted like WRITE, its index in ``words``, its records and bytes of payloads: whole, and not to be
+        read again, since by then they may be overwritten. The index is -1 where the frame is not there, as another
+        consumer has handed it on.
     """
     control = control_of(words, producer)
     area = area_of(words, producer)
@@ -129,9 +128,9 @@ def _seek(words: Words, producer: Int, cursor: Int, word: Int) -> tuple[Int, Int
         if np.int64(load_relaxed(words, control + layout.OLDEST)) > cursor:
             continue
         if found == word:
-            return cursor, frame
+            return cursor, frame, count, payload_bytes
         if found > word or cursor - oldest > area_words or not _is_possible(count, payload_bytes):
-            return np.int64(0), np.int64(-1)
+            return np.int64(0), np.int64(-1), count, payload_bytes
         cursor += frame_words(count, payload_bytes)
 
 

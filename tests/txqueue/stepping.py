@@ -34,6 +34,10 @@ _BEGUN, _ENDED = 1, 2
 _AREA_BYTES = 2048
 _RECORDS = 17
 """More than half of an area."""
+_RECORDS_NEARLY_ALL = 30
+"""They fill an area but for two lines."""
+_ALL_ONES = np.uint64(2**64 - 1)
+"""As a count, none that a frame can have."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 intrinsic: Any = extending.intrinsic
@@ -114,7 +118,8 @@ class Stepped:
 
     def go_on(self) -> None:
         _ptrace(_DETACH, self.pid)
-        assert os.waitpid(self.pid, 0)[1] == 0
+        _, status = os.waitpid(self.pid, 0)
+        assert status == 0, f"ended with {status}"
 
 
 class Scene:
@@ -235,11 +240,31 @@ def consumer_stop(scene: Scene, steps: int) -> bool:
     return ended
 
 
+def consumer_overwritten(scene: Scene, steps: int) -> bool:
+    """Headers that it is about to read become records of whatever content: it finds out that it was replaced."""
+    for token in (1, 2):
+        scene.mine.enqueue(make(token, 1).records, token=token)
+    child = Stepped(scene.take, scene.notes, steps)
+    ended = child.has_ended
+    with LockFreeTxQueue.attach(scene.path) as consumer:
+        consumer.take_over()
+        taker = Taker(consumer)
+        got = scene.tokens(taker.take())
+        scene.mine.enqueue(np.full((_RECORDS_NEARLY_ALL, 8), _ALL_ONES), token=3)
+        child.go_on()
+        child_took = int(scene.notes[1]) - 100
+        assert child_took in (2, ring_consumer.FENCED)
+        assert got == ([] if child_took == 2 else [1, 2])
+        assert [frame.token for frame in taker.take()] == [3]
+    return ended
+
+
 SCENES = {
     "producer-kill": producer_kill,
     "producer-stop": producer_stop,
     "consumer-kill": consumer_kill,
     "consumer-stop": consumer_stop,
+    "consumer-overwritten": consumer_overwritten,
 }
 
 

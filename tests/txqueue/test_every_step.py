@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="steps through x86 machine code")
 
-SCENES = ["producer-kill", "producer-stop", "consumer-kill", "consumer-stop"]
+SCENES = ["producer-kill", "producer-stop", "consumer-kill", "consumer-stop", "consumer-overwritten"]
 
 
 def run(scene: str, first: int, every: int) -> int:
@@ -29,6 +29,10 @@ def test_nothing_is_lost_repeated_or_held_up_at_chosen_steps(scene: str) -> None
 def test_nothing_is_lost_repeated_or_held_up_at_random_steps(scene: str) -> None:
     chance = random.Random()
     assert run(scene, first=chance.randrange(60), every=chance.randrange(60, 90)) > 3
+
+
+def test_no_consumer_follows_a_header_that_was_overwritten_since_it_looked() -> None:
+    assert run("consumer-overwritten", first=0, every=2) > 150
 
 
 @pytest.mark.slow
