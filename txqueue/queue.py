@@ -210,7 +210,9 @@ class LockFreeTxQueue:
         words = self._region.words
         while not swap(words, ring_layout.INTERRUPTS, seen := int(words[ring_layout.INTERRUPTS]), seen + 1):
             pass
-        swap(words, ring_layout.PARKED, int(words[ring_layout.PARKED]), ring_layout.AWAKE)
+        # Until it succeeds: a mark that was not seen belongs to a consumer that may not have seen the interrupt either.
+        while not swap(words, ring_layout.PARKED, int(words[ring_layout.PARKED]), ring_layout.AWAKE):
+            pass
         self._waiting.wake()
 
     def get_queue_metrics(self) -> QueueMetrics:

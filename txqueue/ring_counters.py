@@ -86,7 +86,9 @@ def rebalance(words: Words, kept: Words, totals: Words) -> Int:
     total(words, totals)
     enqueued = np.int64(totals[ENQUEUED])
     arrived = enqueued - np.int64(kept[layout.KEPT_SEEN])
-    waiting = enqueued - np.int64(totals[DEQUEUED])
+    # A consumer that died may never have counted the last records that it handed on.
+    is_empty = totals[FRAMES_ENQUEUED] == totals[FRAMES_DEQUEUED]
+    waiting = np.int64(0) if is_empty else enqueued - np.int64(totals[DEQUEUED])
     halved = np.int64(words[layout.BOUND]) >> 1
     bound = min(max(2 * arrived, 2 * waiting, halved, np.int64(layout.BOUND_MIN)), np.int64(BATCH_SIZE))
     kept[layout.KEPT_SEEN] = enqueued

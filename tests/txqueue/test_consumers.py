@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tests.txqueue.frames import Taker, make
 from tests.txqueue.test_queue_processes import process
 from txqueue import consumer, ring, ring_layout
+from txqueue import queue as queue_module
 from txqueue.errors import ConsumerBusy, ConsumerFenced, RegionForeign
 from txqueue.queue import LockFreeTxQueue
 from txqueue.ring_registry import swap
@@ -271,3 +272,31 @@ def test_dead_claims_and_padding_are_counted() -> None:
         producer.close()
         queue.register().close()
         assert queue.get_queue_metrics().dead_claims == 1
+
+
+def test_a_wake_takes_away_a_mark_that_it_did_not_see_at_first(
+    queue: LockFreeTxQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the consumer marks itself in between, or a processor loads early."""
+    late = [7]
+
+    def swapped(words: NDArray[np.uint64], index: int, expected: int, desired: int) -> bool:
+        if index == ring_layout.PARKED and late:
+            words[index] = late.pop()
+        return bool(swap(words, index, expected, desired))
+
+    monkeypatch.setattr(queue_module, "swap", swapped)
+    queue.wake()
+    assert not late
+    assert queue.words[ring_layout.PARKED] == ring_layout.AWAKE
+
+
+def test_the_bound_is_small_when_idle_although_a_consumer_died_before_it_counted(queue: LockFreeTxQueue) -> None:
+    queue.enqueue(make(1, 900).records)
+    with LockFreeTxQueue.attach(queue.path) as dead:
+        Taker(dead).take()
+    consumed = int(queue.words[ring_layout.CONTROLS_AT]) + ring_layout.CONSUMED_RECORDS
+    queue.words[consumed] = 0
+    for _ in range(10):
+        bound = queue.rebalance_if_needed()
+    assert bound == ring_layout.BOUND_MIN
