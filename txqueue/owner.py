@@ -1,7 +1,8 @@
 """Names processes in shared memory, so that others can tell whether one is still there.
 
 A process id alone is used again after its process has died; together with the start time it is not. Both fit one word,
-so one compare-and-swap takes ownership. All processes that share a region must see the same process ids.
+so one compare-and-swap takes ownership. All processes that share a region must see the same process ids:
+:func:`process_view` tells.
 
 A process is dead once none of its threads can run again. That its first thread has ended says nothing: ``/proc`` shows
 such a process as a zombie, while its other threads run on and write.
@@ -31,6 +32,16 @@ def own() -> int:
 
 
 os.register_at_fork(after_in_child=own.cache_clear)
+
+
+def process_view() -> int:
+    """Tells apart the namespaces in which process ids and start times are counted: a word means something in one only.
+
+    Fits 64 bits, and is never 0.
+    """
+    process_ids = Path("/proc/self/ns/pid").stat().st_ino
+    clock = Path("/proc/self/ns/time")  # not in kernels before 5.6, whose clock is one for all
+    return process_ids | (clock.stat().st_ino if clock.exists() else 0) << 32
 
 
 def is_alive(owner: int) -> bool:

@@ -37,6 +37,8 @@ class Producer:
         self.index = _take(words)
         self._parking = ParkingWord(words, ring_layout.PARKED)
         self._give_up = weakref.finalize(self, _give_up, words, self.index)
+        # While a process ends, threads that are daemons go on enqueuing: the place is free once that process is dead.
+        self._give_up.atexit = False
         _producers.add(self)
 
     def enqueue(self, records: NDArray[np.uint64], payloads: NDArray[np.uint8] = NO_PAYLOADS, token: int = 0) -> None:

@@ -13,6 +13,7 @@ from txqueue import ring_consumer, ring_counters, ring_layout
 from txqueue.compiled import load
 from txqueue.consumer import Consumer
 from txqueue.errors import BodyTooSmall, RegionError, RegionForeign
+from txqueue.owner import process_view
 from txqueue.producer import NO_PAYLOADS, Producer
 from txqueue.queue_metrics import QueueMetrics, read_metrics
 from txqueue.record import BATCH_SIZE
@@ -23,7 +24,7 @@ from txqueue.wait_strategy import WaitStrategy
 from txqueue.waiting import Waiting
 
 KIND: Final = "ring"
-VERSION: Final = 3
+VERSION: Final = 4
 """Of the region's layout, and of how it is used: raise it with either."""
 
 
@@ -77,7 +78,8 @@ class LockFreeTxQueue:
             path: must not exist yet; best in /dev/shm.
             slots: frames that may wait, a power of two. As many as there are producers are kept in reserve.
             producers: that may be registered at once, fewer than slots.
-            area_bytes: room for each producer's waiting frames, a power of two; unused room costs nothing.
+            area_bytes: room for each producer's waiting frames, a power of two. A file gets the space for it when the
+                producer is registered first; what has no name takes memory only for what was used.
             wait: how :meth:`wait` waits.
 
         Raises:
@@ -85,7 +87,9 @@ class LockFreeTxQueue:
             RegionError: the file cannot be made.
         """
         layout = RingLayout(slots, producers, area_bytes // 8)
-        region = Region.create(path, layout.total_words * 8, kind=KIND, version=VERSION)
+        region = Region.create(
+            path, layout.total_words * 8, kind=KIND, version=VERSION, reserved_bytes=layout.areas_at * 8
+        )
         words = region.words
         words[ring_layout.SLOTS] = layout.slots
         words[ring_layout.PRODUCERS] = layout.producers
@@ -93,6 +97,7 @@ class LockFreeTxQueue:
         words[ring_layout.SLOTS_AT] = layout.slots_at
         words[ring_layout.CONTROLS_AT] = layout.controls_at
         words[ring_layout.AREAS_AT] = layout.areas_at
+        words[ring_layout.PROCESS_VIEW] = process_view()
         # Positions begin with the second lap, so that every slot holds the word of a lap before.
         words[layout.slots_at : layout.slots_at + slots] = np.arange(slots, dtype=np.uint64) << np.uint64(
             ring_layout.PRODUCER_BITS
@@ -137,8 +142,17 @@ class LockFreeTxQueue:
 
         Raises:
             ProducersExhausted: all are taken.
+            RegionError: the file system has no space for its frames.
         """
-        return Producer(self._region.words)
+        words = self._region.words
+        producer = Producer(words)
+        area_bytes = int(words[ring_layout.AREA_WORDS]) * 8
+        try:
+            self._region.reserve(int(words[ring_layout.AREAS_AT]) * 8 + producer.index * area_bytes, area_bytes)
+        except RegionError:
+            producer.close()
+            raise
+        return producer
 
     def enqueue(self, records: NDArray[np.uint64], payloads: NDArray[np.uint8] = NO_PAYLOADS, token: int = 0) -> None:
         """As :meth:`Producer.enqueue`, with a producer that the calling thread gets at its first call and keeps."""
@@ -248,7 +262,9 @@ class LockFreeTxQueue:
 
 
 def _check(region: Region) -> None:
-    """Compares what a region says of its capacities with its size: a damaged one would be followed out of bounds."""
+    """Compares what a region says of its capacities with its size, as a damaged one would be followed out of bounds;
+    and how its creator named processes with how this one does.
+    """
     words = region.words
     try:
         layout = RingLayout(
@@ -260,3 +276,8 @@ def _check(region: Region) -> None:
         fits = False
     if not fits:
         raise RegionForeign(f"{region.path} says things about its capacities that cannot be; remove it and create anew")
+    if int(words[ring_layout.PROCESS_VIEW]) != process_view():
+        raise RegionForeign(
+            f"{region.path} was created where processes have other ids, as in another container, so that the living "
+            "would be taken for dead; let all that share it share a PID namespace"
+        )

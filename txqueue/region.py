@@ -2,7 +2,8 @@
 
 A plain file is used, because Python 3.11's ``multiprocessing.shared_memory`` removes a segment as soon as any process
 that attached to it ends. Put it into ``/dev/shm`` to keep it in memory. The file is sparse: pages cost nothing until
-they are touched.
+they are touched. Where its file system is full by then, whoever touches one is killed by SIGBUS: :meth:`Region.reserve`
+asks for the space first.
 """
 
 import mmap
@@ -40,7 +41,9 @@ class Region:
         assert self._words.ctypes.data % mmap.PAGESIZE == 0, "mappings begin on a page"
 
     @classmethod
-    def create(cls, path: Path | None, size_bytes: int, *, kind: str, version: int) -> Self:
+    def create(
+        cls, path: Path | None, size_bytes: int, *, kind: str, version: int, reserved_bytes: int = mmap.PAGESIZE
+    ) -> Self:
         """Makes a region of zeros; without a path, one in memory that has no name.
 
         Attaching fails until :meth:`complete` is called.
@@ -49,13 +52,15 @@ class Region:
             path: must not exist yet.
             size_bytes: a multiple of 8, header of 64 bytes included.
             kind: what the region holds, 1 to 8 ASCII characters.
-            version: of its layout.
+            version: of its layout, at least 1.
+            reserved_bytes: as many bytes from the front have their space from now on.
 
         Raises:
-            RegionError: the path exists, or the file cannot be made.
+            RegionError: the path exists, or the file cannot be made, or there is no space.
         """
         if size_bytes % 8 or size_bytes < HEADER_WORDS * 8:
             raise ValueError(f"a region's size is a multiple of 8 and at least 64 bytes; got {size_bytes}")
+        is_named = path is not None
         try:
             if path is None:
                 descriptor = os.memfd_create(f"penstock-{kind}")
@@ -69,9 +74,14 @@ class Region:
         try:
             os.ftruncate(descriptor, size_bytes)
             region = cls(descriptor, path, size_bytes)
-        except OSError as error:
+            region.reserve(0, min(reserved_bytes, size_bytes))
+        except (OSError, OverflowError, RegionError) as error:
             os.close(descriptor)
-            raise RegionError(f"cannot map {size_bytes} bytes at {path}: {error.strerror}; ask for less") from error
+            if is_named:
+                path.unlink()
+            if isinstance(error, RegionError):
+                raise
+            raise RegionError(f"cannot map {size_bytes} bytes at {path}: {error}; ask for less") from error
         words = region.words
         words[_MAGIC], words[_KIND], words[_VERSION] = MAGIC, _kind_word(kind), version
         words[_BYTE_ORDER], words[_SIZE] = BYTE_ORDER, size_bytes
@@ -98,9 +108,29 @@ class Region:
         try:
             _check(descriptor, path, kind, version)
             return cls(descriptor, path, os.fstat(descriptor).st_size)
+        except (OSError, ValueError) as error:
+            os.close(descriptor)
+            raise RegionError(f"cannot map the region {path}: {error}") from error
         except BaseException:
             os.close(descriptor)
             raise
+
+    def reserve(self, first_byte: int, byte_count: int) -> None:
+        """Sees to it that there is space for these bytes, whoever writes them; they keep what they hold.
+
+        Nothing needs to be done where a file system has no limit of its own, as for regions without a name.
+
+        Raises:
+            RegionError: there is not enough.
+        """
+        if os.fstatvfs(self._descriptor).f_blocks == 0:
+            return
+        try:
+            os.posix_fallocate(self._descriptor, first_byte, byte_count)
+        except OSError as error:
+            raise RegionError(
+                f"cannot reserve {byte_count} bytes of {self.path}: {error.strerror}; make space, or ask for less"
+            ) from error
 
     @property
     def words(self) -> NDArray[np.uint64]:
@@ -132,14 +162,19 @@ def _kind_word(kind: str) -> int:
 
 def _check(descriptor: int, path: Path, kind: str, version: int) -> None:
     """Reads the header without mapping it: a mapping beyond a file's end kills the process that touches it."""
+    incomplete = RegionTruncated(f"{path} is not complete yet; wait for its creator, or remove it if that one died")
     header_bytes = os.pread(descriptor, HEADER_WORDS * 8, 0)
+    if not header_bytes:
+        raise incomplete
     if len(header_bytes) < HEADER_WORDS * 8:
         raise RegionTruncated(f"{path} is shorter than a region's header; remove it and create it anew")
     header = [int(word) for word in np.frombuffer(header_bytes, "<u8")]
     if header[_BYTE_ORDER] == int.from_bytes(BYTE_ORDER.to_bytes(8, "little"), "big"):
         raise RegionForeign(f"{path} was written in the other byte order; regions do not move between such machines")
-    if header[_MAGIC] != MAGIC or header[_BYTE_ORDER] != BYTE_ORDER:
+    if header[_MAGIC] not in (0, MAGIC) or header[_BYTE_ORDER] not in (0, BYTE_ORDER):
         raise RegionForeign(f"{path} is not a region of Penstock; check the path")
+    if 0 in header[:_READY]:
+        raise incomplete
     if header[_KIND] != _kind_word(kind):
         found = header[_KIND].to_bytes(8, "little").rstrip(b"\0").decode("ascii", "replace")
         raise RegionForeign(f"{path} is a region of kind {found!r}, not {kind!r}; check the path")
@@ -151,4 +186,4 @@ def _check(descriptor: int, path: Path, kind: str, version: int) -> None:
     if size_bytes != header[_SIZE]:
         raise RegionTruncated(f"{path} has {size_bytes} bytes and should have {header[_SIZE]}; create it anew")
     if header[_READY] != 1:
-        raise RegionTruncated(f"{path} is not complete yet; wait for its creator, or remove it if that one died")
+        raise incomplete

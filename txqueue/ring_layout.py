@@ -25,6 +25,8 @@ AREA_WORDS: Final = CONSTANTS + 2
 SLOTS_AT: Final = CONSTANTS + 3
 CONTROLS_AT: Final = CONSTANTS + 4
 AREAS_AT: Final = CONSTANTS + 5
+PROCESS_VIEW: Final = CONSTANTS + 6
+"""In which namespaces the names of owners mean something."""
 
 # The tail: the position that the next frame gets. All producers compare-and-swap it, so it is alone.
 TAIL: Final = CONSTANTS + _APART

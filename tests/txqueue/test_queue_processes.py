@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from tests.txqueue.frames import Frame, Taker, assert_whole, make
-from txqueue.errors import ProducersExhausted
+from txqueue import queue as queue_module
+from txqueue.errors import ProducersExhausted, RegionForeign
+from txqueue.owner import process_view
 from txqueue.queue import LockFreeTxQueue
 
 PRELUDE = """
@@ -218,3 +220,72 @@ def test_a_forked_child_may_not_write_as_its_parent(queue: LockFreeTxQueue) -> N
     """
     assert run(queue, script) == 0
     assert tokens(Taker(queue).take()) == [7, 8]
+
+
+def test_a_process_that_ends_keeps_its_place_until_none_of_its_threads_can_write(queue: LockFreeTxQueue) -> None:
+    script = """
+        import atexit
+
+        def look():  # as a thread that is a daemon may still enqueue at this moment
+            owner = queue.words[int(queue.words[ring_layout.CONTROLS_AT]) + ring_layout.OWNER]
+            os._exit(0 if owner else 1)
+    """
+    # Functions registered earlier are called later: this one after all that the package has registered.
+    early = "import atexit; atexit.register(lambda: look())\n"
+    command = [sys.executable, "-c", early + PRELUDE + textwrap.dedent(script), str(queue.path)]
+    assert subprocess.run(command, cwd=Path(__file__).parents[2], check=False).returncode == 0
+    assert queue.register().index == 0, "it is dead by now"
+
+
+SMALL_FILE_SYSTEM = """
+mount -t tmpfs -o size=1m none {mount} && exec {python} - <<'EOF'
+from pathlib import Path
+import numpy as np
+from txqueue.errors import RegionError
+from txqueue.queue import LockFreeTxQueue
+queue = LockFreeTxQueue.create(Path("{mount}/ring"), slots=64, producers=8, area_bytes=1 << 18)
+producers = []
+try:
+    while True:
+        producers.append(queue.register())
+except RegionError as error:
+    assert "No space left" in str(error), error
+assert len(producers) == 3
+for producer in producers:
+    for _ in range(3):
+        producer.enqueue(np.zeros((1000, 8), np.uint64))
+EOF
+"""
+
+
+def test_whoever_has_a_place_has_the_space_for_it(tmp_path: Path) -> None:
+    command = ["unshare", "--map-root-user", "--mount", "sh", "-ec"]
+    if subprocess.run([*command, f"mount -t tmpfs none {tmp_path}"], capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a small file system")
+    script = SMALL_FILE_SYSTEM.format(mount=tmp_path, python=sys.executable)
+    done = subprocess.run(
+        [*command, script], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_process_that_sees_other_process_ids_may_not_attach(
+    queue: LockFreeTxQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_module, "process_view", lambda: 7)
+    with pytest.raises(RegionForeign, match="PID namespace"):
+        LockFreeTxQueue.attach(queue.path)
+
+
+def test_the_view_of_process_ids_is_that_of_the_namespaces() -> None:
+    command = [sys.executable, "-c", "from txqueue.owner import process_view; print(process_view())"]
+    folder = Path(__file__).parents[2]
+
+    def view(*wrapper: str) -> int:
+        done = subprocess.run([*wrapper, *command], cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"needs the right to make a namespace: {done.stderr}")
+        return int(done.stdout)
+
+    assert view() == process_view()
+    assert view("unshare", "--map-root-user", "--fork", "--pid", "--mount-proc") != process_view()

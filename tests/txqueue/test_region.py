@@ -1,5 +1,7 @@
 """A region is what it says, or is refused with a reason."""
 
+import errno
+import mmap
 import os
 from pathlib import Path
 
@@ -102,3 +104,55 @@ def test_an_incomplete_region_is_refused(tmp_path: Path) -> None:
         pytest.raises(RegionTruncated, match="not complete"),
     ):
         Region.attach(tmp_path / "new", kind="test", version=1)
+
+
+def test_a_region_whose_creator_has_but_made_the_file_is_incomplete_not_foreign(tmp_path: Path) -> None:
+    path = tmp_path / "new"
+    path.touch()
+    for size_bytes in (0, 4096):
+        os.truncate(path, size_bytes)
+        with pytest.raises(RegionTruncated, match="not complete"):
+            Region.attach(path, kind="test", version=1)
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe", Path("/dev/null")):
+        with pytest.raises(RegionError):
+            Region.attach(path, kind="test", version=1)
+
+
+@pytest.mark.parametrize("size_bytes", [1 << 62, 1 << 70])
+def test_a_region_that_cannot_be_mapped_is_refused_and_leaves_nothing(tmp_path: Path, size_bytes: int) -> None:
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(RegionError, match="ask for less"):
+        Region.create(tmp_path / "vast", size_bytes, kind="test", version=1)
+    assert not (tmp_path / "vast").exists()
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+
+
+@pytest.mark.parametrize("failure", [OSError(errno.ENOMEM, "no memory"), ValueError("longer than the file")])
+def test_a_region_that_cannot_be_mapped_any_more_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(mmap, "mmap", fail)
+    with pytest.raises(RegionError, match="cannot map"):
+        Region.attach(path, kind="test", version=3)
+
+
+def test_reserved_bytes_have_their_space_and_the_others_none(tmp_path: Path) -> None:
+    with Region.create(tmp_path / "sparse", 1 << 24, kind="test", version=1) as region:
+        region.reserve(1 << 20, 1 << 20)
+        assert 1 << 20 <= (tmp_path / "sparse").stat().st_blocks * 512 < 1 << 21
+
+
+def test_where_there_is_no_space_a_reservation_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", fail)
+    with Region.attach(path, kind="test", version=3) as region, pytest.raises(RegionError, match="No space left"):
+        region.reserve(0, 4096)
