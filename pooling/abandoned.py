@@ -18,8 +18,9 @@ _log: Final = logging.getLogger("penstock.pooling")
 def take_abandoned(loans: dict[int, Entry[T]], borrowed_before_ns: int) -> list[Entry[T]]:
     """Take loans made before a moment away from their borrowers, who get an error if they return them after all."""
     taken = []
-    for key, entry in list(loans.items()):
-        if entry.borrowed_ns >= borrowed_before_ns:
+    for key in list(loans):  # of the keys alone: a list of pairs allocates, and the collector may run finalizers then
+        entry = loans.get(key)
+        if entry is None or entry.borrowed_ns >= borrowed_before_ns:
             continue
         # The pop decides between this and a return that comes in the same moment; the loan may even be a new one then.
         claimed = loans.pop(key, None)
@@ -47,7 +48,7 @@ class TakenAway:
 
     def find(self, item: object) -> tuple[bool, Origin | None]:
         """Tell whether something was taken away, and who had borrowed it."""
-        for reference, borrower in tuple(self._borrowers):
+        for reference, borrower in list(self._borrowers):
             if reference() is item:
                 return True, borrower
         return False, None

@@ -17,12 +17,13 @@ class Entry(Generic[T]):
     __slots__ = (
         "borrowed_by",
         "borrowed_ns",
-        "borrows",
         "holding_ns",
         "item",
         "lent",
+        "misses",
         "returned_by",
         "returned_ns",
+        "reuses",
         "tested_ns",
     )
 
@@ -30,8 +31,16 @@ class Entry(Generic[T]):
         self.item = item
         self.lent: Any = item
         """What the borrower was given: the object, or a guard in front of it."""
-        self.borrows = 0
+        self.reuses = 0
+        """Borrows that found it idle."""
+        self.misses = 0
+        """All others: it was made for the borrower, or the borrower had waited for it."""
         self.holding_ns = 0
         self.borrowed_ns = self.returned_ns = self.tested_ns = now_ns
         self.borrowed_by: Origin | None = None
         self.returned_by: Origin | None = None
+
+    @property
+    def borrows(self) -> int:
+        """How often it was lent."""
+        return self.reuses + self.misses

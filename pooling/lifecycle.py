@@ -30,7 +30,7 @@ class Lifecycle(Generic[T]):
         # Reentrant: the collector may run finalizers, and those destroy objects, wherever something is allocated.
         self._lock = threading.RLock()
         self._entries: dict[int, Entry[T]] = {}
-        self._gone_borrows = self._gone_holding_ns = 0
+        self._gone_borrows = self._gone_reuses = self._gone_holding_ns = 0
         self.made = self.destroyed = self.unfit = 0
         self.checks_loans: Final = self._activates or options.test_on_borrow
         self.checks_returns: Final = self._passivates or options.test_on_return
@@ -47,7 +47,12 @@ class Lifecycle(Generic[T]):
             assert id(item) not in self._entries, "a factory makes a new object each time"
             self._entries[id(item)] = entry
             self.made += 1
-        if self._options.test_on_create and not self._survives("validate", entry):
+        try:
+            fit = not self._options.test_on_create or self._survives("validate", entry)
+        except BaseException:
+            self.destroy(entry)
+            raise
+        if not fit:
             self.destroy(entry)
             raise ObjectUnfit(f"an object that pool {self._pool_name} had just made failed its validation")
         return entry
@@ -76,24 +81,27 @@ class Lifecycle(Generic[T]):
             self._factory.destroy(entry.item)
         except Exception:
             _log.exception("pool %s: destroy failed", self._pool_name)
-        with self._lock:
-            del self._entries[id(entry.item)]
-            self.destroyed += 1
-            self._gone_borrows += entry.borrows
-            self._gone_holding_ns += entry.holding_ns
+        finally:
+            with self._lock:
+                del self._entries[id(entry.item)]
+                self.destroyed += 1
+                self._gone_borrows += entry.borrows
+                self._gone_reuses += entry.reuses
+                self._gone_holding_ns += entry.holding_ns
 
     def find(self, item: object) -> Entry[T] | None:
         """Find a living object's record."""
         with self._lock:
             return self._entries.get(id(item))
 
-    def totals(self) -> tuple[int, int]:
-        """Add up the borrows and the nanoseconds on loan of all objects, living and gone."""
+    def totals(self) -> tuple[int, int, int]:
+        """Add up the borrows, those of idle objects, and the nanoseconds on loan of all objects, living and gone."""
         with self._lock:
             living = list(self._entries.values())
-            borrows, holding_ns = self._gone_borrows, self._gone_holding_ns
+            borrows, reuses, holding_ns = self._gone_borrows, self._gone_reuses, self._gone_holding_ns
         return (
             borrows + sum(entry.borrows for entry in living),
+            reuses + sum(entry.reuses for entry in living),
             holding_ns + sum(entry.holding_ns for entry in living),
         )
 
@@ -108,7 +116,8 @@ class Lifecycle(Generic[T]):
 
     def _survives(self, hook: str, entry: Entry[T]) -> bool:
         try:
-            fit = getattr(self._factory, hook)(entry.item) is not False
+            answer = getattr(self._factory, hook)(entry.item)
+            fit = hook != "validate" or bool(answer)  # numpy's False is not Python's
         except Exception:
             _log.exception("pool %s: %s failed; the object is destroyed", self._pool_name, hook)
             fit = False

@@ -57,7 +57,7 @@ class ObjectPool(Stock[T]):
             return self._borrow_in_line(timeout_s)
         if not self._plain_loan:
             return self._lend(entry)
-        entry.borrows += 1
+        entry.reuses += 1
         entry.borrowed_ns = _monotonic_ns()
         item = entry.item
         self._loans[id(item)] = entry
@@ -84,7 +84,7 @@ class ObjectPool(Stock[T]):
         wait_s = self.options.wait_s if timeout_s is None else timeout_s
         waiter = TaskWaiter()
         outcome = self._enter(waiter, wait_s)
-        if outcome is None:
+        if waited := outcome is None:
             entered_ns = _monotonic_ns()
             try:
                 await waiter.wait(wait_s)
@@ -92,7 +92,7 @@ class ObjectPool(Stock[T]):
                 self._put_back(self._leave(waiter, entered_ns))
                 raise
             outcome = self._leave(waiter, entered_ns)
-        return self._redeem(outcome, wait_s)
+        return self._redeem(outcome, wait_s, waited=waited)
 
     @contextlib.contextmanager
     def lend(self, timeout_s: float | None = None) -> Iterator[T]:
@@ -183,14 +183,15 @@ class ObjectPool(Stock[T]):
         options = self.options
         now_ns = _monotonic_ns()
         self._reclaim_abandoned(now_ns)
+        self._balance()
         if math.isfinite(options.evict_idle_s):
             overdue = eviction.take_overdue(self._idle, now_ns - int(options.evict_idle_s * 1e9), options.idle_min)
             self._evicted += self._retire_all(overdue)
         if options.test_while_idle:
             for entry in eviction.take_for_test(self._idle, options.tests_per_run):
                 entry.tested_ns = now_ns
-                if self._life.is_fit_while_idle(entry):
-                    self._idle.appendleft(entry)
+                if self._passes(self._life.is_fit_while_idle, entry):
+                    eviction.put_in_order(self._idle, entry)
                     self._balance()
                 else:
                     self._retire_all([entry])
@@ -198,7 +199,7 @@ class ObjectPool(Stock[T]):
 
     def get_metrics(self) -> PoolMetrics:
         """Tell what the pool has done and how it stands."""
-        borrows, holding_ns = self._life.totals()
+        borrows, recycled, holding_ns = self._life.totals()
         return PoolMetrics(
             name=self.name,
             max_total=self._max_total,
@@ -210,6 +211,7 @@ class ObjectPool(Stock[T]):
             destroyed=self._life.destroyed,
             borrows=borrows,
             misses=self._misses,
+            recycled=recycled,
             waits=self._waits,
             wait_ns=self._wait_ns,
             wait_ns_max=self._wait_ns_max,
@@ -226,7 +228,7 @@ class ObjectPool(Stock[T]):
         wait_s = self.options.wait_s if timeout_s is None else timeout_s
         waiter = ThreadWaiter()
         outcome = self._enter(waiter, wait_s)
-        if outcome is None:
+        if waited := outcome is None:
             entered_ns = _monotonic_ns()
             try:
                 waiter.wait(wait_s)
@@ -234,32 +236,39 @@ class ObjectPool(Stock[T]):
                 self._put_back(self._leave(waiter, entered_ns))
                 raise
             outcome = self._leave(waiter, entered_ns)
-        return self._redeem(outcome, wait_s)
+        return self._redeem(outcome, wait_s, waited=waited)
 
-    def _redeem(self, outcome: Entry[T] | Place | PoolClosed | None, wait_s: float) -> T:
+    def _redeem(self, outcome: Entry[T] | Place | PoolClosed | None, wait_s: float, *, waited: bool) -> T:
         if isinstance(outcome, Entry):
-            return self._lend(outcome)
+            return self._lend(outcome, missed=waited)
         if isinstance(outcome, Place):
-            return self._lend(self._make(), fresh=True)
+            return self._lend(self._make(), fresh=True, missed=True)
         raise outcome or self._none_came(wait_s)
 
     # One object.
 
-    def _lend(self, entry: Entry[T], *, fresh: bool = False) -> T:
+    def _lend(self, entry: Entry[T], *, fresh: bool = False, missed: bool = False) -> T:
         """Ready an object and put it on loan; one that is unfit is replaced by a new one."""
         if self._life.checks_loans:
-            while not self._life.is_fit_to_lend(entry):
-                self._life.destroy(entry)
+            while not self._passes(self._life.is_fit_to_lend, entry):
+                try:
+                    self._life.destroy(entry)
+                except BaseException:
+                    self._put_back(PLACE)
+                    raise
                 if fresh:
                     self._put_back(PLACE)
                     raise ObjectUnfit(f"an object that pool {self.name} had just made is not fit to be lent")
-                entry, fresh = self._make(), True
+                entry, fresh, missed = self._make(), True, True
         if self.options.trace:
             entry.borrowed_by = Origin.here()
         item: Any = entry.item
         if self.options.guard:
             entry.lent = item = guard.guard(entry)
-        entry.borrows += 1
+        if missed:
+            entry.misses += 1
+        else:
+            entry.reuses += 1
         entry.borrowed_ns = _monotonic_ns()
         self._loans[id(item)] = entry
         lent: T = item
@@ -271,7 +280,7 @@ class ObjectPool(Stock[T]):
             entry.returned_by = Origin.here()
         if self.options.guard:
             guard.revoke(entry.lent)
-        fit = not self._life.checks_returns or self._life.is_fit_to_keep(entry)
+        fit = not self._life.checks_returns or self._passes(self._life.is_fit_to_keep, entry)
         if fit and (len(self._idle) < self._idle_max or self._pressed):
             self._put_back(entry)
         else:

@@ -20,7 +20,9 @@ class PoolMetrics:
     destroyed: int
     borrows: int
     misses: int
-    """Borrows that found nothing idle and had to make an object or to wait; all others recycled one."""
+    """Borrows that found nothing idle: they made an object, waited, or failed."""
+    recycled: int
+    """Borrows served at once with an object that was there."""
     waits: int
     wait_ns: int
     wait_ns_max: int
@@ -32,8 +34,3 @@ class PoolMetrics:
     abandoned: int
     holding_ns: int
     """Time that returned objects had been on loan, added up."""
-
-    @property
-    def recycled(self) -> int:
-        """Borrows served at once with an object that was there."""
-        return max(0, self.borrows - self.misses)

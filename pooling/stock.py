@@ -15,6 +15,7 @@ import math
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 from pooling import abandoned, eviction, guard
@@ -112,10 +113,14 @@ class Stock(Generic[T]):
             while self._waiters and (outcome := self._available()) is not None:
                 if not self._deliver(outcome):
                     self._put_back(outcome)
-            surplus = self._size - self._doomed - (0 if self._closed else self._max_total)
-            entries = eviction.take_oldest(self._idle, surplus)
+            allowed = 0 if self._closed else self._max_total
+            surplus = self._size - self._doomed - allowed
+            # Before the idle ones are looked at: whoever returns one too late for that look brings it here again.
+            self._pressed = bool(self._waiters) or self._closed or surplus > 0
+            # What came back for a line that has gone since, or in the same moment as others, may be too much to keep.
+            entries = eviction.take_oldest(self._idle, max(surplus, len(self._idle) - self._idle_max))
             self._doomed += len(entries)
-            self._pressed = bool(self._waiters) or self._closed or surplus > len(entries)
+            self._pressed = bool(self._waiters) or self._closed or self._size - self._doomed > allowed
         self._destroy(entries)
 
     def _deliver(self, outcome: Entry[T] | Place | PoolClosed) -> bool:
@@ -157,13 +162,27 @@ class Stock(Generic[T]):
         return len(entries)
 
     def _destroy(self, entries: list[Entry[T]]) -> None:
-        for entry in entries:
+        with contextlib.ExitStack() as each:  # all of them, also where KeyboardInterrupt cuts one hook short
+            for entry in reversed(entries):
+                each.callback(self._destroy_one, entry)
+
+    def _destroy_one(self, entry: Entry[T]) -> None:
+        try:
             self._life.destroy(entry)
+        finally:
             with self._lock:
                 self._doomed -= 1
                 self._size -= 1
             if self._pressed:
                 self._balance()
+
+    def _passes(self, test: Callable[[Entry[T]], bool], entry: Entry[T]) -> bool:
+        """Test an object that the caller owns; one whose test KeyboardInterrupt cuts short is destroyed."""
+        try:
+            return test(entry)
+        except BaseException:
+            self._retire_all([entry])
+            raise
 
     def _reclaim_abandoned(self, now_ns: int) -> None:
         if math.isinf(self.options.abandoned_s):

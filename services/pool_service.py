@@ -135,4 +135,4 @@ def _refusal(code: grpc.StatusCode, reason: str, message: str, *, retry: bool = 
 
 
 def _message_of(metrics: PoolMetrics) -> pooling_pb2.PoolMetrics:
-    return pooling_pb2.PoolMetrics(**asdict(metrics), recycled=metrics.recycled)
+    return pooling_pb2.PoolMetrics(**asdict(metrics))

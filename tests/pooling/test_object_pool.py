@@ -2,11 +2,16 @@
 
 import dataclasses
 import gc
+import threading
+import time
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from pooling.factory import CallableFactory
+from pooling import eviction
+from pooling.factory import CallableFactory, Factory
 from pooling.object_pool import ObjectPool
 from pooling.pool_errors import ObjectUnfit, PoolClosed, PoolExhausted
 from pooling.pool_options import PoolOptions
@@ -113,6 +118,66 @@ def test_a_hook_that_fails_on_the_way_back_harms_nobody(hook: str) -> None:
     assert pool.get_metrics().size == 1
 
 
+@pytest.mark.parametrize("hook", ["make", "activate", "validate", "passivate", "destroy"])
+def test_an_interrupted_hook_loses_no_place(hook: str) -> None:
+    factory = ThingFactory()
+    pool = pool_of(factory, max_total=3, wait_s=0, test_on_create=True, test_on_borrow=True, test_on_return=True)
+    pool.prepare(2)
+    factory.interrupt.add(hook)
+
+    def use_and_clear() -> None:
+        for thing in [pool.borrow_object() for _ in range(3)]:
+            pool.return_object(thing)
+        pool.clear()
+
+    with pytest.raises(KeyboardInterrupt):
+        use_and_clear()
+    if hook == "destroy":
+        assert pool.idle == 0, "what was to be destroyed after the interrupt was so, too"
+    lent_before = pool.in_use
+    for _ in range(3 - lent_before):
+        assert pool.borrow_object().alive
+    metrics = pool.get_metrics()
+    assert metrics.size == metrics.in_use + metrics.idle == metrics.made - metrics.destroyed == 3
+
+
+@pytest.mark.parametrize("test", ["test_on_create", "test_on_borrow"])
+def test_an_interrupted_validation_of_a_new_object_destroys_it(test: str) -> None:
+    factory = ThingFactory()
+    factory.interrupt.add("validate")
+    pool = pool_of(factory, max_total=1, wait_s=0, **{test: True})
+    with pytest.raises(KeyboardInterrupt):
+        pool.borrow_object()
+    assert not factory.things[0].alive
+    assert pool.borrow_object().alive
+
+
+def test_the_replacement_of_an_unfit_object_loses_no_place_where_its_end_is_interrupted() -> None:
+    factory = ThingFactory()
+    pool = pool_of(factory, max_total=1, wait_s=0, test_on_borrow=True)
+    with pool.lend() as unfit:
+        unfit.fit = False
+    factory.interrupt.add("destroy")
+    with pytest.raises(KeyboardInterrupt):
+        pool.borrow_object()
+    assert pool.borrow_object().alive
+    assert pool.get_metrics().size == 1
+
+
+def test_any_false_answer_of_validate_is_a_no() -> None:
+    class Arrays(Factory[NDArray[Any]]):
+        def make(self) -> NDArray[Any]:
+            return np.zeros(4)
+
+        def validate(self, item: NDArray[Any]) -> bool:
+            return (item == 0).all()  # type: ignore[no-any-return] # numpy's bool
+
+    pool = ObjectPool("arrays", Arrays(), PoolOptions(max_total=1, test_on_borrow=True))
+    with pool.lend() as dirty:
+        dirty[0] = 1
+    assert pool.borrow_object(0) is not dirty
+
+
 def test_an_exhausted_pool_fails_at_once_or_after_the_timeout_and_says_what_to_do() -> None:
     pool = pool_of(max_total=1, wait_s=0)
     with pool.lend():
@@ -128,6 +193,69 @@ def test_idle_objects_beyond_the_maximum_are_destroyed() -> None:
     for thing in [pool.borrow_object() for _ in range(3)]:
         pool.return_object(thing)
     assert (pool.idle, pool.get_metrics().destroyed) == (1, 2)
+
+
+def test_what_comes_back_for_a_line_that_has_gone_is_not_kept_beyond_the_maximum() -> None:
+    pool = pool_of(max_total=1, idle_max=0)
+    thing = pool.borrow_object()
+    with pytest.raises(PoolExhausted):
+        pool.borrow_object(0.001)
+    pool.return_object(thing)
+    assert (pool.idle, thing.alive) == (0, False)
+
+
+def test_borrowers_that_got_nothing_take_nothing_from_the_count_of_reuse() -> None:
+    pool = pool_of(max_total=1, wait_s=0)
+    for _ in range(4):
+        with pool.lend():
+            pass
+    with pool.lend():
+        for _ in range(3):
+            with pytest.raises(PoolExhausted):
+                pool.borrow_object()
+    metrics = pool.get_metrics()
+    assert (metrics.borrows, metrics.recycled, metrics.misses, metrics.exhausted) == (5, 4, 4, 3)
+
+
+def test_an_object_that_replaced_an_unfit_one_is_no_reuse() -> None:
+    pool = pool_of(max_total=1, test_on_borrow=True)
+    with pool.lend() as unfit:
+        unfit.fit = False
+    with pool.lend():
+        pass
+    assert (pool.get_metrics().borrows, pool.get_metrics().recycled) == (2, 0)
+
+
+@pytest.mark.parametrize("closing", [True, False])
+def test_what_comes_back_in_the_very_moment_of_shrinking_or_closing_goes(
+    closing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool: ObjectPool[list[int]] = ObjectPool("lists", CallableFactory(list), PoolOptions(max_total=3, idle_max=3))
+    lent = [pool.borrow_object() for _ in range(3)]
+    take_oldest = eviction.take_oldest
+    returning: list[threading.Thread] = []
+
+    def take_and_be_overtaken(idle: Any, count: int) -> Any:
+        """Return all objects from other threads after the look at the idle ones, and before anything else."""
+        taken = take_oldest(idle, count)
+        while lent:
+            returning.append(threading.Thread(target=pool.return_object, args=(lent.pop(),)))
+            returning[-1].start()
+            while pool.in_use > len(lent) or pool.idle < len(returning):
+                time.sleep(0.001)
+        return taken
+
+    monkeypatch.setattr(eviction, "take_oldest", take_and_be_overtaken)
+    if closing:
+        pool.close()
+    else:
+        pool.resize(1)
+    for thread in returning:
+        thread.join(10)
+    assert len(returning) == 3
+    assert pool.get_metrics().size == pool.idle == (0 if closing else 1)
+    if not closing:
+        assert pool.borrow_object(0) == []
 
 
 def test_clearing_destroys_what_is_idle_and_leaves_what_is_lent() -> None:

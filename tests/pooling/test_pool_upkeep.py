@@ -1,11 +1,14 @@
 """Maintenance evicts, tests and prepares idle objects, and takes abandoned ones from their borrowers."""
 
+import gc
 import logging
 import threading
 import time
+from typing import Literal
 
 import pytest
 
+from pooling.factory import CallableFactory
 from pooling.object_pool import ObjectPool
 from pooling.pool_errors import NotBorrowed
 from pooling.pool_options import PoolOptions
@@ -50,14 +53,77 @@ def test_unfit_objects_are_found_while_they_are_idle_all_in_turn() -> None:
     assert pool.get_metrics().unfit == 2
 
 
-def test_testing_keeps_the_last_returned_object_first() -> None:
-    pool = ObjectPool("things", ThingFactory(), PoolOptions(max_total=3, test_while_idle=True, tests_per_run=1))
+@pytest.mark.parametrize("order", ["lifo", "fifo"])
+@pytest.mark.parametrize("tests_per_run", [1, 2, 3])
+def test_testing_keeps_the_order(order: Literal["lifo", "fifo"], tests_per_run: int) -> None:
+    options = PoolOptions(max_total=3, order=order, test_while_idle=True, tests_per_run=tests_per_run)
+    pool = ObjectPool("things", ThingFactory(), options)
+    for thing in [pool.borrow_object() for _ in range(3)]:
+        pool.return_object(thing)
+    for _ in range(4):
+        pool.maintain()
+    expected = [2, 1, 0] if order == "lifo" else [0, 1, 2]
+    assert [pool.borrow_object(0).number for _ in range(3)] == expected
+
+
+def test_one_object_at_a_time_is_kept_from_borrowers_by_its_test() -> None:
+    class Watching(ThingFactory):
+        def validate(self, item: Thing) -> bool:
+            idle.append(pool.idle)
+            return super().validate(item)
+
+    idle: list[int] = []
+    pool = ObjectPool("things", Watching(), PoolOptions(max_total=3, test_while_idle=True, tests_per_run=3))
     pool.prepare(3)
-    with pool.lend() as last:
-        pass
     pool.maintain()
-    pool.maintain()
-    assert pool.borrow_object() is last
+    assert idle == [2, 2, 2]
+
+
+def test_an_interrupted_test_loses_no_place() -> None:
+    factory = ThingFactory()
+    pool = ObjectPool("things", factory, PoolOptions(max_total=3, test_while_idle=True))
+    pool.prepare(3)
+    factory.interrupt.add("validate")
+    with pytest.raises(KeyboardInterrupt):
+        pool.maintain()
+    metrics = pool.get_metrics()
+    assert metrics.size == metrics.idle == metrics.made - metrics.destroyed == 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        PoolOptions(max_total=400, evict_idle_s=60),
+        PoolOptions(max_total=400, test_while_idle=True),
+        PoolOptions(max_total=400, abandoned_s=60),
+    ],
+)
+def test_finalizers_may_return_objects_while_maintenance_looks_through_them(options: PoolOptions) -> None:
+    pool: ObjectPool[list[int]] = ObjectPool("lists", CallableFactory(list), options)
+
+    class Holder:
+        def __init__(self) -> None:
+            self.item = pool.borrow_object(0)
+            self.self = self
+
+        def __del__(self) -> None:
+            pool.return_object(self.item)
+
+    kept = [pool.borrow_object() for _ in range(150)]
+    pool.prepare(150)
+    thresholds = gc.get_threshold()
+    gc.freeze()
+    try:
+        for until_collected in range(200):
+            gc.set_threshold(0)
+            Holder()
+            gc.set_threshold(1 + until_collected % 40)
+            pool.maintain()
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+    gc.collect()
+    assert pool.in_use == len(kept)
 
 
 def test_an_abandoned_object_is_reported_with_its_borrower_and_its_place_freed(

@@ -18,6 +18,8 @@ class ThingFactory(Factory[Thing]):
         self.things: list[Thing] = []
         self.log: list[tuple[str, int]] = []
         self.fail: set[str] = set()
+        self.interrupt: set[str] = set()
+        """Hooks in which Ctrl-C is pressed the next time."""
 
     def make(self) -> Thing:
         self._note("make", len(self.things))
@@ -46,5 +48,8 @@ class ThingFactory(Factory[Thing]):
 
     def _note(self, hook: str, number: int) -> None:
         self.log.append((hook, number))
+        if hook in self.interrupt:
+            self.interrupt.remove(hook)
+            raise KeyboardInterrupt
         if hook in self.fail:
             raise RuntimeError(f"{hook} failed")
