@@ -20,8 +20,16 @@ _OPERATORS: Final = (
         "__str__",
         "__hash__",
     ),
-    *("__add__", "__sub__", "__mul__", "__or__", "__and__", "__bytes__", "__int__", "__float__"),
-    *("__await__", "__aiter__", "__anext__", "__aenter__", "__aexit__", "__array__"),
+    *("__neg__", "__pos__", "__abs__", "__invert__", "__bytes__", "__int__", "__float__", "__complex__", "__index__"),
+    *(
+        f"__{prefix}{name}__"
+        for name in (
+            *("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "divmod"),
+            *("pow", "lshift", "rshift", "and", "xor", "or"),
+        )
+        for prefix in ("", "r", "i")  # those in place, too: Python would bind the name to something new instead
+    ),
+    *("__reversed__", "__await__", "__aiter__", "__anext__", "__aenter__", "__aexit__", "__array__"),
 )
 """Python looks these up on the class, past ``__getattr__``, so each needs a method there."""
 

@@ -1,7 +1,9 @@
 """Double returns, foreign objects and use after return are errors that say who did what."""
 
 import threading
+from typing import Any
 
+import numpy as np
 import pytest
 
 from pooling.factory import CallableFactory
@@ -90,6 +92,21 @@ def test_operators_pass_through_a_guard_and_stop_with_it() -> None:
     for use in (lambda: item["a"], lambda: len(item), lambda: "a" in item, lambda: item.update(a=2)):
         with pytest.raises(UsedAfterReturn):
             use()
+
+
+def test_operators_in_place_leave_the_guard_in_place() -> None:
+    pool: ObjectPool[Any] = ObjectPool("arrays", CallableFactory(lambda: np.full(3, 6)), GUARDED)
+    lent = item = pool.borrow_object()
+    item += 1
+    item *= 2
+    item //= 7
+    assert item is lent
+    assert [list(result) for result in (item, item % 2, 1 - item, -item, item @ item + item)] == [
+        *([2] * 3, [0] * 3, [-1] * 3, [-2] * 3, [14] * 3)
+    ]
+    pool.return_object(item)
+    with pytest.raises(UsedAfterReturn):
+        item += 1
 
 
 def test_without_a_guard_the_very_object_is_lent() -> None:
