@@ -1,5 +1,6 @@
 """All pools of a process under one memory budget, by name or by the class of what they lend."""
 
+import logging
 import math
 import threading
 import time
@@ -7,12 +8,16 @@ from typing import Any, Final, NamedTuple, TypeVar, overload
 
 from pooling.factory import CallableFactory, Factory
 from pooling.object_pool import ObjectPool
-from pooling.pool_errors import BudgetTooSmall, PoolUnknown
+from pooling.pool_errors import BudgetTooSmall, PoolClosed, PoolUnknown
 from pooling.pool_metrics import PoolMetrics
 from pooling.pool_options import PoolOptions
 from pooling.sizing import PoolSizer
 
 T = TypeVar("T")
+
+_OBJECT_BYTES: Final = 1024
+
+_log: Final = logging.getLogger("penstock.pooling")
 
 
 class Resized(NamedTuple):
@@ -68,6 +73,9 @@ class ObjectPoolManager:
         self.bytes_max: Final = bytes_max
         self._lock = threading.Lock()
         self._pools: dict[str | type, _Managed] = {}
+        self._closed = False
+        self._sizing_lock = threading.Lock()
+        """Held while pools are sized: a sizer is for one thread, and two at once would each spend the budget."""
 
     def create_pool(
         self,
@@ -75,7 +83,7 @@ class ObjectPoolManager:
         factory: Factory[T],
         options: PoolOptions = PoolOptions(),  # noqa: B008 - it cannot change
         *,
-        object_bytes: int = 1024,
+        object_bytes: int = _OBJECT_BYTES,
     ) -> ObjectPool[T]:
         """Make a pool; ``object_bytes`` is what one object may come to take, estimated where it is not known.
 
@@ -90,15 +98,14 @@ class ObjectPoolManager:
         factory: Factory[T] | None = None,
         options: PoolOptions = PoolOptions(),  # noqa: B008
         *,
-        object_bytes: int = 1024,
+        object_bytes: int = _OBJECT_BYTES,
     ) -> ObjectPool[T]:
         """Make the pool of a class; without a factory, its objects are made by calling the class.
 
         Raises:
             BudgetTooSmall: ``options.max_total`` objects exceed ``bytes_max``.
         """
-        name = f"{kind.__module__}.{kind.__qualname__}"
-        return self._add(kind, name, factory or CallableFactory(kind), options, object_bytes)
+        return self._add(kind, _name_of(kind), factory or CallableFactory(kind), options, object_bytes)
 
     @overload
     def pool(self, kind: type[T]) -> ObjectPool[T]: ...
@@ -116,7 +123,8 @@ class ObjectPoolManager:
         if managed is not None:
             return managed.pool
         if isinstance(kind, type):
-            return self.register(kind)
+            factory: Factory[Any] = CallableFactory(kind)
+            return self._add(kind, _name_of(kind), factory, PoolOptions(), _OBJECT_BYTES, or_find=True)
         known = ", ".join(pool.name for pool in self.pools()) or "none yet"
         raise PoolUnknown(f"no pool is named {kind!r}: create it first; there are {known}")
 
@@ -162,6 +170,10 @@ class ObjectPoolManager:
 
         What is lent is never touched. Where the budget is short, what pools want beyond that is cut in proportion.
         """
+        with self._sizing_lock:
+            return self._optimize_pool_sizes()
+
+    def _optimize_pool_sizes(self) -> list[Resized]:
         now_ns = time.monotonic_ns()
         with self._lock:
             managed = list(self._pools.values())
@@ -175,27 +187,49 @@ class ObjectPoolManager:
         granted = min(1.0, max(0, self.bytes_max - lent_bytes) / spare_bytes) if spare_bytes else 1.0
         resized = []
         for each, size, metrics in zip(managed, wanted, seen, strict=True):
-            each.pool.settle(metrics.in_use + math.floor((size - metrics.in_use) * granted))
+            try:
+                each.pool.settle(metrics.in_use + math.floor((size - metrics.in_use) * granted))
+            except Exception:  # one factory's trouble is not the other pools'
+                _log.exception("pool %s could not be sized", each.pool.name)
             resized.append(Resized(each.pool.name, metrics.size, size, each.pool.in_use + each.pool.idle))
         return resized
 
     def maintain(self) -> None:
-        """Do every pool's upkeep: abandoned and idle objects, tests, and what is to be ready."""
+        """Do every pool's upkeep: abandoned and idle objects, tests, and what is to be ready.
+
+        What a factory raises is logged, and its pool has its turn again the next time.
+        """
         for pool in self.pools():
-            pool.maintain()
+            try:
+                pool.maintain()
+            except Exception:
+                _log.exception("pool %s: its upkeep failed", pool.name)
 
     def close(self) -> None:
-        """Close all pools."""
+        """Close all pools; new ones are refused with `PoolClosed`."""
+        with self._lock:
+            self._closed = True
         for pool in self.pools():
             pool.close()
 
     def _add(
-        self, key: str | type, name: str, factory: Factory[T], options: PoolOptions, object_bytes: int
+        self,
+        key: str | type,
+        name: str,
+        factory: Factory[T],
+        options: PoolOptions,
+        object_bytes: int,
+        *,
+        or_find: bool = False,
     ) -> ObjectPool[T]:
         self._check_budget(name, options.max_total, object_bytes)
         pool = ObjectPool(name, factory, options)
         with self._lock:
+            if self._closed:
+                raise PoolClosed(f"there is no pool {name}, and none is made any more: its manager was closed")
             if key in self._pools:
+                if or_find:  # another thread was faster
+                    return self._pools[key].pool
                 raise ValueError(f"there is a pool named {name} already: use it, or choose another name")
             self._pools[key] = _Managed(pool, object_bytes, time.monotonic_ns())
         return pool
@@ -206,3 +240,7 @@ class ObjectPoolManager:
                 f"{max_total} objects of {object_bytes} bytes for pool {name} exceed the budget of {self.bytes_max} "
                 f"bytes: ask for {self.bytes_max // object_bytes} at most, or raise the budget"
             )
+
+
+def _name_of(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"

@@ -1,13 +1,19 @@
 """One manager has pools by name and by class, keeps them within a budget, and sizes them by what it saw."""
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
+import pooling.manager
 from pooling.factory import CallableFactory
 from pooling.manager import ObjectPoolManager
+from pooling.object_pool import ObjectPool
 from pooling.pool_errors import BudgetTooSmall, PoolClosed, PoolUnknown
 from pooling.pool_options import PoolOptions
+from pooling.sizing import PoolSizer
 from tests.pooling.things import Thing, ThingFactory
 
 
@@ -115,9 +121,60 @@ def test_a_budget_that_is_short_is_shared() -> None:
     assert min(sizes) >= 15
 
 
-def test_closing_closes_all_pools() -> None:
+def test_two_threads_that_use_a_class_first_share_its_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    both_found_none = threading.Barrier(2)
+
+    def make_pool(*arguments: Any) -> ObjectPool[Any]:
+        both_found_none.wait(10)
+        return ObjectPool(*arguments)
+
+    monkeypatch.setattr(pooling.manager, "ObjectPool", make_pool)
+    manager = ObjectPoolManager(1 << 20)
+    with ThreadPoolExecutor(2) as threads:
+        pools = [threads.submit(manager.pool, Widget) for _ in range(2)]
+        assert pools[0].result(10) is pools[1].result(10)
+    assert len(manager.pools()) == 1
+
+
+def test_sizing_is_done_by_one_thread_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    under_way = threading.Semaphore()
+
+    def observe(*_: Any) -> None:
+        assert under_way.acquire(blocking=False), "the sizer is used by two threads at once"
+        time.sleep(0.02)
+        under_way.release()
+
+    manager = ObjectPoolManager(1 << 20)
+    manager.create_pool("things", ThingFactory())
+    monkeypatch.setattr(PoolSizer, "observe", observe)
+    with ThreadPoolExecutor(3) as threads:
+        for sizing in [threads.submit(manager.optimize_pool_sizes) for _ in range(3)]:
+            sizing.result(10)
+
+
+def test_a_factory_that_fails_does_not_keep_other_pools_from_their_upkeep(caplog: pytest.LogCaptureFixture) -> None:
+    manager = ObjectPoolManager(1 << 20)
+    factory = ThingFactory()
+    factory.fail.add("make")
+    failing = manager.create_pool("failing", factory, PoolOptions(idle_min=1))
+    manager.create_pool("things", ThingFactory(), PoolOptions(idle_min=2))
+    manager.maintain()
+    assert manager.pool("things").idle == 2
+    assert manager.clear_pool("things") == 2
+    assert [resized.size for resized in manager.optimize_pool_sizes()] == [0, 2]
+    assert "pool failing: its upkeep failed" in caplog.text
+    assert "pool failing could not be sized" in caplog.text
+    factory.fail.clear()
+    manager.maintain()
+    assert failing.idle == 1
+
+
+def test_closing_closes_all_pools_for_good() -> None:
     manager = ObjectPoolManager(1 << 20)
     manager.borrow_object(Widget)
     manager.close()
+    for kind in (Widget, Thing):
+        with pytest.raises(PoolClosed):
+            manager.borrow_object(kind)
     with pytest.raises(PoolClosed):
-        manager.borrow_object(Widget)
+        manager.create_pool("things", ThingFactory())
