@@ -54,13 +54,16 @@ class SharedBufferFactory(Factory[SharedBuffer]):
     """
 
     def __init__(self, count: int, size_bytes: int) -> None:
-        """Allow for ``count`` buffers. The arena is made by the first of them, as its compiled code takes a while."""
+        """Allow for ``count`` buffers in use at once, of those that have not been destroyed.
+
+        The arena is made by the first of them, as its compiled code takes a while. Memory never used costs nothing.
+        """
         if size_bytes < _PAGE_BYTES or size_bytes & (size_bytes - 1):
             raise ValueError(
                 f"buffers of {size_bytes} bytes cannot be mapped one by one: use a power of two from {_PAGE_BYTES} on"
             )
         assert count >= 1
-        self._bytes_max = count * size_bytes
+        self._wanted_bytes = count * size_bytes
         self._size_bytes = size_bytes
         self._lock = threading.Lock()
         self._arena: SlabArena | None = None
@@ -68,11 +71,15 @@ class SharedBufferFactory(Factory[SharedBuffer]):
 
     def open(self) -> None:
         """Make the arena, which takes a good part of a second; does nothing where that was done."""
+        from pooling import arena_layout
         from pooling.arena import SlabArena
 
+        # Threads that destroy buffers keep some of the slots at hand, where others do not find them.
+        at_hand_bytes = arena_layout.HOLDERS_DEFAULT * arena_layout.MAGAZINE_BYTES
+        bytes_max = min(self._wanted_bytes + at_hand_bytes, arena_layout.HEAP_BYTES_MAX)
         with self._lock:
             if self._arena is None:
-                self._arena = SlabArena.create(None, bytes_max=self._bytes_max)
+                self._arena = SlabArena.create(None, bytes_max=bytes_max)
 
     def make(self) -> SharedBuffer:
         """Allocate a buffer, zeroed."""

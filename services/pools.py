@@ -32,7 +32,8 @@ class NodePools:
             PoolOptions(max_total=min(settings.blocks, settings.block_bytes_max // BLOCK_BYTES_MAX)),
             object_bytes=BLOCK_BYTES_MAX,
         )
-        self._shared: Final = SharedBufferFactory(settings.messages, settings.message_bytes)
+        # As many as the budget lets the pool be resized to.
+        self._shared: Final = SharedBufferFactory(settings.bytes_max // settings.message_bytes, settings.message_bytes)
         self.messages: Final[ObjectPool[SharedBuffer]] = self.manager.create_pool(
             PoolKind.MESSAGES,
             self._shared,
