@@ -6,7 +6,9 @@ its buffers are back in the pool within the same turn of the event loop. A dead 
 
 import asyncio
 import contextlib
+import errno
 import os
+import select
 from dataclasses import dataclass, field
 
 from pooling.object_pool import ObjectPool
@@ -15,6 +17,10 @@ from pooling.shared_buffers import SharedBuffer
 
 class BorrowerUnknown(Exception):
     """There is no such process on this host, or in this container."""
+
+
+class BorrowersTooMany(Exception):
+    """The node cannot watch one more process. Let some return what they have, or allow the node more open files."""
 
 
 class LeaseUnknown(Exception):
@@ -44,6 +50,7 @@ class Leases:
 
         Raises:
             BorrowerUnknown: there is no such process.
+            BorrowersTooMany: the node has no file descriptor left to watch it.
             PoolExhausted: no buffer came back within ``wait_s``.
         """
         borrower = self._watch(process_id)
@@ -83,10 +90,15 @@ class Leases:
 
     def _watch(self, process_id: int) -> _Borrower:
         borrower = self._borrowers.get(process_id)
+        if borrower is not None and _has_ended(borrower.pidfd):  # before the loop saw it; the id may be another's now
+            self._end(process_id)
+            borrower = None
         if borrower is None:
             try:
                 pidfd = os.pidfd_open(process_id)
-            except (OSError, OverflowError):
+            except (OSError, OverflowError) as error:
+                if isinstance(error, OSError) and error.errno not in (errno.ESRCH, errno.EINVAL):
+                    raise BorrowersTooMany(f"the node cannot watch process {process_id}: {error.strerror}") from error
                 raise BorrowerUnknown(
                     f"the node sees no process {process_id}: give the process id that it has on the node's host"
                 ) from None
@@ -106,3 +118,9 @@ class Leases:
             os.close(borrower.pidfd)
         for buffer in borrower.leases.values():
             self._pool.return_object(buffer)
+
+
+def _has_ended(pidfd: int) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))

@@ -12,7 +12,7 @@ from pooling.object_pool import ObjectPool
 from pooling.pool_errors import BudgetTooSmall, PoolClosed, PoolExhausted, PoolUnknown
 from pooling.pool_metrics import PoolMetrics
 from services.errors import Context, Refusal, abort
-from services.leases import BorrowerUnknown, Leases, LeaseUnknown
+from services.leases import BorrowersTooMany, BorrowerUnknown, Leases, LeaseUnknown
 from services.methods import service_handler, unary_method
 from services.pools import NodePools
 
@@ -88,13 +88,16 @@ class PoolService:
         self, request: pooling_pb2.BorrowBufferRequest, context: Context
     ) -> pooling_pb2.BorrowBufferResponse:
         """Lend a shared buffer for as long as its borrower lives."""
-        if not _is_of_this_host(context.peer()):
-            await abort(context, _refusal(grpc.StatusCode.FAILED_PRECONDITION, "NOT_LOCAL", _NOT_LOCAL))
+        await _check_local(context)
         await asyncio.to_thread(self._node_pools.open_shared)
         try:
             lease_id, buffer = await self._leases.borrow(request.process_id, min(request.wait_ms, _WAIT_MS_MAX) / 1000)
         except BorrowerUnknown as error:
             await abort(context, Refusal.bad_request("BORROWER_UNKNOWN", "process_id", str(error)))
+        except BorrowersTooMany as error:
+            await abort(
+                context, _refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "BORROWERS_TOO_MANY", str(error), retry=True)
+            )
         except PoolExhausted as error:
             await abort(context, _refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "POOL_EXHAUSTED", str(error), retry=True))
         except PoolClosed as error:
@@ -107,6 +110,7 @@ class PoolService:
         self, request: pooling_pb2.ReturnBufferRequest, context: Context
     ) -> pooling_pb2.ReturnBufferResponse:
         """Take a lent buffer back."""
+        await _check_local(context)
         try:
             self._leases.give_back(request.process_id, request.lease_id)
         except LeaseUnknown as error:
@@ -124,6 +128,11 @@ _NOT_LOCAL: Final = (
     "shared buffers are for processes of the node's own host, which reach it by a Unix socket or a loopback address: "
     "from elsewhere, submit frames"
 )
+
+
+async def _check_local(context: Context) -> None:
+    if not _is_of_this_host(context.peer()):
+        await abort(context, _refusal(grpc.StatusCode.FAILED_PRECONDITION, "NOT_LOCAL", _NOT_LOCAL))
 
 
 def _is_of_this_host(peer: str) -> bool:

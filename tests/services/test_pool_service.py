@@ -13,7 +13,12 @@ import pytest
 from google.rpc import error_details_pb2
 
 from penstock.v1 import pooling_pb2, pooling_pb2_grpc, txqueue_pb2_grpc
+from pooling.collector import Collector
 from pooling.shared_buffers import SharedBuffer, map_buffer
+from services.leases import Leases
+from services.pool_service import PoolService
+from services.pools import NodePools
+from services.settings import PoolingSettings
 from tests.frames import frame, status_of, transfers
 from tests.node_process import NodeProcess
 
@@ -112,6 +117,27 @@ def test_the_collector_tells_its_pauses(stub: Stub) -> None:
     pauses = stub.GetPoolMetrics(pooling_pb2.GetPoolMetricsRequest(), timeout=10).collector
     assert pauses.count >= 1
     assert 0 < pauses.p50_ns <= pauses.p999_ns <= pauses.max_ns
+
+
+@pytest.mark.parametrize("method", ["borrow_buffer", "return_buffer"])
+async def test_only_processes_of_this_host_borrow_and_return_buffers(method: str) -> None:
+    class Elsewhere:
+        def peer(self) -> str:
+            return "ipv4:192.0.2.7:40000"
+
+        async def abort(self, code: grpc.StatusCode, details: str, **_: object) -> None:
+            raise ConnectionRefusedError(code, details)
+
+    pools = NodePools(PoolingSettings())
+    leases = Leases(pools.messages)
+    lease_id, _ = await leases.borrow(os.getpid(), 0)
+    request = pooling_pb2.ReturnBufferRequest(process_id=os.getpid(), lease_id=lease_id)  # a borrow looks no further
+    call = getattr(PoolService(pools, leases, Collector()), method)
+    with pytest.raises(ConnectionRefusedError, match=r"FAILED_PRECONDITION.*of the node's own host"):
+        await call(request, Elsewhere())
+    assert len(leases) == 1
+    leases.close()
+    pools.close()
 
 
 def test_two_processes_see_each_other_s_bytes_through_a_lent_buffer(stub: Stub) -> None:
