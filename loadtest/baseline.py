@@ -22,6 +22,7 @@ from loadtest.generate import FrameSource
 from loadtest.workload import Workload
 from penstock.v1.txqueue_pb2 import SubmitStreamRequest
 from services.memory import keep_large_messages_in_the_heap
+from services.polling import children_read_where_it_is_awaited
 
 _SERVICE: Final = "penstock.loadtest.Nothing"
 _MESSAGE_BYTES_MAX: Final = 16 << 20
@@ -43,7 +44,8 @@ def measure_baseline(workload: Workload, *, seconds: float = 3.0, warmup_s: floa
         server = context.Process(
             target=_serve_process, args=(target, theirs), name="penstock no-op server", daemon=True
         )
-        server.start()
+        with children_read_where_it_is_awaited():
+            server.start()
         theirs.close()
         try:
             ours.recv()

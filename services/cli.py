@@ -138,11 +138,14 @@ def _run(loaded: "LoadedSettings") -> NoReturn:
 
     import uvloop
 
+    from services import polling
     from txqueue import kernel_cache
 
     if not kernel_cache.is_complete():
         click.echo("compiling for this machine, which takes some seconds at the first start", err=True)
         subprocess.run([sys.executable, "-m", "services.warmup"], check=True)
+
+    polling.read_where_it_is_awaited()
 
     from replication.errors import LogError
     from services import node
