@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from loadtest.arena_loops import REFUSED, arena_by_batch, arena_one_by_one
 from loadtest.courses import Course, Row, measure
 from loadtest.malloc_loops import BATCH, malloc_by_batch, malloc_one_by_one
-from pooling.arena import SlabArena
+from pooling.arena.slab_arena import SlabArena
 
 ARENA: Final = "penstock arena"
 ONE_BY_ONE: Final = "allocate + free"

@@ -3,7 +3,7 @@
 import numpy as np
 
 from loadtest.malloc_loops import BATCH, Int, Words, now_ns
-from pooling.arena_kernels import allocate, first_word, free
+from pooling.arena.kernels import allocate, first_word, free
 from txqueue.compiled import kernel
 
 REFUSED = -1

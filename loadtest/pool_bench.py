@@ -17,7 +17,7 @@ from typing import Any, Final
 from loadtest.allocation_courses import ARENA, ONE_BY_ONE
 from loadtest.courses import Row
 from loadtest.python_courses import GENERIC_POOL, python_rows
-from pooling.arena_layout import CLASS_BYTES_MAX
+from pooling.arena.layout import CLASS_BYTES_MAX
 
 GLIBC: Final = "glibc malloc"
 _PRELOADED: Final = {"jemalloc": "libjemalloc2", "mimalloc": "libmimalloc2.0"}  # by Debian package

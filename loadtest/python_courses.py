@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from loadtest.courses import Course, Row, measure
 from loadtest.locked_pool import LockedPool
-from pooling.arena import SlabArena
+from pooling.arena.slab_arena import SlabArena
+from pooling.arena.slot import Slot
 from pooling.factory import CallableFactory
 from pooling.manager import ObjectPoolManager
 from pooling.pool_options import PoolOptions
-from pooling.slot import Slot
 
 _BATCH: Final = 100  # pairs per sample
 _POOLED_BYTES: Final = 4096  # of a pooled object, whose size is all one to a pool

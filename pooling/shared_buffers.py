@@ -16,8 +16,8 @@ from pooling.buffers import Buffer
 from pooling.factory import Factory
 
 if TYPE_CHECKING:
-    from pooling.arena import SlabArena
-    from pooling.slot import Slot
+    from pooling.arena.slab_arena import SlabArena
+    from pooling.arena.slot import Slot
 
 _PAGE_BYTES: Final = mmap.PAGESIZE
 
@@ -71,27 +71,27 @@ class SharedBufferFactory(Factory[SharedBuffer]):
 
     def open(self) -> None:
         """Make the arena, which takes a good part of a second; does nothing where that was done."""
-        from pooling import arena_layout
-        from pooling.arena import SlabArena
+        from pooling.arena import layout
+        from pooling.arena.slab_arena import SlabArena
 
         # Threads that destroy buffers keep some of the slots at hand, where others do not find them.
-        at_hand_bytes = arena_layout.HOLDERS_DEFAULT * arena_layout.MAGAZINE_BYTES
-        bytes_max = min(self._wanted_bytes + at_hand_bytes, arena_layout.HEAP_BYTES_MAX)
+        at_hand_bytes = layout.HOLDERS_DEFAULT * layout.MAGAZINE_BYTES
+        bytes_max = min(self._wanted_bytes + at_hand_bytes, layout.HEAP_BYTES_MAX)
         with self._lock:
             if self._arena is None:
                 self._arena = SlabArena.create(None, bytes_max=bytes_max)
 
     def make(self) -> SharedBuffer:
         """Allocate a buffer, zeroed."""
-        from pooling import arena_layout
+        from pooling.arena import layout
 
         self.open()
         assert self._arena is not None
         slot = self._arena.allocate(self._size_bytes)
         slot.array().fill(0)
         self._slots[slot.handle] = slot
-        heap_bytes = int(self._arena.words[arena_layout.HEAP_AT]) * 8
-        offset_bytes = heap_bytes + (slot.handle & arena_layout.LOW_MASK) * arena_layout.GRANULE_BYTES
+        heap_bytes = int(self._arena.words[layout.HEAP_AT]) * 8
+        offset_bytes = heap_bytes + (slot.handle & layout.LOW_MASK) * layout.GRANULE_BYTES
         assert offset_bytes % _PAGE_BYTES == 0, "slots of a page or more begin on one"
         return SharedBuffer(slot.handle, self._arena.path, offset_bytes, self._size_bytes)
 

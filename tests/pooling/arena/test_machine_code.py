@@ -15,9 +15,9 @@ SYMBOL = re.compile(r"\$([A-Za-z_]\w*)|([A-Za-z_]\w*)@|call\w*\s+([A-Za-z_]\w*)"
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="reads x86 machine code")
 @pytest.mark.parametrize("operation", ["allocate", "free"])
 def test_lending_and_returning_lock_nothing_and_call_only_the_slow_way(operation: str) -> None:
-    command = [sys.executable, "-m", "tests.pooling.hot_path", operation]
+    command = [sys.executable, "-m", "tests.pooling.arena.hot_path", operation]
     run = subprocess.run(
-        command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=120, check=False
+        command, cwd=Path(__file__).parents[3], capture_output=True, text=True, timeout=120, check=False
     )
     assert run.returncode == 0, run.stderr
     instructions = re.findall(r"^\t([a-z].*)$", run.stdout, re.MULTILINE)

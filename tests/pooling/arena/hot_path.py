@@ -2,7 +2,7 @@
 
 In a process of its own: what was compiled before becomes part of what is compiled after it, the slow way, too.
 
-Usage: python -m tests.pooling.hot_path OPERATION
+Usage: python -m tests.pooling.arena.hot_path OPERATION
 """
 
 import re
@@ -11,17 +11,17 @@ from typing import Any
 
 from numba import njit
 
-from pooling import arena_kernels
+from pooling.arena import kernels
 
 
 def machine_code(operation: str) -> str:
     """Compiled anew: a cache keeps no assembly."""
-    function = getattr(arena_kernels, operation)
+    function = getattr(kernels, operation)
     compiler: Any = njit
     compiled = compiler([function.arguments], nogil=True, _nrt=False)(function.py_func)
     assembly: str = next(iter(compiled.inspect_asm().values()))
     functions = re.findall(r"^(\w+):[^\n]*\n(.*?)^\.Lfunc_end", assembly, re.MULTILINE | re.DOTALL)
-    own = re.compile(rf"_ZN7pooling13arena_kernels{len(operation)}{operation}B")
+    own = re.compile(rf"_ZN7pooling5arena7kernels{len(operation)}{operation}B")
     (code,) = (body for name, body in functions if own.match(name))
     return str(code)
 

@@ -7,9 +7,9 @@ the poison when it is lent again: somebody wrote into a slot that was not theirs
 
 import numpy as np
 
-from pooling import arena_layout as layout
-from pooling.arena_places import Bool, Int, Words, get
-from pooling.compiled import inner
+from pooling.arena import layout
+from pooling.arena.compiled import inner
+from pooling.arena.places import Bool, Int, Words, get
 from txqueue.atomics import store_relaxed
 
 ZONE_BYTES = 16

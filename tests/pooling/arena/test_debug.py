@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from pooling.arena import SlabArena
-from pooling.errors import SlotDamaged, SlotReturned
+from pooling.arena.errors import SlotDamaged, SlotReturned
+from pooling.arena.slab_arena import SlabArena
 
 
 @pytest.fixture

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from pooling import arena_layout as layout
-from pooling.arena_guards import ZONE_BYTES, guard, is_poisoned, is_whole, poison, returned_by
-from pooling.arena_pages import NONE, claim_run, release_run, run_pages
-from pooling.arena_places import (
+from pooling.arena import layout
+from pooling.arena.compiled import inner
+from pooling.arena.guards import ZONE_BYTES, guard, is_poisoned, is_whole, poison, returned_by
+from pooling.arena.pages import NONE, claim_run, release_run, run_pages
+from pooling.arena.places import (
     Bool,
     Int,
     Words,
@@ -21,8 +22,7 @@ from pooling.arena_places import (
     page_mark_of,
     state_in,
 )
-from pooling.arena_slabs import find, give
-from pooling.compiled import inner
+from pooling.arena.slabs import find, give
 from txqueue.atomics import cas, load_acquire, store_relaxed, store_release
 
 FULL = -1

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pooling import arena_layout as layout
+from pooling.arena import layout
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 Whenever an instruction changed the arena's books, copies of them answer two questions: what if the process died here,
 and what if it stopped here while others went on. Prints how many instructions and states of the books there were.
 
-Usage: python -m tests.pooling.single_steps OPERATION
+Usage: python -m tests.pooling.arena.single_steps OPERATION
 """
 
 import ctypes
@@ -17,11 +17,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pooling import arena_layout as layout
-from pooling.arena import SlabArena
-from pooling.arena_kernels import adopt, allocate, free
-from pooling.arena_recovery import empty_magazines, release_holder, retire_slabs
-from tests.pooling.arena_audit import audit
+from pooling.arena import layout
+from pooling.arena.kernels import adopt, allocate, free
+from pooling.arena.recovery import empty_magazines, release_holder, retire_slabs
+from pooling.arena.slab_arena import SlabArena
+from tests.pooling.arena.audit import audit
 from txqueue.compiled import load
 
 NOT_ALLOWED: Final = 77

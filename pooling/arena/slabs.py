@@ -15,10 +15,11 @@ There are no links, hence no list that a dead holder could leave cut, and no ABA
 
 import numpy as np
 
-from pooling import arena_layout as layout
-from pooling.arena_guards import poison
-from pooling.arena_pages import NONE, claim_run, release_run
-from pooling.arena_places import (
+from pooling.arena import layout
+from pooling.arena.compiled import inner
+from pooling.arena.guards import poison
+from pooling.arena.pages import NONE, claim_run, release_run
+from pooling.arena.places import (
     Bool,
     Int,
     Words,
@@ -38,7 +39,6 @@ from pooling.arena_places import (
     slots_of,
     state_in,
 )
-from pooling.compiled import inner
 from txqueue.atomics import cas, load_acquire, load_seq_cst, store_relaxed, store_release
 
 _NEW_SLAB = 2

@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from numba import types
 from numpy.typing import NDArray
 
-from pooling import arena_kernels as kernels
-from pooling import arena_layout as layout
-from pooling.arena import SlabArena
-from tests.pooling.arena_audit import audit
+from pooling.arena import kernels, layout
+from pooling.arena.slab_arena import SlabArena
+from tests.pooling.arena.audit import audit
 from txqueue.atomics import cas, load_acquire, store_release
 from txqueue.compiled import WORDS, entry, load
 

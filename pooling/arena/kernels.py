@@ -12,8 +12,9 @@ debug mode only. Any later return is noticed always, by the generation.
 
 import numpy as np
 
-from pooling import arena_layout as layout
-from pooling.arena_places import (
+from pooling.arena import layout
+from pooling.arena.compiled import operation
+from pooling.arena.places import (
     Int,
     Words,
     class_in,
@@ -26,8 +27,7 @@ from pooling.arena_places import (
     next_stamp,
     slot_mark_of,
 )
-from pooling.arena_slow import FOREIGN, RETURNED, allocate_slowly, capacity_of, free_slowly, take_over
-from pooling.compiled import operation
+from pooling.arena.slow import FOREIGN, RETURNED, allocate_slowly, capacity_of, free_slowly, take_over
 from txqueue.atomics import store_relaxed
 
 
@@ -42,7 +42,7 @@ def allocate(words: Words, holder: Int, byte_count: Int) -> Int:
             size, a larger one on a page (in debug mode, the red zone counts).
 
     Returns:
-        The slot's handle, positive; or ``arena_slow.FULL`` (or, in debug mode, WRITTEN).
+        The slot's handle, positive; or ``slow.FULL`` (or, in debug mode, WRITTEN).
     """
     size_class = class_of(byte_count)
     if size_class == layout.LARGE or get(words, layout.DEBUG) != 0:
@@ -68,7 +68,7 @@ def free(words: Words, holder: Int, handle: Int) -> Int:
         handle: int64, from :func:`allocate`.
 
     Returns:
-        0; or ``arena_slow.FOREIGN`` or RETURNED, and nothing has changed; or (in debug mode) DAMAGED.
+        0; or ``slow.FOREIGN`` or RETURNED, and nothing has changed; or (in debug mode) DAMAGED.
     """
     at = mark_of(words, handle)
     if at < 0:
@@ -93,7 +93,7 @@ def adopt(words: Words, holder: Int, handle: Int) -> Int:
     """Makes a lent slot this holder's, so that it outlives the one it was lent to.
 
     Returns:
-        The slot's bytes; or ``arena_slow.FOREIGN`` or RETURNED.
+        The slot's bytes; or ``slow.FOREIGN`` or RETURNED.
     """
     if mark_of(words, handle) < 0:
         return np.int64(FOREIGN)

@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pooling import arena_kernels as kernels
-from pooling import arena_layout as layout
-from pooling.arena import SlabArena
-from pooling.arena_recovery import retire_slabs
-from pooling.errors import ArenaClosed, ArenaFull, HoldersExhausted, SlotForeign, SlotInUse, SlotReturned
-from pooling.slot import Slot
-from tests.pooling.arena_audit import audit
+from pooling.arena import kernels, layout
+from pooling.arena.errors import ArenaClosed, ArenaFull, HoldersExhausted, SlotForeign, SlotInUse, SlotReturned
+from pooling.arena.recovery import retire_slabs
+from pooling.arena.slab_arena import SlabArena
+from pooling.arena.slot import Slot
+from tests.pooling.arena.audit import audit
 from txqueue.errors import RegionForeign
 from txqueue.queue import LockFreeTxQueue
 

@@ -1,4 +1,4 @@
-"""Finding one's way in an arena's region, in compiled code; :mod:`pooling.arena_layout` says what stands there."""
+"""Finding one's way in an arena's region, in compiled code; :mod:`pooling.arena.layout` says what stands there."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ from llvmlite import ir
 from numba import types
 from numpy.typing import NDArray
 
-from pooling import arena_layout as layout
-from pooling.compiled import inner
+from pooling.arena import layout
+from pooling.arena.compiled import inner
 from txqueue.atomics import cas, intrinsic, load_acquire, load_relaxed
 
 Words = NDArray[np.uint64]

@@ -1,7 +1,7 @@
 """Memory shared by processes, lent in slots of any size, without a lock.
 
 Slots of 32 B to 16 KiB come from slabs of size classes, larger ones are runs of pages. Threads keep slots of their own
-at hand; what a dead process held is found and freed. In compiled code use :mod:`pooling.arena_kernels` with a holder
+at hand; what a dead process held is found and freed. In compiled code use :mod:`pooling.arena.kernels` with a holder
 from :meth:`SlabArena.register`; in Python use :meth:`SlabArena.allocate`.
 """
 
@@ -14,13 +14,12 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pooling import arena_kernels, arena_recovery, arena_slow
-from pooling import arena_layout as layout
-from pooling.arena_metrics import ArenaMetrics, count
-from pooling.errors import ArenaClosed, ArenaFull, SlotDamaged, SlotForeign, SlotReturned
-from pooling.holder import Holder, owner_of, recover_dead
-from pooling.placement import drop_pages, prefer_huge_pages, prefer_node
-from pooling.slot import Slot
+from pooling.arena import kernels, layout, recovery, slow
+from pooling.arena.errors import ArenaClosed, ArenaFull, SlotDamaged, SlotForeign, SlotReturned
+from pooling.arena.holder import Holder, owner_of, recover_dead
+from pooling.arena.metrics import ArenaMetrics, count
+from pooling.arena.placement import drop_pages, prefer_huge_pages, prefer_node
+from pooling.arena.slot import Slot
 from txqueue.compiled import load
 from txqueue.region import Region
 
@@ -38,7 +37,7 @@ class SlabArena:
     """
 
     def __init__(self, region: Region, *, huge_pages: bool = False, numa_node: int | None = None) -> None:
-        load(*arena_kernels.OPERATIONS, *arena_recovery.OPERATIONS)  # now, while no other thread does so, too
+        load(*kernels.OPERATIONS, *recovery.OPERATIONS)  # now, while no other thread does so, too
         self._region = region
         self._words = region.words
         heap = int(self._words[layout.HEAP_AT])
@@ -133,10 +132,10 @@ class SlabArena:
         if self._closed:
             raise ArenaClosed(f"the arena {self.path} was closed; attach to it again")
         holder = self._holder()
-        handle = arena_kernels.allocate(self._words, holder.index, byte_count)
-        if handle == arena_slow.FULL:
+        handle = kernels.allocate(self._words, holder.index, byte_count)
+        if handle == slow.FULL:
             self.trim()
-            handle = arena_kernels.allocate(self._words, holder.index, byte_count)
+            handle = kernels.allocate(self._words, holder.index, byte_count)
         if handle < 0:
             raise self._refusal(int(handle), holder, byte_count)
         return self._slot(int(handle), byte_count)
@@ -145,14 +144,14 @@ class SlabArena:
         """Makes a slot that another thread or process handed over the caller's.
 
         Args:
-            handle: from :meth:`Slot.hand_over <pooling.slot.Slot.hand_over>` or compiled code.
+            handle: from :meth:`Slot.hand_over <pooling.arena.slot.Slot.hand_over>` or compiled code.
             byte_count: how much of it to show, all of it by default.
 
         Raises:
             SlotReturned: it was returned meanwhile, or freed when the one that had it died.
             SlotForeign: there is no such slot.
         """
-        capacity = int(arena_kernels.adopt(self._words, self._holder().index, handle))
+        capacity = int(kernels.adopt(self._words, self._holder().index, handle))
         if capacity < 0:
             raise self._misuse(capacity, handle)
         if byte_count is not None and not 1 <= byte_count <= capacity:
@@ -166,7 +165,7 @@ class SlabArena:
             SlotReturned, SlotForeign: as :meth:`adopt`.
             SlotDamaged: somebody wrote beyond its bytes (debug mode). It is returned.
         """
-        outcome = int(arena_kernels.free(self._words, self._holder().index, handle))
+        outcome = int(kernels.free(self._words, self._holder().index, handle))
         if outcome < 0:
             raise self._misuse(outcome, handle)
 
@@ -184,7 +183,7 @@ class SlabArena:
         holder = self._holder()
         self.recover_dead()
         holder.empty()
-        arena_recovery.retire_slabs(self._words, holder.index)
+        recovery.retire_slabs(self._words, holder.index)
         return self._drop_free_pages(holder.index)
 
     def get_arena_metrics(self) -> ArenaMetrics:
@@ -214,35 +213,35 @@ class SlabArena:
     def _drop_free_pages(self, holder: int) -> int:
         dropped = 0
         page = 0
-        while (claimed := int(arena_recovery.claim_free(self._words, holder, page))) >= 0:
-            page, pages = divmod(claimed, arena_recovery.SWEEP_PAGES * 2)
+        while (claimed := int(recovery.claim_free(self._words, holder, page))) >= 0:
+            page, pages = divmod(claimed, recovery.SWEEP_PAGES * 2)
             try:
                 memory = self._heap[page * layout.PAGE_BYTES : (page + pages) * layout.PAGE_BYTES]
                 dropped += memory.size if drop_pages(memory) else 0
             finally:
-                arena_recovery.release_claimed(self._words, page)
+                recovery.release_claimed(self._words, page)
             page += pages
         return dropped
 
     def _refusal(self, outcome: int, holder: Holder, byte_count: int) -> Exception:
-        if outcome == arena_slow.FULL:
+        if outcome == slow.FULL:
             return ArenaFull(
                 f"no room for {byte_count} bytes among {self.bytes_max}; return slots, or create a larger arena"
             )
-        assert outcome == arena_slow.WRITTEN
+        assert outcome == slow.WRITTEN
         return self._damage(holder, "was written to after it had been returned")
 
     def _misuse(self, outcome: int, handle: int) -> Exception:
-        if outcome == arena_slow.FOREIGN:
+        if outcome == slow.FOREIGN:
             return SlotForeign(f"handle {handle:#x} names no slot of the arena {self.path}; use it with its own arena")
-        if outcome == arena_slow.RETURNED:
+        if outcome == slow.RETURNED:
             return SlotReturned(f"slot {handle:#x} was returned before: {self._state(handle)}")
-        assert outcome == arena_slow.DAMAGED
+        assert outcome == slow.DAMAGED
         return self._damage(self._holder(), "was returned with a broken red zone: bytes beyond its end were written,")
 
     def _state(self, handle: int) -> str:
         """What has become of a slot, from its mark."""
-        mark = int(self._words[int(arena_kernels.mark_at(self._words, handle))])
+        mark = int(self._words[int(kernels.mark_at(self._words, handle))])
         state, holder = mark & layout.STATE_MASK, (mark & layout.LOW_MASK) >> layout.STATE_BITS
         if state not in (layout.HELD, layout.CACHED):
             return "it is free"

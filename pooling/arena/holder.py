@@ -8,9 +8,9 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pooling import arena_layout as layout
-from pooling.arena_recovery import empty_magazines, release_holder, take_holder
-from pooling.errors import HoldersExhausted
+from pooling.arena import layout
+from pooling.arena.errors import HoldersExhausted
+from pooling.arena.recovery import empty_magazines, release_holder, take_holder
 from txqueue.owner import is_alive, own
 
 _CLOSED: Final[NDArray[np.uint64]] = np.zeros(layout.HOLDERS_AT + layout.HOLDER_WORDS, np.uint64)
@@ -18,10 +18,10 @@ _CLOSED: Final[NDArray[np.uint64]] = np.zeros(layout.HOLDERS_AT + layout.HOLDER_
 
 
 class Holder:
-    """Allocates, for one thread at a time, from :meth:`~pooling.arena.SlabArena.register`.
+    """Allocates, for one thread at a time, from :meth:`~pooling.arena.slab_arena.SlabArena.register`.
 
     Attributes:
-        words: uint64[:], the region; with ``index``, what compiled code passes to :mod:`pooling.arena_kernels`.
+        words: uint64[:], the region; with ``index``, what compiled code passes to :mod:`pooling.arena.kernels`.
         index: the holder's index in the region.
     """
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pooling import arena_layout as layout
-from pooling import arena_recovery as places
+from pooling.arena import layout
+from pooling.arena import recovery as places
 
 
 @dataclass(frozen=True, slots=True)

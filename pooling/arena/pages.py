@@ -11,9 +11,9 @@ on behind it. It meets only pages above its own, so the one that is furthest up 
 
 import numpy as np
 
-from pooling import arena_layout as layout
-from pooling.arena_places import Int, Words, get, mark, next_stamp, page_mark_of, state_in
-from pooling.compiled import inner
+from pooling.arena import layout
+from pooling.arena.compiled import inner
+from pooling.arena.places import Int, Words, get, mark, next_stamp, page_mark_of, state_in
 from txqueue.atomics import cas, load_acquire, store_relaxed, store_release
 
 NONE = -1

@@ -10,7 +10,7 @@ from typing import Any, Final, NoReturn, Protocol, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from pooling.errors import ArenaClosed, SlotInUse, SlotReturned
+from pooling.arena.errors import ArenaClosed, SlotInUse, SlotReturned
 
 _UNVIEWED: Final = 2
 """References to a slot's array when there is no view of it: the slot's own, and the one that asks."""
@@ -37,7 +37,8 @@ class Returner(Protocol):
 
 
 class Slot:
-    """Bytes lent by :meth:`~pooling.arena.SlabArena.allocate` until :meth:`release`, or the end of a ``with`` block.
+    """Bytes lent by :meth:`SlabArena.allocate <pooling.arena.slab_arena.SlabArena.allocate>` until :meth:`release`, or
+    the end of a ``with`` block.
 
     All views are counted, those of views, too. A slot is not returned while there is one: :meth:`release` raises then,
     and a slot whose ``with`` block ends, or that is dropped, is returned as soon as its last view is gone.

@@ -6,9 +6,10 @@ that dies is itself recovered from: the holder is then its process's, which is d
 
 import numpy as np
 
-from pooling import arena_layout as layout
-from pooling.arena_pages import NONE, claim_at, release_run, run_pages
-from pooling.arena_places import (
+from pooling.arena import layout
+from pooling.arena.compiled import inner, operation
+from pooling.arena.pages import NONE, claim_at, release_run, run_pages
+from pooling.arena.places import (
     Int,
     Words,
     bit_count,
@@ -23,9 +24,8 @@ from pooling.arena_places import (
     slots_of,
     state_in,
 )
-from pooling.arena_slabs import retire, return_slots
-from pooling.arena_slow import flush
-from pooling.compiled import inner, operation
+from pooling.arena.slabs import retire, return_slots
+from pooling.arena.slow import flush
 from txqueue.atomics import cas, load_acquire, load_relaxed, store_relaxed, store_release
 from txqueue.compiled import WORDS, entry
 

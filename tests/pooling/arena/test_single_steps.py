@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pooling.single_steps import NOT_ALLOWED
+from tests.pooling.arena.single_steps import NOT_ALLOWED
 
 OPERATIONS = {
     # operation: states of the books that there are at least
@@ -29,9 +29,9 @@ OPERATIONS = {
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_process_may_die_or_stop_after_any_instruction_of(operation: str) -> None:
-    command = [sys.executable, "-m", "tests.pooling.single_steps", operation]
+    command = [sys.executable, "-m", "tests.pooling.arena.single_steps", operation]
     run = subprocess.run(
-        command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=120, check=False
+        command, cwd=Path(__file__).parents[3], capture_output=True, text=True, timeout=120, check=False
     )
     if run.returncode == NOT_ALLOWED and os.environ.get("CI") != "true":
         pytest.skip("this machine does not let a process be traced")
