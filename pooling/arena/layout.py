@@ -60,7 +60,7 @@ HEAP_BYTES_MAX: Final = GRANULE_BYTES << 32
 FREE: Final = 0
 """Nobody's, and to be had."""
 CACHED: Final = 1
-"""In its holder's magazine."""
+"""At hand for its holder: a slot in its magazine, a run among those it keeps."""
 HELD: Final = 2
 """Lent to its holder."""
 CLAIMED: Final = 3
@@ -100,12 +100,19 @@ REFUSED: Final = 3
 """Allocations for which no room was left."""
 ADOPTED: Final = 4
 """Slots taken over from other holders, by adoption or return."""
-RUNS: Final = 5
-"""Runs allocated."""
-FAULT: Final = 6
+FAULT: Final = 5
 """The handle of the slot that debug mode found damaged last ..."""
-FAULT_OWNER: Final = 7
+FAULT_OWNER: Final = 6
 """... and the process that had returned it, or 0."""
+RUN_TALLY: Final = LINE_WORDS
+"""Runs allocated ever, above the number of runs at hand, whose entries follow: all of it is one line."""
+RUNS_KEPT_MAX: Final = LINE_WORDS - 1
+RUN_PAGES_KEPT_MAX: Final = 64
+"""A larger run goes back at once."""
+RUN_PAGES_MASK: Final = (1 << PAGE_GRANULES_SHIFT) - 1
+"""Pages of the run, in an entry: bits that are 0 in the handle of a page."""
+assert RUN_PAGES_KEPT_MAX <= RUN_PAGES_MASK
+assert RUNS_KEPT_MAX * RUN_PAGES_KEPT_MAX * PAGE_BYTES <= 2 << 20, "bounds what a holder keeps"
 MAGAZINES: Final = _APART
 
 # A magazine: the slots of one size class that a holder has at hand, taken from and put to the end.

@@ -31,9 +31,9 @@ class ArenaMetrics:
     slab_bytes: int
     """In slabs, lent or not."""
     run_bytes: int
-    """In runs, all lent."""
+    """In runs, lent or at hand."""
     cached_bytes: int
-    """At hand for one thread each, hence out of reach for others."""
+    """At hand for one thread each: slots, which are out of reach for others, and runs, which are not."""
     holders: int
     """Registered now."""
     refills: int

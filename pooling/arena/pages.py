@@ -24,8 +24,16 @@ def claim_run(words: Words, holder: Int, pages: Int, alignment: Int) -> Int:
     """Finds ``pages`` free pages in a row, the first at a multiple of ``alignment``, and makes them the holder's.
 
     Returns:
-        The first page, whose mark is now CLAIMED; or NONE.
+        The first page, whose mark is now CLAIMED; or NONE, even after all runs at hand were freed, whoever's.
     """
+    page = _find_room(words, holder, pages, alignment)
+    if page == NONE and _free_kept_runs(words, holder) > 0:
+        page = _find_room(words, holder, pages, alignment)
+    return page
+
+
+@inner
+def _find_room(words: Words, holder: Int, pages: Int, alignment: Int) -> Int:
     hint_at = layout.SLAB_HINT if alignment > 1 else layout.RUN_HINT
     start = (get(words, hint_at) + alignment - 1) & -alignment
     for begin in (start, np.int64(0)):
@@ -59,6 +67,19 @@ def claim_at(words: Words, holder: Int, first: Int, pages: Int) -> Int:
                 release_run(words, first)
             return page
     return np.int64(NONE)
+
+
+@inner
+def _free_kept_runs(words: Words, holder: Int) -> Int:
+    """Frees the runs that holders keep at hand; returns their number. Theirs and our own entries become void."""
+    freed = np.int64(0)
+    for page in range(get(words, layout.PAGES_USED)):
+        at = page_mark_of(words, page)
+        seen = np.int64(load_acquire(words, at))
+        if state_in(seen) == layout.CACHED and cas(words, at, seen, mark(seen, holder, layout.CLAIMED)):
+            release_run(words, page)
+            freed += 1
+    return freed
 
 
 @inner

@@ -111,6 +111,12 @@ def page_mark_of(words: Words, page: Int) -> Int:
 
 
 @inner
+def page_in(handle: Int) -> Int:
+    """The page in a handle of a run, the first of it."""
+    return (handle & layout.LOW_MASK) >> layout.PAGE_GRANULES_SHIFT
+
+
+@inner
 def mark_of(words: Words, handle: Int) -> Int:
     """The mark that decides whether a handle is good; -1 where it names nothing in this arena."""
     granule = handle & layout.LOW_MASK

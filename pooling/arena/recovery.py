@@ -24,6 +24,7 @@ from pooling.arena.places import (
     slots_of,
     state_in,
 )
+from pooling.arena.runs import release_oldest
 from pooling.arena.slabs import retire, return_slots
 from pooling.arena.slow import flush
 from txqueue.atomics import cas, load_acquire, load_relaxed, store_relaxed, store_release
@@ -61,7 +62,8 @@ def release_holder(words: Words, holder: Int) -> Int:
             freed += return_slots(words, page, holder)
             continue
         # Whoever takes it over from the dead at this moment may have it.
-        theirs = (state == layout.HELD or state == layout.CLAIMED) and holder_in(seen) == holder
+        run = state == layout.CACHED or state == layout.HELD or state == layout.CLAIMED
+        theirs = run and holder_in(seen) == holder
         if theirs and cas(words, at, seen, mark(seen, holder, layout.CLAIMED)):
             release_run(words, page)
             freed += 1
@@ -69,19 +71,23 @@ def release_holder(words: Words, holder: Int) -> Int:
         magazine = magazine_of(holder, size_class)
         store_relaxed(words, magazine, get(words, magazine) & ~layout.TALLY_MASK)
         store_relaxed(words, magazine + layout.CURSOR, 0)
+    runs = holder_of(holder) + layout.RUN_TALLY
+    store_relaxed(words, runs, get(words, runs) & ~layout.TALLY_MASK)
     store_release(words, holder_of(holder) + layout.OWNER, 0)
     return freed
 
 
 @operation(1)
 def empty_magazines(words: Words, holder: Int) -> Int:
-    """Gives all slots that the caller's holder keeps at hand back to their slabs; returns their number."""
+    """Gives all slots and runs that the caller's holder keeps at hand back to everybody; returns their number."""
     slots = np.int64(0)
     for size_class in range(1, layout.LARGE):
         kept = get(words, magazine_of(holder, size_class)) & layout.TALLY_MASK
         if kept > 0:
             flush(words, holder, size_class, kept)
         slots += kept
+    while get(words, holder_of(holder) + layout.RUN_TALLY) & layout.TALLY_MASK > 0:
+        slots += np.int64(release_oldest(words, holder))
     return slots
 
 
@@ -136,9 +142,11 @@ def total(words: Words, totals: Words) -> None:
         if state == layout.SLAB:
             totals[SLAB_PAGES] += np.uint64(layout.UNIT_PAGES)
             totals[class_in(seen)] += np.uint64(_lent_or_cached(words, page, class_in(seen)))
-        elif state == layout.HELD:
-            totals[layout.LARGE] += np.uint64(1)
-            totals[RUN_PAGES] += np.uint64(run_pages(words, page))
+        elif state == layout.HELD or state == layout.CACHED:
+            pages = run_pages(words, page)
+            totals[RUN_PAGES] += np.uint64(pages)
+            totals[layout.LARGE] += np.uint64(state == layout.HELD)
+            totals[CACHED_BYTES] += np.uint64((pages << layout.PAGE_SHIFT) * (state == layout.CACHED))
     for holder in range(get(words, layout.HOLDERS)):
         at = holder_of(holder)
         if get(words, at + layout.OWNER) != 0:
@@ -147,7 +155,7 @@ def total(words: Words, totals: Words) -> None:
         totals[FLUSHES] += load_relaxed(words, at + layout.FLUSHES)
         totals[REFUSED] += load_relaxed(words, at + layout.REFUSED)
         totals[ADOPTED] += load_relaxed(words, at + layout.ADOPTED)
-        totals[ALLOCATIONS + layout.LARGE] += load_relaxed(words, at + layout.RUNS)
+        totals[ALLOCATIONS + layout.LARGE] += np.uint64(get(words, at + layout.RUN_TALLY) >> layout.TALLY_SHIFT)
         for size_class in range(1, layout.LARGE):
             tally = get(words, magazine_of(holder, size_class))
             kept = tally & layout.TALLY_MASK

@@ -24,7 +24,7 @@ from txqueue.compiled import load
 from txqueue.region import Region
 
 KIND: Final = "arena"
-VERSION: Final = 1
+VERSION: Final = 2
 """Of the region's layout, and of how it is used: raise it with either."""
 
 

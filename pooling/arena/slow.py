@@ -19,9 +19,11 @@ from pooling.arena.places import (
     mark,
     mark_of,
     next_stamp,
+    page_in,
     page_mark_of,
     state_in,
 )
+from pooling.arena.runs import keep, lend_kept, pages_lent
 from pooling.arena.slabs import find, give
 from txqueue.atomics import cas, load_acquire, store_relaxed, store_release
 
@@ -43,21 +45,28 @@ def allocate_slowly(words: Words, holder: Int, byte_count: Int) -> Int:
     debug = get(words, layout.DEBUG) != 0
     total = byte_count + ZONE_BYTES if debug else byte_count
     size_class = class_of(total)
-    large = size_class == layout.LARGE
-    handle = _allocate_run(words, holder, total) if large else _pop(words, holder, size_class)
+    if size_class != layout.LARGE:
+        handle, poisoned = _pop(words, holder, size_class), True
+    else:
+        pages = (total + layout.PAGE_BYTES - 1) >> layout.PAGE_SHIFT
+        handle = lend_kept(words, holder, pages) if pages <= layout.RUN_PAGES_KEPT_MAX else np.int64(0)
+        poisoned = handle != 0
+        if handle == 0:
+            handle = _lend_new_run(words, holder, pages)
+        if handle > 0:
+            tally_at = holder_of(holder) + layout.RUN_TALLY
+            store_relaxed(words, tally_at, get(words, tally_at) + (1 << layout.TALLY_SHIFT))
     if debug and handle > 0:
-        handle = _lend_guarded(words, holder, handle, byte_count)
+        handle = _lend_guarded(words, holder, handle, byte_count, poisoned)
     return handle
 
 
 @inner
-def _allocate_run(words: Words, holder: Int, byte_count: Int) -> Int:
-    pages = (byte_count + layout.PAGE_BYTES - 1) >> layout.PAGE_SHIFT
+def _lend_new_run(words: Words, holder: Int, pages: Int) -> Int:
     page = claim_run(words, holder, pages, np.int64(1))
     if page == NONE:
         count(words, holder, layout.REFUSED)
         return np.int64(FULL)
-    count(words, holder, layout.RUNS)
     at = page_mark_of(words, page)
     stamp = next_stamp(get(words, at))
     store_release(words, at, mark(stamp, holder, layout.HELD))
@@ -83,48 +92,82 @@ def _pop(words: Words, holder: Int, size_class: Int) -> Int:
 
 
 @inner
-def _lend_guarded(words: Words, holder: Int, handle: Int, byte_count: Int) -> Int:
-    """Checks the poison of a slot about to be lent, and lays its red zone."""
+def _lend_guarded(words: Words, holder: Int, handle: Int, byte_count: Int, poisoned: Bool) -> Int:
+    """Checks the poison of a slot about to be lent, unless it is a run of fresh pages, and lays its red zone."""
     granule = handle & layout.LOW_MASK
     capacity = capacity_of(words, handle)
-    if class_in(handle) != layout.LARGE and not is_poisoned(words, granule, capacity):
+    if poisoned and not is_poisoned(words, granule, capacity):
         note_fault(words, holder, handle, returned_by(words, granule, capacity))
         poison(words, granule, capacity, np.int64(0))
-        _push_back(words, holder, handle)
+        _put_back(words, holder, next_stamp(handle) | granule)
         return np.int64(WRITTEN)
     guard(words, granule, capacity, byte_count)
     return handle
 
 
 @inner
-def _push_back(words: Words, holder: Int, handle: Int) -> None:
-    next_handle = next_stamp(handle) | handle & layout.LOW_MASK
-    store_relaxed(words, mark_of(words, handle), mark(next_handle, holder, layout.CACHED))
-    _push(words, holder, next_handle)
+def _put_back(words: Words, holder: Int, handle: Int) -> None:
+    """Puts what is the caller's alone, under the handle it is lent by next, to what is at hand."""
+    large = class_in(handle) == layout.LARGE
+    pages = run_pages(words, page_in(handle)) if large else np.int64(0)
+    store_release(words, mark_of(words, handle), mark(handle, holder, layout.CACHED))
+    if large:
+        keep(words, holder, handle, pages)
+    else:
+        _push(words, holder, handle)
 
 
 @inner
 def free_slowly(words: Words, holder: Int, handle: Int) -> Int:
     """Takes a slot back by any way."""
-    large = class_in(handle) == layout.LARGE
-    granule = handle & layout.LOW_MASK
-    next_handle = next_stamp(handle) | granule
-    taken = mark(handle, holder, layout.CLAIMED) if large else mark(next_handle, holder, layout.CACHED)
-    if not take_over(words, holder, handle, taken):
+    if class_in(handle) == layout.LARGE:
+        return _free_run(words, holder, handle)
+    next_handle = next_stamp(handle) | handle & layout.LOW_MASK
+    if not take_over(words, holder, handle, mark(next_handle, holder, layout.CACHED)):
         return np.int64(RETURNED)
-    outcome = np.int64(0)
+    outcome: Int = np.int64(0)
     if get(words, layout.DEBUG) != 0:
-        capacity = capacity_of(words, handle)
-        owner = get(words, holder_of(holder) + layout.OWNER)
-        if not is_whole(words, granule, capacity):
-            note_fault(words, holder, handle, owner)
-            outcome = np.int64(DAMAGED)
-        poison(words, granule, capacity, owner)
-    if large:
-        release_run(words, granule >> layout.PAGE_GRANULES_SHIFT)
-    else:
-        _push(words, holder, next_handle)
+        outcome = _poison_returned(words, holder, handle, capacity_of(words, handle))
+    _push(words, holder, next_handle)
     return outcome
+
+
+@inner
+def _free_run(words: Words, holder: Int, handle: Int) -> Int:
+    debug = get(words, layout.DEBUG) != 0
+    page = page_in(handle)
+    at = page_mark_of(words, page)
+    pages = pages_lent(words, holder, handle)
+    kept = pages <= layout.RUN_PAGES_KEPT_MAX
+    next_handle = next_stamp(handle) | handle & layout.LOW_MASK
+    at_hand = mark(next_handle, holder, layout.CACHED)
+    at_once = kept and not debug
+    if at_once and get(words, at) == mark(handle, holder, layout.HELD):
+        store_release(words, at, at_hand)  # as with slots: nobody else may have the handle
+    elif not take_over(words, holder, handle, at_hand if at_once else mark(handle, holder, layout.CLAIMED)):
+        return np.int64(RETURNED)
+    outcome: Int = np.int64(0)
+    if debug:
+        outcome = _poison_returned(words, holder, handle, pages << layout.PAGE_SHIFT)
+    if not kept:
+        release_run(words, page)
+        return outcome
+    if debug:
+        store_release(words, at, at_hand)  # not earlier: from here on others may take it apart
+    keep(words, holder, next_handle, pages)
+    return outcome
+
+
+@inner
+def _poison_returned(words: Words, holder: Int, handle: Int, capacity: Int) -> Int:
+    """Checks a returned slot's red zone, and poisons it."""
+    granule = handle & layout.LOW_MASK
+    owner = get(words, holder_of(holder) + layout.OWNER)
+    whole = is_whole(words, granule, capacity)
+    if not whole:
+        note_fault(words, holder, handle, owner)
+    poison(words, granule, capacity, owner)
+    return np.int64(0) if whole else np.int64(DAMAGED)
 
 
 @inner
@@ -167,7 +210,7 @@ def capacity_of(words: Words, handle: Int) -> Int:
     """Bytes of a lent slot, at least as many as were asked for."""
     if class_in(handle) != layout.LARGE:
         return np.int64(layout.GRANULE_BYTES) << (class_in(handle) - 1)
-    return run_pages(words, (handle & layout.LOW_MASK) >> layout.PAGE_GRANULES_SHIFT) << layout.PAGE_SHIFT
+    return run_pages(words, page_in(handle)) << layout.PAGE_SHIFT
 
 
 @inner

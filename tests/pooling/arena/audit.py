@@ -20,6 +20,8 @@ class Audit:
     """Slots by size class."""
     free_pages: int
     runs: int
+    """Lent."""
+    cached_runs: int
 
 
 def audit(words: NDArray[np.uint64]) -> Audit:
@@ -27,10 +29,11 @@ def audit(words: NDArray[np.uint64]) -> Audit:
     held: Counter[int] = Counter()
     cached: Counter[int] = Counter()
     free: Counter[int] = Counter()
-    free_pages = runs = 0
+    free_pages = runs = cached_runs = 0
     pages = int(words[layout.PAGES])
     marks = words[int(words[layout.PAGE_MARKS_AT]) :][:pages].tolist()
     at_hand = _magazines(words)
+    runs_at_hand = _kept_runs(words)
     page = 0
     while page < pages:
         mark = marks[page]
@@ -55,13 +58,22 @@ def audit(words: NDArray[np.uint64]) -> Audit:
                 assert at_hand.pop(granule) == holder, "a slot at hand is in its holder's magazine"
                 cached[holder] += 1
         else:
-            assert state == layout.HELD, f"page {page} was left in state {state}"
+            assert state in (layout.HELD, layout.CACHED), f"page {page} was left in state {state}"
             assert _class(mark) == layout.LARGE
-            held[(mark & layout.LOW_MASK) >> layout.STATE_BITS] += 1
-            runs += 1
+            holder = (mark & layout.LOW_MASK) >> layout.STATE_BITS
+            if state == layout.HELD:
+                held[holder] += 1
+                runs += 1
+            else:
+                handle = mark & layout.STAMP_MASK | page << layout.PAGE_GRANULES_SHIFT
+                assert runs_at_hand.get(handle) == (holder, length), (
+                    "its holder has a run at hand, and knows its length"
+                )
+                cached[holder] += 1
+                cached_runs += 1
         page += length
     assert not at_hand, "magazines hold only what is marked as at hand"
-    return Audit(held, cached, free, free_pages, runs)
+    return Audit(held, cached, free, free_pages, runs, cached_runs)
 
 
 def _class(mark: int) -> int:
@@ -105,4 +117,20 @@ def _magazines(words: NDArray[np.uint64]) -> dict[int, int]:
                 assert _class(entry) == size_class
                 assert entry & layout.LOW_MASK not in at_hand, "a slot is in one magazine"
                 at_hand[entry & layout.LOW_MASK] = holder
+    return at_hand
+
+
+def _kept_runs(words: NDArray[np.uint64]) -> dict[int, tuple[int, int]]:
+    """Holder and pages of each run that is said to be at hand, by its handle; those taken from their holders, too."""
+    at_hand: dict[int, tuple[int, int]] = {}
+    for holder in range(int(words[layout.HOLDERS])):
+        tally_at = layout.HOLDERS_AT + holder * layout.HOLDER_WORDS + layout.RUN_TALLY
+        count = int(words[tally_at]) & layout.TALLY_MASK
+        assert count <= layout.RUNS_KEPT_MAX
+        for entry in words[tally_at + 1 :][:count].tolist():
+            handle, pages = entry & ~layout.RUN_PAGES_MASK, entry & layout.RUN_PAGES_MASK
+            assert _class(handle) == layout.LARGE
+            assert 1 <= pages <= layout.RUN_PAGES_KEPT_MAX
+            assert handle not in at_hand, "a run is at hand once"
+            at_hand[handle] = holder, pages
     return at_hand

@@ -58,6 +58,18 @@ def test_writing_to_a_returned_slot_is_found_when_it_is_lent_again(arena: SlabAr
     arena.allocate(100).release()
 
 
+def test_writing_to_a_returned_run_is_found_when_it_is_lent_again(arena: SlabArena) -> None:
+    slot = arena.allocate(100_000)
+    start = offset(arena, slot.handle)
+    slot.release()
+    assert not arena.get_arena_metrics().lent
+    beyond(arena, start + 70_000, 1)[:] = 1
+    with pytest.raises(SlotDamaged, match=f"written to after it had been returned by process {os.getpid()}"):
+        arena.allocate(100_000)
+    again = arena.allocate(100_000)
+    assert offset(arena, again.handle) == start
+
+
 def test_returned_bytes_are_poisoned(arena: SlabArena) -> None:
     slot = arena.allocate(100)
     slot.array()[:] = 1

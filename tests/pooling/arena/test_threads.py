@@ -23,7 +23,7 @@ from txqueue.compiled import WORDS, entry, load
 
 KEPT = 300
 """Slots that a churning thread has at a time: more than a magazine holds."""
-SIZES = np.array([32, 100, 1024, 4096, 16384, 20_000], np.uint64)
+SIZES = np.array([32, 100, 1024, 4096, 16384, 20_000, 20_000, 60_000], np.uint64)
 
 
 @entry(WORDS, types.int64, WORDS, WORDS, types.int64, types.int64)
@@ -200,6 +200,7 @@ def test_any_sequence_of_operations_lends_disjoint_bytes_and_loses_none(steps: l
             holders[who] = arena.register()
             gone += [handle for handle, (whose, _) in lent.items() if whose == who]
             lent = {handle: (whose, size) for handle, (whose, size) in lent.items() if whose != who}
+        audit(words)
     spans = sorted(((handle & layout.LOW_MASK) * 32, size) for handle, (_, size) in lent.items())
     assert all(start + size <= after for (start, size), (after, _) in pairwise(spans))
     assert audit(words).held.total() == len(lent)
