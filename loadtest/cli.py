@@ -294,7 +294,7 @@ def pool(pipeline: float, as_json: bool, **options: Any) -> None:
     from loadtest.opening import OpeningFailed
     from loadtest.pipeline_bench import measure_pipeline
     from loadtest.pool_bench import CourseFailed, PoolBenchPlan, run_pool_bench
-    from loadtest.pool_report import pipeline_table, pool_table
+    from loadtest.pool_report import glibc_table, pipeline_table, pool_table
     from loadtest.workload import Workload
 
     console = Console(stderr=as_json)
@@ -307,7 +307,7 @@ def pool(pipeline: float, as_json: bool, **options: Any) -> None:
     if as_json:
         click.echo(json.dumps({**run.as_dict(), "pipeline": nodes, "conditions": conditions()}))
         return
-    console.print(pool_table(run), run.summary(), *run.missing)
+    console.print(pool_table(run), glibc_table(run), run.summary(), *run.missing)
     if nodes is not None:
         console.print(pipeline_table(nodes))
 

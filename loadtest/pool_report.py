@@ -8,7 +8,7 @@ from rich.table import Table
 from loadtest.allocation_courses import ARENA
 from loadtest.courses import Row
 from loadtest.pipeline_bench import POOLED, UNPOOLED
-from loadtest.pool_bench import PoolBenchRun
+from loadtest.pool_bench import AIMED_THREADS, GLIBC, PoolBenchRun
 
 
 def pool_table(run: PoolBenchRun) -> Table:
@@ -33,6 +33,19 @@ def pool_table(run: PoolBenchRun) -> Table:
             f"{row.ops_per_s / 1e6:,.2f}",
             "" if ratio is None else f"{ratio:.2f}",
         )
+    return table
+
+
+def glibc_table(run: PoolBenchRun) -> Table:
+    """Lay out how much of glibc's time the arena takes, a line for each size and a column for each way."""
+    aimed = [ratio for ratio in run.ratios if ratio.to == GLIBC and ratio.threads == AIMED_THREADS]
+    ways = list(dict.fromkeys(ratio.what for ratio in aimed))
+    table = Table(title=f"{ARENA} / {GLIBC}, {AIMED_THREADS} threads", title_justify="left")
+    for heading in ("bytes", *ways):
+        table.add_column(heading, justify="right")
+    for size in sorted({ratio.size for ratio in aimed}):
+        of_size = {ratio.what: f"{ratio.time_ratio:.2f}" for ratio in aimed if ratio.size == size}
+        table.add_row(f"{size:,}", *(of_size[way] for way in ways))
     return table
 
 

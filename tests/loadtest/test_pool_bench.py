@@ -17,6 +17,8 @@ from loadtest.locked_pool import LockedPool
 from loadtest.malloc_loops import BATCH, malloc_by_batch, malloc_one_by_one
 from loadtest.pipeline_bench import measure_pipeline
 from loadtest.pool_bench import GLIBC, PoolBenchRun, Ratio
+from loadtest.pool_report import glibc_table
+from loadtest.python_courses import GENERIC_POOL
 from loadtest.workload import Workload
 
 
@@ -108,7 +110,33 @@ def test_the_summary_takes_the_worst_hit_and_the_mean_ratio_of_the_size_classes_
         "arena_hit_p50_ns_worst_size": 6.4,
         "arena_to_glibc_2_threads": 0.4,
         "pool_borrow_return_p50_ns": None,
+        "fewest_threads": 1,
     }
+
+
+def test_the_summary_takes_the_fewest_threads_that_were_measured() -> None:
+    rows = [
+        Row(impl, what, 64, threads, threads / 10, 1.0, 1.0)
+        for impl, what in (("penstock arena", "allocate + free"), (GENERIC_POOL, "borrow + return"))
+        for threads in (4, 2, 16)
+    ]
+    summary = PoolBenchRun(rows, []).summary()
+    assert summary["fewest_threads"] == 2
+    assert summary["arena_hit_p50_ns_worst_size"] == summary["pool_borrow_return_p50_ns"] == 0.2
+
+
+def test_the_time_in_proportion_to_glibc_stands_in_a_table_by_size_and_way() -> None:
+    ways = ["allocate + free", "allocate 100, free 100"]
+    ratios = [
+        Ratio(to, what, size, threads, round(size / 1000 + threads / 100, 2))
+        for to in (GLIBC, "jemalloc")
+        for what in ways
+        for size in (65_536, 64)
+        for threads in (1, 2)
+    ]
+    table = glibc_table(PoolBenchRun([], ratios))
+    assert [list(column.cells) for column in table.columns] == [["64", "65,536"], *[["0.08", "65.56"]] * 2]
+    assert [column.header for column in table.columns] == ["bytes", *ways]
 
 
 def test_the_locked_pool_lends_the_last_returned_and_refuses_a_second_return() -> None:
