@@ -75,7 +75,8 @@ class SharedBufferFactory(Factory[SharedBuffer]):
         from pooling.arena.slab_arena import SlabArena
 
         # Threads that destroy buffers keep some of the slots at hand, where others do not find them.
-        at_hand_bytes = layout.HOLDERS_DEFAULT * layout.MAGAZINE_BYTES
+        slot_bytes = min(self._size_bytes, layout.CLASS_BYTES_MAX)
+        at_hand_bytes = layout.HOLDERS_DEFAULT * layout.MAGAZINE_SLOTS_MAX * slot_bytes
         bytes_max = min(self._wanted_bytes + at_hand_bytes, layout.HEAP_BYTES_MAX)
         with self._lock:
             if self._arena is None:

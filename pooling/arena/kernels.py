@@ -3,9 +3,9 @@
 Each holder has a *magazine* per size class, after TCMalloc's thread caches (Ghemawat and Menage) and Bonwick's
 magazines (Bonwick and Adams, "Magazines and Vmem", USENIX 2001). What hits it is a few plain stores: the slot's mark,
 the magazine's entry and its tally. Their order does not matter: should the holder die, its magazines are forgotten, and
-the marks say which slots were its own.
+the marks say which slots were its own. How many slots it may hold grows by need (:mod:`pooling.arena.magazines`).
 
-A slot may be returned by any holder; it goes to the magazine of whoever returned it. A return by its own holder is no
+A slot may be returned by any holder; it is then at hand for whoever returned it. A return by its own holder is no
 compare-and-swap, so two threads that return one slot at the very same instant, one of them its holder, are noticed in
 debug mode only. Any later return is noticed always, by the generation.
 """
@@ -21,7 +21,6 @@ from pooling.arena.places import (
     class_of,
     get,
     magazine_of,
-    magazine_slots,
     mark,
     mark_of,
     next_stamp,
@@ -78,7 +77,7 @@ def free(words: Words, holder: Int, handle: Int) -> Int:
         return free_slowly(words, holder, handle)
     magazine = magazine_of(holder, size_class)
     tally = get(words, magazine)
-    full = tally & layout.TALLY_MASK >= magazine_slots(size_class)
+    full = tally & layout.TALLY_MASK >= get(words, magazine + layout.LIMIT)
     if full or get(words, at) != mark(handle, holder, layout.HELD):
         return free_slowly(words, holder, handle)
     next_handle = next_stamp(handle) | handle & layout.LOW_MASK

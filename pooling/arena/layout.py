@@ -122,10 +122,15 @@ TALLY_SHIFT: Final = 16
 TALLY_MASK: Final = (1 << TALLY_SHIFT) - 1
 CURSOR: Final = 1
 """The unit that the last refill drew from."""
+LIMIT: Final = 2
+"""Slots that it may hold; 0 until it is used. Grows for a holder that needs it."""
+FLUSHED: Final = 3
+"""1 where it overflowed since its last refill."""
 ENTRIES: Final = LINE_WORDS
 MAGAZINE_SLOTS_MAX: Final = 128
-MAGAZINE_BYTES: Final = 128 << 10
-"""Bounds what a magazine of a large class keeps from others."""
+FIRST_LIMIT_BYTES: Final = 128 << 10
+"""Bounds what a magazine of a large class keeps from others, as long as it does not grow."""
+assert MAGAZINE_SLOTS_MAX * CLASS_BYTES_MAX <= 2 << 20, "bounds it for good"
 MAGAZINE_WORDS: Final = ENTRIES + MAGAZINE_SLOTS_MAX
 HOLDER_WORDS: Final = MAGAZINES + CLASSES * MAGAZINE_WORDS
 assert HOLDER_WORDS % _APART == 0, "holders are two lines apart"

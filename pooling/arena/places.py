@@ -141,9 +141,9 @@ def magazine_of(holder: Int, size_class: Int) -> Int:
 
 
 @inner
-def magazine_slots(size_class: Int) -> Int:
-    """Slots that a magazine of a class holds."""
-    return min(layout.MAGAZINE_SLOTS_MAX, (layout.MAGAZINE_BYTES >> (layout.GRANULE_SHIFT - 1)) >> size_class)
+def first_limit(size_class: Int) -> Int:
+    """Slots that a magazine of a class may hold at first."""
+    return min(layout.MAGAZINE_SLOTS_MAX, (layout.FIRST_LIMIT_BYTES >> (layout.GRANULE_SHIFT - 1)) >> size_class)
 
 
 @inner

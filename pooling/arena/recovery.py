@@ -8,6 +8,7 @@ import numpy as np
 
 from pooling.arena import layout
 from pooling.arena.compiled import inner, operation
+from pooling.arena.magazines import empty, forget
 from pooling.arena.pages import NONE, claim_at, release_run, run_pages
 from pooling.arena.places import (
     Int,
@@ -26,7 +27,6 @@ from pooling.arena.places import (
 )
 from pooling.arena.runs import release_oldest
 from pooling.arena.slabs import retire, return_slots
-from pooling.arena.slow import flush
 from txqueue.atomics import cas, load_acquire, load_relaxed, store_relaxed, store_release
 from txqueue.compiled import WORDS, entry
 
@@ -68,9 +68,7 @@ def release_holder(words: Words, holder: Int) -> Int:
             release_run(words, page)
             freed += 1
     for size_class in range(1, layout.LARGE):
-        magazine = magazine_of(holder, size_class)
-        store_relaxed(words, magazine, get(words, magazine) & ~layout.TALLY_MASK)
-        store_relaxed(words, magazine + layout.CURSOR, 0)
+        forget(words, holder, size_class)
     runs = holder_of(holder) + layout.RUN_TALLY
     store_relaxed(words, runs, get(words, runs) & ~layout.TALLY_MASK)
     store_release(words, holder_of(holder) + layout.OWNER, 0)
@@ -82,10 +80,7 @@ def empty_magazines(words: Words, holder: Int) -> Int:
     """Gives all slots and runs that the caller's holder keeps at hand back to everybody; returns their number."""
     slots = np.int64(0)
     for size_class in range(1, layout.LARGE):
-        kept = get(words, magazine_of(holder, size_class)) & layout.TALLY_MASK
-        if kept > 0:
-            flush(words, holder, size_class, kept)
-        slots += kept
+        slots += empty(words, holder, size_class)
     while get(words, holder_of(holder) + layout.RUN_TALLY) & layout.TALLY_MASK > 0:
         slots += np.int64(release_oldest(words, holder))
     return slots

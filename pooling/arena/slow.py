@@ -5,6 +5,7 @@ import numpy as np
 from pooling.arena import layout
 from pooling.arena.compiled import inner
 from pooling.arena.guards import ZONE_BYTES, guard, is_poisoned, is_whole, poison, returned_by
+from pooling.arena.magazines import count, pop, push
 from pooling.arena.pages import NONE, claim_run, release_run, run_pages
 from pooling.arena.places import (
     Bool,
@@ -14,8 +15,6 @@ from pooling.arena.places import (
     class_of,
     get,
     holder_of,
-    magazine_of,
-    magazine_slots,
     mark,
     mark_of,
     next_stamp,
@@ -24,7 +23,6 @@ from pooling.arena.places import (
     state_in,
 )
 from pooling.arena.runs import keep, lend_kept, pages_lent
-from pooling.arena.slabs import find, give
 from txqueue.atomics import cas, load_acquire, store_relaxed, store_release
 
 FULL = -1
@@ -46,49 +44,31 @@ def allocate_slowly(words: Words, holder: Int, byte_count: Int) -> Int:
     total = byte_count + ZONE_BYTES if debug else byte_count
     size_class = class_of(total)
     if size_class != layout.LARGE:
-        handle, poisoned = _pop(words, holder, size_class), True
+        handle, poisoned = pop(words, holder, size_class), True
     else:
         pages = (total + layout.PAGE_BYTES - 1) >> layout.PAGE_SHIFT
         handle = lend_kept(words, holder, pages) if pages <= layout.RUN_PAGES_KEPT_MAX else np.int64(0)
         poisoned = handle != 0
         if handle == 0:
             handle = _lend_new_run(words, holder, pages)
-        if handle > 0:
+        if handle != 0:
             tally_at = holder_of(holder) + layout.RUN_TALLY
             store_relaxed(words, tally_at, get(words, tally_at) + (1 << layout.TALLY_SHIFT))
-    if debug and handle > 0:
-        handle = _lend_guarded(words, holder, handle, byte_count, poisoned)
-    return handle
+    if handle == 0:
+        count(words, holder, layout.REFUSED)
+        return np.int64(FULL)
+    return _lend_guarded(words, holder, handle, byte_count, poisoned) if debug else handle
 
 
 @inner
 def _lend_new_run(words: Words, holder: Int, pages: Int) -> Int:
     page = claim_run(words, holder, pages, np.int64(1))
     if page == NONE:
-        count(words, holder, layout.REFUSED)
-        return np.int64(FULL)
+        return np.int64(0)
     at = page_mark_of(words, page)
     stamp = next_stamp(get(words, at))
     store_release(words, at, mark(stamp, holder, layout.HELD))
     return stamp | page << layout.PAGE_GRANULES_SHIFT
-
-
-@inner
-def _pop(words: Words, holder: Int, size_class: Int) -> Int:
-    """Takes the last slot of a magazine, which is half filled first where it is empty."""
-    magazine = magazine_of(holder, size_class)
-    if get(words, magazine) & layout.TALLY_MASK == 0:
-        found = find(words, holder, size_class, magazine_slots(size_class) >> 1)
-        if found == 0:
-            count(words, holder, layout.REFUSED)
-            return np.int64(FULL)
-        count(words, holder, layout.REFILLS)
-        store_relaxed(words, magazine, get(words, magazine) + found)
-    tally = get(words, magazine)
-    handle = get(words, magazine + layout.ENTRIES - 1 + (tally & layout.TALLY_MASK))
-    store_relaxed(words, mark_of(words, handle), mark(handle, holder, layout.HELD))
-    store_relaxed(words, magazine, tally + (1 << layout.TALLY_SHIFT) - 1)
-    return handle
 
 
 @inner
@@ -114,7 +94,7 @@ def _put_back(words: Words, holder: Int, handle: Int) -> None:
     if large:
         keep(words, holder, handle, pages)
     else:
-        _push(words, holder, handle)
+        push(words, holder, handle)
 
 
 @inner
@@ -128,7 +108,7 @@ def free_slowly(words: Words, holder: Int, handle: Int) -> Int:
     outcome: Int = np.int64(0)
     if get(words, layout.DEBUG) != 0:
         outcome = _poison_returned(words, holder, handle, capacity_of(words, handle))
-    _push(words, holder, next_handle)
+    push(words, holder, next_handle)
     return outcome
 
 
@@ -171,27 +151,6 @@ def _poison_returned(words: Words, holder: Int, handle: Int, capacity: Int) -> I
 
 
 @inner
-def _push(words: Words, holder: Int, handle: Int) -> None:
-    """Puts a slot at the end of its magazine, half of which is flushed first where it is full."""
-    size_class = class_in(handle)
-    magazine = magazine_of(holder, size_class)
-    if get(words, magazine) & layout.TALLY_MASK >= magazine_slots(size_class):
-        flush(words, holder, size_class, magazine_slots(size_class) >> 1)
-    tally = get(words, magazine)
-    store_relaxed(words, magazine + layout.ENTRIES + (tally & layout.TALLY_MASK), handle)
-    store_relaxed(words, magazine, tally + 1)
-
-
-@inner
-def flush(words: Words, holder: Int, size_class: Int, slots: Int) -> None:
-    """Gives the slots of a magazine that were unused for longest to whoever wants them."""
-    magazine = magazine_of(holder, size_class)
-    give(words, holder, size_class, slots)
-    store_relaxed(words, magazine, get(words, magazine) - slots)
-    count(words, holder, layout.FLUSHES)
-
-
-@inner
 def take_over(words: Words, holder: Int, handle: Int, taken: Int) -> Bool:
     """Replaces the mark of the lent slot that the handle names, whoever it was lent to."""
     at = mark_of(words, handle)
@@ -218,10 +177,3 @@ def note_fault(words: Words, holder: Int, handle: Int, owner: Int) -> None:
     """Leaves word of a damaged slot for the holder's next look."""
     store_relaxed(words, holder_of(holder) + layout.FAULT, handle)
     store_relaxed(words, holder_of(holder) + layout.FAULT_OWNER, owner)
-
-
-@inner
-def count(words: Words, holder: Int, counter: Int) -> None:
-    """Adds one to a counter of the holder."""
-    at = holder_of(holder) + counter
-    store_relaxed(words, at, get(words, at) + 1)

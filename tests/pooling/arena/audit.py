@@ -112,7 +112,8 @@ def _magazines(words: NDArray[np.uint64]) -> dict[int, int]:
                 + (size_class - 1) * layout.MAGAZINE_WORDS
             )
             count = int(words[magazine]) & layout.TALLY_MASK
-            assert count <= layout.MAGAZINE_SLOTS_MAX
+            assert int(words[magazine + layout.LIMIT]) <= layout.MAGAZINE_SLOTS_MAX, "it has so many entries"
+            assert count <= int(words[magazine + layout.LIMIT])
             for entry in words[magazine + layout.ENTRIES :][:count].tolist():
                 assert _class(entry) == size_class
                 assert entry & layout.LOW_MASK not in at_hand, "a slot is in one magazine"

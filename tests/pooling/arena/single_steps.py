@@ -36,6 +36,8 @@ _CONTINUE: Final = 7
 _SINGLESTEP: Final = 9
 _SLOT_BYTES: Final = 1024
 """64 of these are a slab, and half a magazine."""
+_LARGE_SLOT_BYTES: Final = 16384
+"""8 of these are a magazine at first."""
 _RUN_BYTES: Final = 20_000
 _RUN_PAGES: Final = 5
 _STOP: Final = int(signal.SIGSTOP)
@@ -132,6 +134,14 @@ class Child:
         empty_magazines(self.words, _THEIRS)
         return lambda: self.lend(_SLOT_BYTES)
 
+    def grow(self) -> Callable[[], object]:
+        slots = [self.lend(_LARGE_SLOT_BYTES) for _ in range(20)]
+        for handle in slots:
+            self.take_back(handle)
+        while int(self.words[_magazine(_LARGE_SLOT_BYTES)]) & layout.TALLY_MASK:
+            self.lend(_LARGE_SLOT_BYTES)
+        return lambda: self.lend(_LARGE_SLOT_BYTES)
+
     def cut_slab(self) -> Callable[[], object]:
         return lambda: self.lend(2 * _SLOT_BYTES)  # nobody has any of that size
 
@@ -182,8 +192,8 @@ class Child:
         return lambda: release_holder(self.words, _THEIRS)
 
 
-def _magazine() -> int:
-    size_class = (_SLOT_BYTES // layout.GRANULE_BYTES).bit_length()
+def _magazine(slot_bytes: int = _SLOT_BYTES) -> int:
+    size_class = (slot_bytes // layout.GRANULE_BYTES).bit_length()
     magazines = layout.HOLDERS_AT + _THEIRS * layout.HOLDER_WORDS + layout.MAGAZINES
     return magazines + (size_class - 1) * layout.MAGAZINE_WORDS
 

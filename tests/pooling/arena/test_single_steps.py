@@ -26,6 +26,7 @@ OPERATIONS = {
     "empty": 15,
     "refill": 64,
     "flush": 64,
+    "grow": 12,
     "cut_slab": 64,
     "retire_slabs": 128,
     "recover": 128,
