@@ -82,9 +82,15 @@ def _item_of(stand_in: Guard, name: str) -> Any:
     item = object.__getattribute__(stand_in, "_guard_item")
     if item is _RETURNED:
         entry = entry_of(stand_in)
+        untraced = "a caller that was not traced (see PoolOptions.trace)"
+        if entry.lent is stand_in and entry.borrowed_ns > entry.returned_ns:
+            raise UsedAfterReturn(
+                f"{name} of a {type(entry.item).__name__} was used after it was taken for abandoned: return it "
+                f"earlier, or raise abandoned_s; borrowed by {entry.borrowed_by or untraced}"
+            )
         raise UsedAfterReturn(
             f"{name} of a {type(entry.item).__name__} was used after its return; "
-            f"last returned by {entry.returned_by or 'a caller that was not traced (see PoolOptions.trace)'}"
+            f"last returned by {entry.returned_by or untraced}"
         )
     return item
 

@@ -18,7 +18,7 @@ class NotBorrowed(PoolError):
 
 
 class UsedAfterReturn(PoolError):
-    """A guarded object was touched after its return. Whoever needs it longer returns it later."""
+    """A guarded object was touched after its return, or its abandonment. Who needs it longer returns it later."""
 
 
 class ObjectUnfit(PoolError):

@@ -48,7 +48,9 @@ class PoolOptions:
             raise ValueError(f"idle_min {self.idle_min} is more than idle_max or max_total allow, or below 0")
         if self.idle_kept < 0 or self.tests_per_run < 1:
             raise ValueError("idle_max is at least 0 and tests_per_run at least 1")
-        if self.wait_s < 0 or self.evict_idle_s <= 0 or self.abandoned_s <= 0:
+        if self.order not in ("lifo", "fifo"):
+            raise ValueError(f"order {self.order!r}: it is either lifo or fifo")
+        if not (self.wait_s >= 0 and self.evict_idle_s > 0 and self.abandoned_s > 0):  # so that NaN is refused, too
             raise ValueError("wait_s is at least 0; evict_idle_s and abandoned_s are more than 0 seconds")
 
     @property

@@ -79,7 +79,12 @@ class Stock(Generic[T]):
             self._waits += 1
             self._waiters.append(waiter)
             self._pressed = True
-        self._balance()  # what became idle before the line was there to be seen
+        entered_ns = time.monotonic_ns()
+        try:
+            self._balance()  # what became idle before the line was there to be seen
+        except BaseException:  # an interrupted hook's: nobody will wait for what this waiter would be given
+            self._put_back(self._leave(waiter, entered_ns))
+            raise
         return None
 
     def _leave(self, waiter: Waiter, entered_ns: int) -> Entry[T] | Place | PoolClosed | None:
@@ -190,9 +195,10 @@ class Stock(Generic[T]):
         with self._lock:
             entries = abandoned.take_abandoned(self._loans, now_ns - int(self.options.abandoned_s * 1e9))
             self._abandoned += len(entries)
+            for entry in entries:  # still under the lock, where a late return looks for it
+                self._taken_away.add(entry)
         for entry in entries:
             abandoned.report(self.name, entry, (now_ns - entry.borrowed_ns) / 1e9)
-            self._taken_away.add(entry)
             if self.options.guard:
                 guard.revoke(entry.lent)
         self._retire_all(entries)

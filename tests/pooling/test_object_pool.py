@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import math
 import threading
 import time
 from typing import Any
@@ -380,10 +381,14 @@ def test_a_finalizer_may_return_an_object_wherever_the_collector_runs() -> None:
         {"idle_max": -1},
         {"tests_per_run": 0},
         {"wait_s": -1.0},
+        {"wait_s": math.nan},
+        {"evict_idle_s": math.nan},
+        {"abandoned_s": math.nan},
+        {"order": "random"},
         {"evict_idle_s": 0.0},
         {"abandoned_s": 0.0},
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"at least|more than"):
+    with pytest.raises(ValueError, match=r"at least|more than|either"):
         pool_of(**options)

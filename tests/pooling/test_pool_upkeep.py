@@ -8,9 +8,10 @@ from typing import Literal
 
 import pytest
 
+from pooling import abandoned
 from pooling.factory import CallableFactory
 from pooling.object_pool import ObjectPool
-from pooling.pool_errors import NotBorrowed
+from pooling.pool_errors import NotBorrowed, UsedAfterReturn
 from pooling.pool_options import PoolOptions
 from tests.pooling.things import Thing, ThingFactory
 
@@ -149,6 +150,36 @@ def test_an_abandoned_object_is_reported_with_its_borrower_and_its_place_freed(
     assert pool.borrow_object(0) is not forgotten[0]
     with pytest.raises(NotBorrowed, match=r"taken for abandoned.*forgetful_borrower"):
         pool.return_object(forgotten[0])
+
+
+def test_whoever_returns_in_the_moment_of_abandonment_learns_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = ObjectPool("things", ThingFactory(), PoolOptions(max_total=1, abandoned_s=SHORT_S))
+    late = pool.borrow_object()
+    told: list[str] = []
+
+    def return_late(*_: object) -> None:
+        with pytest.raises(NotBorrowed) as error:
+            pool.return_object(late)
+        told.append(str(error.value))
+
+    monkeypatch.setattr(abandoned, "report", return_late)
+    time.sleep(2 * SHORT_S)
+    pool.maintain()
+    assert "taken for abandoned" in told[0]
+
+
+def test_a_guard_tells_abandonment_from_return() -> None:
+    options = PoolOptions(max_total=1, abandoned_s=SHORT_S, trace=True, guard=True)
+    pool = ObjectPool("things", ThingFactory(), options)
+    with pool.lend() as returned:
+        pass
+    kept = pool.borrow_object()
+    time.sleep(2 * SHORT_S)
+    pool.maintain()
+    with pytest.raises(UsedAfterReturn, match=r"taken for abandoned.*borrowed by thread.*test_a_guard_tells"):
+        _ = kept.number
+    with pytest.raises(UsedAfterReturn, match=r"after its return; last returned by thread"):
+        _ = returned.number
 
 
 def test_a_borrower_that_would_have_to_wait_finds_abandoned_objects_itself() -> None:

@@ -128,6 +128,20 @@ def test_a_coroutine_whose_loop_was_closed_is_passed_over() -> None:
     assert pool.borrow_object(0) is thing
 
 
+def test_a_borrower_that_is_interrupted_on_its_way_into_the_line_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    pool = pool_of()
+    thing = pool.borrow_object()
+    with monkeypatch.context() as patched:
+        patched.setattr(pool, "_balance", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            pool.borrow_object(10)
+    pool.return_object(thing)
+    assert pool.borrow_object(0) is thing
+
+
 def test_closing_wakes_those_who_wait() -> None:
     pool = pool_of()
     pool.borrow_object()
