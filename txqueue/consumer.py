@@ -119,6 +119,7 @@ class Consumer:
         self._resign.detach()
         self.turn = _Turn()
         self.kept[layout.KEPT_EPOCH] = layout.NO_EPOCH
+        self.kept[layout.KEPT_PARKED] = layout.AWAKE  # the mark is that of the parent's thread, which may sleep by it
         self._resign = weakref.finalize(self, _resign, self._words, self.kept)
 
 

@@ -300,3 +300,20 @@ def test_the_bound_is_small_when_idle_although_a_consumer_died_before_it_counted
     for _ in range(10):
         bound = queue.rebalance_if_needed()
     assert bound == ring_layout.BOUND_MIN
+
+
+def test_a_forked_child_leaves_the_mark_of_its_sleeping_parent_alone(queue: LockFreeTxQueue) -> None:
+    script = CONSUME.format(limit=3) + (
+        "from txqueue.errors import ConsumerBusy\n"
+        "mark = int(queue._consumer.kept[ring_layout.KEPT_EPOCH]) + 1\n"
+        "queue.words[ring_layout.PARKED] = queue._consumer.kept[ring_layout.KEPT_PARKED] = mark\n"
+        "if os.fork() == 0:\n"
+        "    try:\n"
+        "        queue.wait(0.01)\n"
+        "    except ConsumerBusy:\n"
+        "        os._exit(int(queue.words[ring_layout.PARKED]) != mark)\n"
+        "    os._exit(2)\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))\n"
+    )
+    with process(queue, script) as child:
+        assert child.wait(60) == 0
