@@ -52,7 +52,8 @@ def look(words: Words, kept: Words, rounds: Int, parks: Int) -> Int:
 
 @kernel
 def let_gather(count: Int) -> None:
-    """Waits about a microsecond after a batch of few records, so that producers get ahead.
+    """Waits some microseconds after a batch of few records, so that producers get ahead: as long as 200 pauses take,
+    which is 1 to 10 by the processor.
 
     For compiled consumers, which else look again sooner than a line travels between cores. The processor of one that
     stays right behind its producer fetches the lines that the producer is about to write, and each frame waits for them

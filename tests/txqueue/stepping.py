@@ -26,14 +26,18 @@ from txqueue import ring, ring_consumer, ring_layout
 from txqueue.atomics import store_release
 from txqueue.compiled import kernel
 from txqueue.errors import ProducersExhausted, QueueFull
+from txqueue.owner import own
 from txqueue.producer import Producer
 from txqueue.queue import LockFreeTxQueue
+from txqueue.ring_registry import take
 
 _TRACEME, _CONT, _SINGLESTEP, _DETACH = 0, 7, 9, 17
 _BEGUN, _ENDED = 1, 2
 _AREA_BYTES = 2048
 _RECORDS = 17
 """More than half of an area."""
+_PLACE = 1
+"""Of the producer that is not this process's."""
 _RECORDS_NEARLY_ALL = 30
 """They fill an area but for two lines."""
 _ALL_ONES = np.uint64(2**64 - 1)
@@ -81,6 +85,14 @@ def _take(
 ) -> None:
     _trap()
     taken, _, _ = ring_consumer.dequeue(words, kept, body, frames, 10_000)
+    store_release(notes, 1, np.int64(taken) + 100)
+    store_release(notes, 0, _ENDED)
+
+
+@kernel
+def _register(words: NDArray[np.uint64], index: int, holder: int, owner: int, notes: NDArray[np.uint64]) -> None:
+    _trap()
+    taken = take(words, index, holder, owner)
     store_release(notes, 1, np.int64(taken) + 100)
     store_release(notes, 0, _ENDED)
 
@@ -148,6 +160,28 @@ class Scene:
         _publish(self.queue.words, producer.index, self.frame.records.ravel(), self.notes)
         os._exit(0)
 
+    def register(self) -> None:
+        """What a child does in a dead producer's place."""
+        _register(self.queue.words, _PLACE, self.holder(), own(), self.notes)
+        os._exit(0)
+
+    def holder(self) -> int:
+        """Whose the place is."""
+        controls = int(self.queue.words[ring_layout.CONTROLS_AT])
+        return int(self.queue.words[controls + _PLACE * ring_layout.CONTROL_WORDS + ring_layout.OWNER])
+
+    def leave_place(self, taker: Taker) -> None:
+        """A process dies with the place, a frame that was taken, and a claim."""
+        process = os.fork()
+        if process == 0:
+            producer = self.queue.register()
+            self.put(producer, 5)
+            ring.claim(self.queue.words, producer.index, 1, 0)
+            os._exit(0)
+        os.waitpid(process, 0)
+        assert self.tokens(taker.take()) == [5]
+        assert self.holder() != 0
+
     def take(self) -> None:
         """What a child does as a consumer."""
         queue = LockFreeTxQueue.attach(self.path)
@@ -195,6 +229,46 @@ def producer_stop(scene: Scene, steps: int) -> bool:
         child.go_on()
         got += scene.tokens(taker.take())
         assert sorted(got) == [1, 2, 3, 7]
+    return ended
+
+
+def registration_kill(scene: Scene, steps: int) -> bool:
+    """The place is of use to the next one."""
+    with LockFreeTxQueue.attach(scene.path) as consumer:
+        taker = Taker(consumer)
+        scene.leave_place(taker)
+        child = Stepped(scene.register, scene.notes, steps)
+        ended = child.has_ended
+        child.kill()
+        with scene.queue.register() as successor:
+            for token in (1, 2, 3):
+                scene.put(successor, token)
+                assert scene.tokens(taker.take()) == [token]
+    metrics = scene.queue.get_queue_metrics()
+    assert metrics.size == 0
+    assert metrics.enqueued == metrics.dequeued == metrics.frames_enqueued * _RECORDS
+    return ended
+
+
+def registration_stop(scene: Scene, steps: int) -> bool:
+    """The place gets one owner, whoever goes on first."""
+    with LockFreeTxQueue.attach(scene.path) as consumer:
+        taker = Taker(consumer)
+        scene.leave_place(taker)
+        child = Stepped(scene.register, scene.notes, steps)
+        ended = child.has_ended
+        try:
+            successor = scene.queue.register()
+        except ProducersExhausted:
+            child.go_on()
+            assert int(scene.notes[1]) - 100 == 1, "it was stopped with the place"
+            successor = scene.queue.register()
+        else:
+            child.go_on()
+            assert int(scene.notes[1]) - 100 == 0, "it came too late"
+        with successor:
+            scene.put(successor, 1)
+            assert scene.tokens(taker.take()) == [1]
     return ended
 
 
@@ -260,6 +334,8 @@ def consumer_overwritten(scene: Scene, steps: int) -> bool:
 
 
 SCENES = {
+    "registration-kill": registration_kill,
+    "registration-stop": registration_stop,
     "producer-kill": producer_kill,
     "producer-stop": producer_stop,
     "consumer-kill": consumer_kill,

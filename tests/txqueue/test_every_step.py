@@ -10,6 +10,7 @@ import pytest
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="steps through x86 machine code")
 
+REGISTRATIONS = ["registration-kill", "registration-stop"]
 SCENES = ["producer-kill", "producer-stop", "consumer-kill", "consumer-stop", "consumer-overwritten"]
 
 
@@ -33,6 +34,11 @@ def test_nothing_is_lost_repeated_or_held_up_at_random_steps(scene: str) -> None
 
 def test_no_consumer_follows_a_header_that_was_overwritten_since_it_looked() -> None:
     assert run("consumer-overwritten", first=0, every=2) > 150
+
+
+@pytest.mark.parametrize("scene", REGISTRATIONS)
+def test_a_place_is_given_to_one_at_any_step(scene: str) -> None:
+    assert run(scene, first=0, every=1) > 50
 
 
 @pytest.mark.slow
