@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.txqueue.frames import Frame, Taker, assert_whole, make
+from tests.txqueue.tools import require
 from txqueue import queue as queue_module
 from txqueue.errors import ProducersExhausted, RegionForeign
 from txqueue.owner import process_view
@@ -259,7 +260,7 @@ EOF
 
 
 def test_whoever_has_a_place_has_the_space_for_it(tmp_path: Path) -> None:
-    command = ["unshare", "--map-root-user", "--mount", "sh", "-ec"]
+    command = [require("unshare", "util-linux"), "--map-root-user", "--mount", "sh", "-ec"]
     if subprocess.run([*command, f"mount -t tmpfs none {tmp_path}"], capture_output=True, check=False).returncode:
         pytest.skip("needs the right to mount a small file system")
     script = SMALL_FILE_SYSTEM.format(mount=tmp_path, python=sys.executable)
@@ -288,4 +289,6 @@ def test_the_view_of_process_ids_is_that_of_the_namespaces() -> None:
         return int(done.stdout)
 
     assert view() == process_view()
-    assert view("unshare", "--map-root-user", "--fork", "--pid", "--mount-proc") != process_view()
+    assert (
+        view(require("unshare", "util-linux"), "--map-root-user", "--fork", "--pid", "--mount-proc") != process_view()
+    )
