@@ -2,6 +2,7 @@
 
 import logging
 import math
+import reprlib
 import threading
 import time
 from typing import Any, Final, NamedTuple, TypeVar, overload
@@ -126,7 +127,8 @@ class ObjectPoolManager:
             factory: Factory[Any] = CallableFactory(kind)
             return self._add(kind, _name_of(kind), factory, PoolOptions(), _OBJECT_BYTES, or_find=True)
         known = ", ".join(pool.name for pool in self.pools()) or "none yet"
-        raise PoolUnknown(f"no pool is named {kind!r}: create it first; there are {known}")
+        named = reprlib.repr(kind)  # cut short: it comes from outside, and goes into headers of a limited length
+        raise PoolUnknown(f"no pool is named {named}: create it first; there are {known}")
 
     def pools(self) -> list[ObjectPool[Any]]:
         """Give all pools, in the order in which they were made."""

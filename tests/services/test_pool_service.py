@@ -112,6 +112,17 @@ def test_an_unknown_pool_is_an_error_that_names_the_known_ones(stub: Stub) -> No
     assert reason_of(caught.value) == "POOL_UNKNOWN"
 
 
+@pytest.mark.parametrize("name", ["", "x" * 100_000, "\0\n\u20ac"])
+def test_a_name_that_cannot_be_a_pool_s_is_as_unknown(stub: Stub, name: str) -> None:
+    for call in (
+        lambda: stub.ClearPool(pooling_pb2.ClearPoolRequest(pool=name), timeout=10),
+        lambda: stub.ResizePool(pooling_pb2.ResizePoolRequest(pool=name, max_total=(1 << 64) - 1), timeout=10),
+    ):
+        with pytest.raises(grpc.RpcError) as caught:
+            call()
+        assert reason_of(caught.value) == "POOL_UNKNOWN"
+
+
 def test_the_collector_tells_its_pauses(stub: Stub) -> None:
     time.sleep(0.5)  # quiet enough for a full collection
     pauses = stub.GetPoolMetrics(pooling_pb2.GetPoolMetricsRequest(), timeout=10).collector
