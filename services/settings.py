@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from txqueue.record import RECORD_BYTES
 from txqueue.wait_strategy import WaitStrategy
 
 ENVIRONMENT_PREFIX: Final = "PENSTOCK_"
@@ -170,10 +171,12 @@ class PoolingSettings(_Group):
 
     @model_validator(mode="after")
     def _check_budget(self) -> Self:
-        if self.block_bytes_max > self.bytes_max or self.messages * self.message_bytes > self.bytes_max:
+        largest = max(self.transactions * RECORD_BYTES, self.block_bytes_max, self.messages * self.message_bytes)
+        if largest > self.bytes_max:
             raise ValueError(
-                "pooling.block_bytes_max, and pooling.messages times pooling.message_bytes, are each at most "
-                f"pooling.bytes_max {int(self.bytes_max)}; raise it or lower them"
+                f"pooling.transactions times {RECORD_BYTES}, pooling.block_bytes_max, and pooling.messages times "
+                f"pooling.message_bytes, are each at most pooling.bytes_max {int(self.bytes_max)}; raise it or lower "
+                "them"
             )
         return self
 

@@ -97,3 +97,15 @@ def test_every_setting_can_be_named_in_the_environment_without_ambiguity() -> No
     variables = [name.replace(".", "_").upper() for name in setting_names()]
     assert len(set(variables)) == len(variables)
     assert not any("_" in name.split(".")[0] for name in setting_names())
+
+
+@pytest.mark.parametrize(
+    "pooling",
+    [{"transactions": 1_048_577}, {"block_bytes_max": "65 MiB"}, {"messages": 16_385}],
+    ids=lambda pooling: next(iter(pooling)),
+)
+def test_a_pool_that_would_not_fit_its_budget_is_refused(pooling: dict[str, object]) -> None:
+    small = {"bytes_max": "64 MiB", "block_bytes_max": "64 MiB", "transactions": 1_048_576, "messages": 16_384}
+    assert NodeSettings.model_validate({"pooling": small})
+    with pytest.raises(ValidationError, match="raise it or lower them"):
+        NodeSettings.model_validate({"pooling": small | pooling})
