@@ -14,7 +14,7 @@ import numpy as np
 from pooling.arena import layout
 from pooling.arena.compiled import inner
 from pooling.arena.places import Int, Words, get, mark, next_stamp, page_mark_of, state_in
-from txqueue.atomics import cas, load_acquire, store_relaxed, store_release
+from txqueue.atomics import cas, load_acquire, store_release
 
 NONE = -1
 
@@ -35,13 +35,16 @@ def claim_run(words: Words, holder: Int, pages: Int, alignment: Int) -> Int:
 @inner
 def _find_room(words: Words, holder: Int, pages: Int, alignment: Int) -> Int:
     hint_at = layout.SLAB_HINT if alignment > 1 else layout.RUN_HINT
-    start = (get(words, hint_at) + alignment - 1) & -alignment
+    hint = get(words, hint_at)
+    start = (hint + alignment - 1) & -alignment
     for begin in (start, np.int64(0)):
         page = begin
         while page + pages <= get(words, layout.PAGES):
             blocked = claim_at(words, holder, page, pages)
             if blocked == NONE:
-                store_relaxed(words, hint_at, page + pages)
+                # Unless somebody lowered it meanwhile: what was freed there would be passed over, again and again, and
+                # runs that come and go would wander through all of the heap.
+                cas(words, hint_at, hint, page + pages)
                 return page
             page = (blocked + alignment) & -alignment
     return np.int64(NONE)
@@ -112,7 +115,14 @@ def release_run(words: Words, first: Int) -> None:
         store_release(words, at, get(words, at) & layout.GENERATION_MASK)
     at = page_mark_of(words, first)
     store_release(words, at, next_stamp(get(words, at)) & layout.GENERATION_MASK)
-    if first < get(words, layout.RUN_HINT):
-        store_relaxed(words, layout.RUN_HINT, first)
-    if pages >= layout.UNIT_PAGES and first < get(words, layout.SLAB_HINT):
-        store_relaxed(words, layout.SLAB_HINT, first)
+    _lower(words, np.int64(layout.RUN_HINT), first)
+    if pages >= layout.UNIT_PAGES:
+        _lower(words, np.int64(layout.SLAB_HINT), first)
+
+
+@inner
+def _lower(words: Words, hint_at: Int, page: Int) -> None:
+    while True:
+        hint = np.int64(load_acquire(words, hint_at))
+        if hint <= page or cas(words, hint_at, hint, page):
+            return

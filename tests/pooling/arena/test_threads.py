@@ -85,6 +85,18 @@ def receive(words: Any, holder: Any, boxes: Any, rounds: Any) -> Any:
     return wrong
 
 
+@entry(WORDS, types.int64, WORDS, types.int64, types.int64)
+def batches(words: Any, holder: Any, handles: Any, rounds: Any, byte_count: Any) -> Any:
+    """Lends as many slots as ``handles`` has room for, then returns them, first come first; returns the errors seen."""
+    wrong = 0
+    for _ in range(rounds):
+        for index in range(handles.size):
+            handles[index] = kernels.allocate(words, holder, byte_count)
+        for index in range(handles.size):
+            wrong += kernels.free(words, holder, np.int64(handles[index])) != 0
+    return wrong
+
+
 def churn_some(arena: SlabArena, seed: int, rounds: int) -> int:
     with arena.register() as holder:
         return int(churn(arena.words, holder.index, np.zeros(KEPT, np.uint64), SIZES, seed, rounds))
@@ -93,7 +105,7 @@ def churn_some(arena: SlabArena, seed: int, rounds: int) -> int:
 @pytest.fixture(scope="module", autouse=True)
 def _loaded() -> None:
     load(kernels.allocate, kernels.free, kernels.adopt)
-    load(churn, send, receive)
+    load(churn, batches, send, receive)
 
 
 def assert_all_came_back(arena: SlabArena) -> None:
@@ -111,6 +123,20 @@ def test_threads_never_share_a_slot(bytes_max: int) -> None:
         wrong = pool.map(lambda seed: churn_some(arena, seed, 100_000), range(1, 9))
         assert list(wrong) == [0] * 8
         assert_all_came_back(arena)
+
+
+def test_runs_that_come_and_go_do_not_wander_through_the_heap() -> None:
+    kept, byte_count = 100, 65_536
+    with SlabArena.create(None, bytes_max=4 << 30, holders=4) as arena, ThreadPoolExecutor(2) as pool:
+        holders = [arena.register() for _ in range(2)]
+        arena.allocate(byte_count).hand_over()
+        wrong = [
+            pool.submit(batches, arena.words, holder.index, np.zeros(kept, np.uint64), 3_000, byte_count)
+            for holder in holders
+        ]
+        assert [found.result(60) for found in wrong] == [0, 0]
+        needed_pages = (2 * kept + 1) * byte_count // layout.PAGE_BYTES
+        assert int(arena.words[layout.PAGES_USED]) < 5 * needed_pages
 
 
 @pytest.mark.parametrize("byte_count", [64, 16384, 30_000])
