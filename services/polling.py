@@ -12,10 +12,10 @@ _VALUE: Final = "-event_engine_listener"
 def read_where_it_is_awaited() -> None:
     """Have gRPC read sockets in the thread that waits for messages, and not through a pool of threads.
 
-    A frame of 640 kB comes in several pieces, for each of which the pool switches threads. Measured: 6 % more transactions
-    per second of a node, a third more of a server that does nothing. This was gRPC's only way until lately; a version without the choice
-    logs that it does not know it. A choice that stands in the environment already is left alone, and where gRPC has
-    been imported before, this is without effect.
+    A frame of 640 kB comes in several pieces, for each of which the pool switches threads. Measured: 6 % more
+    transactions per second of a node, a third more of a server that does nothing. This was gRPC's only way until
+    lately; a version without the choice logs that it does not know it. A choice that stands in the environment already
+    is left alone, and where gRPC has been imported before, this is without effect.
     """
     os.environ.setdefault(_NAME, _VALUE)
 
