@@ -14,10 +14,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from penstock.aio import AsyncClient
-    from penstock.client import Client
-    from penstock.entries import AccountKey, CounterKey, Entry, Key, ValueKey
-    from penstock.errors import (
+    from penstock.client.async_client import AsyncClient
+    from penstock.client.blocking_client import Client
+    from penstock.client.errors import (
         BlockGone,
         ClientClosed,
         Full,
@@ -36,17 +35,18 @@ if TYPE_CHECKING:
         ServerError,
         Unavailable,
     )
-    from penstock.operations import Add, Append, Cas, Delete, OpenAccount, Operation, Put, Transfer
-    from penstock.options import BatchOptions, FlowOptions, RetryOptions
-    from penstock.record import RECORD
-    from penstock.results import DUPLICATE, FrameReceipt, Result, ResultCode
-    from penstock.watching import WatchedBlock
+    from penstock.client.keys import AccountKey, CounterKey, Entry, Key, ValueKey
+    from penstock.client.operations import Add, Append, Cas, Delete, OpenAccount, Operation, Put, Transfer
+    from penstock.client.options import BatchOptions, FlowOptions, RetryOptions
+    from penstock.client.results import DUPLICATE, FrameReceipt, Result, ResultCode
+    from penstock.client.watch import WatchedBlock
+    from penstock.contract.record import RECORD
 
 _HOME: Final = {
-    "aio": ("AsyncClient",),
-    "client": ("Client",),
-    "entries": ("AccountKey", "CounterKey", "Entry", "Key", "ValueKey"),
-    "errors": (
+    "client.async_client": ("AsyncClient",),
+    "client.blocking_client": ("Client",),
+    "client.keys": ("AccountKey", "CounterKey", "Entry", "Key", "ValueKey"),
+    "client.errors": (
         "BlockGone",
         "ClientClosed",
         "Full",
@@ -65,11 +65,11 @@ _HOME: Final = {
         "ServerError",
         "Unavailable",
     ),
-    "operations": ("Add", "Append", "Cas", "Delete", "OpenAccount", "Operation", "Put", "Transfer"),
-    "options": ("BatchOptions", "FlowOptions", "RetryOptions"),
-    "record": ("RECORD",),
-    "results": ("DUPLICATE", "FrameReceipt", "Result", "ResultCode"),
-    "watching": ("WatchedBlock",),
+    "client.operations": ("Add", "Append", "Cas", "Delete", "OpenAccount", "Operation", "Put", "Transfer"),
+    "client.options": ("BatchOptions", "FlowOptions", "RetryOptions"),
+    "contract.record": ("RECORD",),
+    "client.results": ("DUPLICATE", "FrameReceipt", "Result", "ResultCode"),
+    "client.watch": ("WatchedBlock",),
 }
 _MODULE_OF: Final = {name: f"penstock.{module}" for module, names in _HOME.items() for name in names}
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from pooling.factory import Factory
+from pooling.core.factory import Factory
 
 Buffer = NDArray[np.uint8]
 

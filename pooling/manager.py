@@ -7,12 +7,12 @@ import threading
 import time
 from typing import Any, Final, NamedTuple, TypeVar, overload
 
-from pooling.factory import CallableFactory, Factory
-from pooling.object_pool import ObjectPool
-from pooling.pool_errors import BudgetTooSmall, PoolClosed, PoolUnknown
-from pooling.pool_metrics import PoolMetrics
-from pooling.pool_options import PoolOptions
-from pooling.sizing import PoolSizer
+from pooling.core.errors import BudgetTooSmall, PoolClosed, PoolUnknown
+from pooling.core.factory import CallableFactory, Factory
+from pooling.core.object_pool import ObjectPool
+from pooling.core.pool_metrics import PoolMetrics
+from pooling.core.pool_options import PoolOptions
+from pooling.sizing.pool_sizer import PoolSizer
 
 T = TypeVar("T")
 

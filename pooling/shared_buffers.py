@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 
 from pooling.buffers import Buffer
-from pooling.factory import Factory
+from pooling.core.factory import Factory
 
 if TYPE_CHECKING:
     from pooling.arena.slab_arena import SlabArena
@@ -71,7 +71,7 @@ class SharedBufferFactory(Factory[SharedBuffer]):
 
     def open(self) -> None:
         """Make the arena, which takes a good part of a second; does nothing where that was done."""
-        from pooling.arena import layout
+        from pooling.arena.kernel import layout
         from pooling.arena.slab_arena import SlabArena
 
         # Threads that destroy buffers keep some of the slots at hand, where others do not find them.
@@ -84,7 +84,7 @@ class SharedBufferFactory(Factory[SharedBuffer]):
 
     def make(self) -> SharedBuffer:
         """Allocate a buffer, zeroed."""
-        from pooling.arena import layout
+        from pooling.arena.kernel import layout
 
         self.open()
         assert self._arena is not None

@@ -1,10 +1,11 @@
-"""A node: everything between its sockets and its disk, put together. The way of a transaction starts here.
+"""A node: everything between its sockets and its disk, put together. The path of a transaction starts here.
 
-services.txqueue_service   frame from gRPC          -> services.admission: validated, into the ring (txqueue)
-services.sequencer         ring                     -> sealed block (replication.block) in a pooled buffer (pooling)
-services.log_writer        sealed block             -> durable in the write-ahead log (replication.wal)
-services.applier           durable block            -> state and results (statestore.state)
-services.receipts          results                  -> receipt, back to the frame's sender
+services.rpc.txqueue_service              frame from gRPC
+services.admission.frame_validator        validated, into the ring (txqueue)
+services.pipeline.sequencer               sealed block (replication.log.block) in a pooled buffer (pooling)
+services.pipeline.log_writer              durable in the log (replication.log.write_ahead_log)
+services.pipeline.applier                 state and results (statestore.state_machine)
+services.pipeline.pending_frames          receipt, back to the frame's sender
 """
 
 import asyncio
@@ -16,32 +17,33 @@ from importlib.metadata import version
 from typing import Final
 
 from penstock.v1 import node_pb2
-from replication.errors import LogFailed
-from replication.wal import WriteAheadLog
-from services import memory, telemetry
-from services.admission import Admission
-from services.applier import Applier
-from services.counters import Counter, Counters
-from services.errors import Reason, Refusal
-from services.housekeeping import Housekeeping
-from services.leases import Leases
-from services.log_writer import LogWriter
-from services.monitor import attached
-from services.node_service import NodeService
-from services.paces import Paces
-from services.pipeline import Pipeline
-from services.pool_service import PoolService
-from services.pools import NodePools
-from services.receipts import Receipts
-from services.results_log import ResultsLog
-from services.sequencer import Sequencer
-from services.server import NodeServer
-from services.settings import NodeSettings
-from services.state_room import StateRoom
-from services.state_service import StateService
-from services.txqueue_service import TxQueueService
-from services.warmup import load_kernels
-from statestore.state import StateMachine
+from replication.log.errors import LogFailed
+from replication.log.write_ahead_log import WriteAheadLog
+from services.admission.frame_validator import Admission
+from services.admission.state_capacity import StateRoom
+from services.pipeline.applier import Applier
+from services.pipeline.log_writer import LogWriter
+from services.pipeline.pending_frames import Receipts
+from services.pipeline.pipeline import Pipeline
+from services.pipeline.results_file import ResultsLog
+from services.pipeline.sequencer import Sequencer
+from services.rpc.buffer_leases import Leases
+from services.rpc.node_service import NodeService
+from services.rpc.pool_service import PoolService
+from services.rpc.refusal import Reason, Refusal
+from services.rpc.server import NodeServer
+from services.rpc.state_service import StateService
+from services.rpc.txqueue_service import TxQueueService
+from services.runtime import malloc_tuning as memory
+from services.runtime.debug_monitor import attached
+from services.runtime.maintenance import Housekeeping
+from services.runtime.node_pools import NodePools
+from services.runtime.warmup import load_kernels
+from services.settings.model import NodeSettings
+from services.telemetry import telemetry
+from services.telemetry.counters import Counter, Counters
+from services.telemetry.throughput import Paces
+from statestore.state_machine import StateMachine
 from txqueue.queue import LockFreeTxQueue
 
 _EPOCH: Final = 1

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from statestore.compiled import inner
-from statestore.hashing import key_hash, long_key_hash
-from statestore.layout import (
+from statestore.kernel.hashing import key_hash, long_key_hash
+from statestore.kernel.layout import (
     ENTRY_AMOUNT,
     ENTRY_DETAIL,
     ENTRY_VERSION,
@@ -20,9 +19,9 @@ from statestore.layout import (
     WORD_BYTES,
     ZERO,
 )
-from statestore.pointers import U64, Bytes, Words, copy_bytes, pointer
-from statestore.table import find, find_long
-from txqueue.compiled import kernel
+from statestore.kernel.table import find, find_long
+from txqueue.jit.decorators import inner, kernel
+from txqueue.jit.raw_memory import U64, Bytes, Words, copy_bytes, pointer
 
 BYTE_BITS = np.uint64(3)
 

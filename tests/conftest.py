@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.node_process import NodeProcess
+from tests.node.serve_process import NodeProcess
 
 
 @pytest.fixture

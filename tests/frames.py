@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from google.rpc import status_pb2
 
+from penstock.contract import opcode, record
 from penstock.v1 import txqueue_pb2
-from txqueue import record
 
 
 def rows(count: int, **columns: Any) -> "np.ndarray[tuple[int], np.dtype[np.void]]":
@@ -14,7 +14,7 @@ def rows(count: int, **columns: Any) -> "np.ndarray[tuple[int], np.dtype[np.void
     table = np.zeros(count, record.RECORD)
     table["client_id"] = 1
     table["sequence"] = np.arange(1, count + 1)
-    table["operation"] = record.APPEND
+    table["operation"] = opcode.APPEND
     for name, values in columns.items():
         table[name] = values
     return table
@@ -22,7 +22,7 @@ def rows(count: int, **columns: Any) -> "np.ndarray[tuple[int], np.dtype[np.void
 
 def transfers(count: int, debit: int = 1, credit: int = 2, amount: int = 1, **columns: Any) -> Any:
     """Make transfers between two accounts."""
-    return rows(count, operation=record.TRANSFER, key_lo=debit, operand_lo=credit, amount=amount, **columns)
+    return rows(count, operation=opcode.TRANSFER, key_lo=debit, operand_lo=credit, amount=amount, **columns)
 
 
 def frame(table: Any, payloads: bytes = b"", frame_id: int = 1) -> txqueue_pb2.SubmitFrameRequest:

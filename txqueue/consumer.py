@@ -16,13 +16,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from txqueue import ring_layout as layout
-from txqueue.compiled import load
 from txqueue.errors import ConsumerBusy, ConsumerFenced
-from txqueue.owner import is_alive, own
-from txqueue.ring_consumer import dequeue
-from txqueue.ring_registry import swap
-from txqueue.ring_waiting import look
+from txqueue.jit.decorators import load
+from txqueue.region.process_identity import is_alive, own
+from txqueue.ring import layout
+from txqueue.ring.dequeue import dequeue
+from txqueue.ring.producer_registry import swap
+from txqueue.ring.ring_waiting import look
 
 _FENCED: Final = "another consumer took over this queue: what is under way here is not handed on; stop consuming"
 

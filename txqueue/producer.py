@@ -8,13 +8,14 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from txqueue import ring, ring_layout
-from txqueue.compiled import load
+from penstock.contract.limits import BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX
 from txqueue.errors import FrameTooLarge, ProducersExhausted, QueueClosed, QueueFull
-from txqueue.owner import is_alive, own
-from txqueue.parking import ParkingWord
-from txqueue.record import BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX
-from txqueue.ring_registry import swap, take
+from txqueue.jit.decorators import load
+from txqueue.region.futex import ParkingWord
+from txqueue.region.process_identity import is_alive, own
+from txqueue.ring import layout as ring_layout
+from txqueue.ring import ring
+from txqueue.ring.producer_registry import swap, take
 
 NO_PAYLOADS: Final[NDArray[np.uint8]] = np.empty(0, np.uint8)
 _CLOSED: Final[NDArray[np.uint64]] = np.zeros(ring_layout.FIXED_WORDS, np.uint64)

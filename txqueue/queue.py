@@ -9,19 +9,21 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from txqueue import ring_consumer, ring_counters, ring_layout
-from txqueue.compiled import load
+from penstock.contract.limits import BATCH_SIZE
 from txqueue.consumer import Consumer
 from txqueue.errors import BodyTooSmall, RegionError, RegionForeign
-from txqueue.owner import process_view
+from txqueue.jit.decorators import load
 from txqueue.producer import NO_PAYLOADS, Producer
 from txqueue.queue_metrics import QueueMetrics, read_metrics
-from txqueue.record import BATCH_SIZE
-from txqueue.region import Region
-from txqueue.ring_layout import AREA_BYTES_DEFAULT, PRODUCERS_DEFAULT, SLOTS_DEFAULT, RingLayout
-from txqueue.ring_registry import swap
+from txqueue.region.process_identity import process_view
+from txqueue.region.region import Region
+from txqueue.ring import counters as ring_counters
+from txqueue.ring import dequeue as ring_consumer
+from txqueue.ring import layout as ring_layout
+from txqueue.ring.layout import AREA_BYTES_DEFAULT, PRODUCERS_DEFAULT, SLOTS_DEFAULT, RingLayout
+from txqueue.ring.producer_registry import swap
+from txqueue.ring.waiting import Waiting
 from txqueue.wait_strategy import WaitStrategy
-from txqueue.waiting import Waiting
 
 KIND: Final = "ring"
 VERSION: Final = 4

@@ -8,10 +8,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from txqueue import ring_counters as counters
-from txqueue import ring_layout as layout
-from txqueue.compiled import load
-from txqueue.distribution import Distribution
+from txqueue.histogram import Distribution
+from txqueue.jit.decorators import load
+from txqueue.ring import counters, layout
 
 _CALIBRATION_S: Final = 0.005
 

@@ -8,10 +8,10 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pooling.arena import layout
 from pooling.arena.errors import HoldersExhausted
-from pooling.arena.recovery import empty_magazines, release_holder, take_holder
-from txqueue.owner import is_alive, own
+from pooling.arena.kernel import layout
+from pooling.arena.kernel.recovery import empty_magazines, release_holder, take_holder
+from txqueue.region.process_identity import is_alive, own
 
 _CLOSED: Final[NDArray[np.uint64]] = np.zeros(layout.HOLDERS_AT + layout.HOLDER_WORDS, np.uint64)
 """In place of a closed holder's region: an arena without pages, in which nothing can be allocated."""
@@ -21,7 +21,7 @@ class Holder:
     """Allocates, for one thread at a time, from :meth:`~pooling.arena.slab_arena.SlabArena.register`.
 
     Attributes:
-        words: uint64[:], the region; with ``index``, what compiled code passes to :mod:`pooling.arena.kernels`.
+        words: uint64[:], the region; with ``index``, what compiled code passes to ``kernel/operations.py``.
         index: the holder's index in the region.
     """
 

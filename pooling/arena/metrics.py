@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pooling.arena import layout
-from pooling.arena import recovery as places
+from pooling.arena.kernel import layout
+from pooling.arena.kernel import recovery as places
 
 
 @dataclass(frozen=True, slots=True)

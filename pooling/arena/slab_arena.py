@@ -1,8 +1,8 @@
 """Memory shared by processes, lent in slots of any size, without a lock.
 
 Slots of 32 B to 16 KiB come from slabs of size classes, larger ones are runs of pages. Threads keep slots of their own
-at hand; what a dead process held is found and freed. In compiled code use :mod:`pooling.arena.kernels` with a holder
-from :meth:`SlabArena.register`; in Python use :meth:`SlabArena.allocate`.
+at hand; what a dead process held is found and freed. In compiled code use ``kernel/operations.py`` with a
+holder from :meth:`SlabArena.register`; in Python use :meth:`SlabArena.allocate`.
 """
 
 import threading
@@ -14,14 +14,16 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pooling.arena import kernels, layout, recovery, slow
 from pooling.arena.errors import ArenaClosed, ArenaFull, SlotDamaged, SlotForeign, SlotReturned
 from pooling.arena.holder import Holder, owner_of, recover_dead
+from pooling.arena.kernel import layout, recovery
+from pooling.arena.kernel import operations as kernels
+from pooling.arena.kernel import slow_path as slow
+from pooling.arena.memory_policy import drop_pages, prefer_huge_pages, prefer_node
 from pooling.arena.metrics import ArenaMetrics, count
-from pooling.arena.placement import drop_pages, prefer_huge_pages, prefer_node
 from pooling.arena.slot import Slot
-from txqueue.compiled import load
-from txqueue.region import Region
+from txqueue.jit.decorators import load
+from txqueue.region.region import Region
 
 KIND: Final = "arena"
 VERSION: Final = 2

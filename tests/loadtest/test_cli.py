@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from loadtest.cli import demo, load
+from loadtest.cli.commands import demo, load
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pooling.buffers import ArrayFactory, BufferFactory
-from pooling.object_pool import ObjectPool
-from pooling.pool_options import PoolOptions
+from pooling.core.object_pool import ObjectPool
+from pooling.core.pool_options import PoolOptions
 
 
 def resident_bytes() -> int:

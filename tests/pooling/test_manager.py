@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 import pooling.manager
-from pooling.factory import CallableFactory
+from pooling.core.errors import BudgetTooSmall, PoolClosed, PoolUnknown
+from pooling.core.factory import CallableFactory
+from pooling.core.object_pool import ObjectPool
+from pooling.core.pool_options import PoolOptions
 from pooling.manager import ObjectPoolManager
-from pooling.object_pool import ObjectPool
-from pooling.pool_errors import BudgetTooSmall, PoolClosed, PoolUnknown
-from pooling.pool_options import PoolOptions
-from pooling.sizing import PoolSizer
-from tests.pooling.things import Thing, ThingFactory
+from pooling.sizing.pool_sizer import PoolSizer
+from tests.pooling.core.things import Thing, ThingFactory
 
 
 class Widget:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from statestore.state import StateMachine
-from txqueue import record
+from penstock.contract import limits, opcode, record
+from statestore.state_machine import StateMachine
 
 START_NS = 10**18
 
@@ -35,13 +35,13 @@ def pack(txs: list[Tx]) -> tuple[NDArray[np.uint8], int]:
         payload = tx.value
         row["client_id"], row["sequence"], row["namespace"] = tx.client, tx.sequence, tx.namespace
         row["operation"], row["flags"], row["amount"] = tx.operation, tx.flags, tx.amount
-        if tx.operation in (record.TRANSFER, record.OPEN_ACCOUNT):
+        if tx.operation in (opcode.TRANSFER, opcode.OPEN_ACCOUNT):
             row["key_lo"], row["key_hi"] = np.frombuffer(tx.key, dtype="<u8")
-            if tx.operation == record.TRANSFER:
+            if tx.operation == opcode.TRANSFER:
                 row["operand_lo"], row["operand_hi"] = np.frombuffer(tx.credit, dtype="<u8")
-        elif tx.operation != record.APPEND:
+        elif tx.operation != opcode.APPEND:
             row["operand_lo"], row["operand_hi"] = tx.operand % 2**64, len(tx.key)
-            if len(tx.key) <= record.KEY_INLINE_BYTES_MAX:
+            if len(tx.key) <= limits.KEY_INLINE_BYTES_MAX:
                 row["key_lo"], row["key_hi"] = np.frombuffer(tx.key.ljust(16, b"\0"), dtype="<u8")
             else:
                 payload = tx.key + payload
@@ -85,12 +85,12 @@ def account(number: int) -> bytes:
 
 
 def opened(number: int, flags: int = 0, namespace: int = 0) -> Tx:
-    return Tx(record.OPEN_ACCOUNT, key=account(number), flags=flags, namespace=namespace)
+    return Tx(opcode.OPEN_ACCOUNT, key=account(number), flags=flags, namespace=namespace)
 
 
 def transfer(debit: int, credit: int, amount: int, flags: int = 0, client: int = 1, sequence: int = 0) -> Tx:
     return Tx(
-        record.TRANSFER,
+        opcode.TRANSFER,
         key=account(debit),
         credit=account(credit),
         amount=amount,
@@ -101,16 +101,16 @@ def transfer(debit: int, credit: int, amount: int, flags: int = 0, client: int =
 
 
 def put(key: bytes, value: bytes, flags: int = 0, namespace: int = 0) -> Tx:
-    return Tx(record.PUT, key=key, value=value, flags=flags, namespace=namespace)
+    return Tx(opcode.PUT, key=key, value=value, flags=flags, namespace=namespace)
 
 
 def delete(key: bytes, flags: int = 0) -> Tx:
-    return Tx(record.DELETE, key=key, flags=flags)
+    return Tx(opcode.DELETE, key=key, flags=flags)
 
 
 def cas(key: bytes, value: bytes, expected: int, flags: int = 0) -> Tx:
-    return Tx(record.CAS, key=key, value=value, operand=expected, flags=flags)
+    return Tx(opcode.CAS, key=key, value=value, operand=expected, flags=flags)
 
 
 def add(key: bytes, amount: int, flags: int = 0, floor: int = 0) -> Tx:
-    return Tx(record.ADD, key=key, amount=amount, operand=floor, flags=flags)
+    return Tx(opcode.ADD, key=key, amount=amount, operand=floor, flags=flags)

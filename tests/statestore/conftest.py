@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from statestore.state import StateMachine
+from statestore.state_machine import StateMachine
 from tests.statestore.blocks import Feeder
 
 

@@ -4,12 +4,12 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from statestore import layout
-from statestore.state import StateMachine
+from penstock.contract import opcode, result_code
+from statestore.kernel import layout
+from statestore.state_machine import StateMachine
 from tests.statestore import dict_model
 from tests.statestore.blocks import Feeder, Tx, account
 from tests.statestore.dict_model import ADD, CAS, DELETE, FLOOR, LINKED, OPEN_ACCOUNT, OVERDRAFT, PUT, TRANSFER, Model
-from txqueue import record
 
 KEYS = st.sampled_from([b"a", b"a\0", b"b" * 16, b"b" * 17, b"c" * 1000, b"c" * 999 + b"d"])
 ACCOUNTS = st.integers(1, 5).map(account)
@@ -23,7 +23,7 @@ COMMON = {
 CHAINED = st.sampled_from([0, 0, 0, LINKED])
 VALUES = st.binary(max_size=100)
 TXS = st.one_of(
-    st.builds(Tx, st.just(record.APPEND), value=VALUES, flags=CHAINED, **COMMON),
+    st.builds(Tx, st.just(opcode.APPEND), value=VALUES, flags=CHAINED, **COMMON),
     st.builds(Tx, st.just(PUT), key=KEYS, value=VALUES, flags=CHAINED, **COMMON),
     st.builds(Tx, st.just(DELETE), key=KEYS, flags=CHAINED, **COMMON),
     st.builds(Tx, st.just(CAS), key=KEYS, value=VALUES, operand=st.integers(0, 30), flags=CHAINED, **COMMON),
@@ -120,4 +120,4 @@ def test_the_model_and_the_contract_number_results_alike() -> None:
         "ACCOUNT_NOT_FOUND",
     )
     names += ("SAME_ACCOUNT", "ACCOUNT_EXISTS", "LINKED_FAILED", "SEQUENCE_EXPIRED", "DUPLICATE")
-    assert [getattr(dict_model, name) for name in names] == [getattr(record, name) for name in names]
+    assert [getattr(dict_model, name) for name in names] == [getattr(result_code, name) for name in names]

@@ -1,16 +1,9 @@
 import pytest
 
+from penstock.contract.flag import LINKED, OVERDRAFT
+from penstock.contract.result_code import INSUFFICIENT_FUNDS, KEY_NOT_FOUND, LINKED_FAILED, OK, VERSION_MISMATCH
 from statestore.errors import RecordInvalid
 from tests.statestore.blocks import Feeder, add, cas, delete, opened, put, transfer
-from txqueue.record import (
-    INSUFFICIENT_FUNDS,
-    KEY_NOT_FOUND,
-    LINKED,
-    LINKED_FAILED,
-    OK,
-    OVERDRAFT,
-    VERSION_MISMATCH,
-)
 
 LONG = b"long key " * 20
 

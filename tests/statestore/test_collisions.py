@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from statestore import layout
-from statestore.state import StateMachine
+from penstock.contract.flag import LINKED
+from penstock.contract.result_code import KEY_NOT_FOUND, LINKED_FAILED, OK
+from statestore.kernel import layout
+from statestore.state_machine import StateMachine
 from tests.statestore.blocks import Feeder, Tx, delete, opened, put
 from tests.statestore.dict_model import K, Model, bytes_digest, rotl
 from tests.statestore.test_against_model import check_same
-from tests.statestore.test_state import mixed_log
-from txqueue.record import KEY_NOT_FOUND, LINKED, LINKED_FAILED, OK
+from tests.statestore.test_state_machine import mixed_log
 
 MASK = 2**64 - 1
 SEGMENT_BYTES = 8 * int(layout.SEGMENT_WORDS)

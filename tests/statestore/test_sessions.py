@@ -4,22 +4,20 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from statestore.state import StateMachine
-from tests.statestore.blocks import Feeder, Tx, add, opened, transfer
-from tests.statestore.dict_model import Model
-from txqueue.record import (
-    ADD,
-    APPEND,
+from penstock.contract.flag import LINKED, OVERDRAFT
+from penstock.contract.opcode import ADD, APPEND
+from penstock.contract.record import RECORD
+from penstock.contract.result_code import (
     DUPLICATE,
     INSUFFICIENT_FUNDS,
-    LINKED,
     LINKED_FAILED,
     OK,
-    OVERDRAFT,
-    RECORD,
     SEQUENCE_EXPIRED,
     SESSIONS_EXHAUSTED,
 )
+from statestore.state_machine import StateMachine
+from tests.statestore.blocks import Feeder, Tx, add, opened, transfer
+from tests.statestore.dict_model import Model
 
 WINDOW = 131_072
 PAGE = 4096

@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from penstock.contract.limits import BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX
+from penstock.contract.record import RECORD_BYTES
 from txqueue.queue import LockFreeTxQueue
-from txqueue.record import BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX, RECORD_BYTES
 
 
 class Frame(NamedTuple):

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.contract.limits import BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX
 from tests.txqueue.frames import Frame, Taker, assert_whole, make
-from txqueue import ring, ring_layout
 from txqueue.errors import (
     BodyTooSmall,
     ConsumerBusy,
@@ -23,8 +23,9 @@ from txqueue.errors import (
     RegionForeign,
 )
 from txqueue.queue import LockFreeTxQueue
-from txqueue.record import BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX
-from txqueue.region import Region
+from txqueue.region.region import Region
+from txqueue.ring import layout as ring_layout
+from txqueue.ring import ring
 
 
 @pytest.fixture

@@ -13,18 +13,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.models.tools import require
 from tests.txqueue.frames import Frame, Taker, assert_whole, make
-from tests.txqueue.tools import require
 from txqueue import queue as queue_module
 from txqueue.errors import ProducersExhausted, RegionForeign
-from txqueue.owner import process_view
 from txqueue.queue import LockFreeTxQueue
+from txqueue.region.process_identity import process_view
 
 PRELUDE = """
 import os, signal, sys
 from pathlib import Path
 from tests.txqueue.frames import make
-from txqueue import ring, ring_layout
+from txqueue.ring import ring
+from txqueue.ring import layout as ring_layout
 from txqueue.errors import QueueFull
 from txqueue.queue import LockFreeTxQueue
 
@@ -279,7 +280,7 @@ def test_a_process_that_sees_other_process_ids_may_not_attach(
 
 
 def test_the_view_of_process_ids_is_that_of_the_namespaces() -> None:
-    command = [sys.executable, "-c", "from txqueue.owner import process_view; print(process_view())"]
+    command = [sys.executable, "-c", "from txqueue.region.process_identity import process_view; print(process_view())"]
     folder = Path(__file__).parents[2]
 
     def view(*wrapper: str) -> int:

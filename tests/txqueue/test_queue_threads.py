@@ -13,10 +13,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from tests.txqueue.frames import Taker, assert_whole, make
-from txqueue import ring
-from txqueue.atomics import pause
 from txqueue.errors import QueueFull
+from txqueue.jit.atomics import pause
 from txqueue.queue import LockFreeTxQueue
+from txqueue.ring import ring
 
 TOKEN_BITS = 32
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pooling.arena import layout
+from pooling.arena.kernel import layout
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from pooling.arena import kernels, layout
 from pooling.arena.holder import Holder
-from pooling.arena.recovery import release_holder
+from pooling.arena.kernel import layout
+from pooling.arena.kernel import operations as kernels
+from pooling.arena.kernel.recovery import release_holder
 from pooling.arena.slab_arena import SlabArena
 from tests.pooling.arena.audit import audit
 

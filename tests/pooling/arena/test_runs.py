@@ -6,9 +6,11 @@ from typing import Final
 
 import pytest
 
-from pooling.arena import kernels, layout, slow
 from pooling.arena.errors import ArenaFull
 from pooling.arena.holder import Holder
+from pooling.arena.kernel import layout
+from pooling.arena.kernel import operations as kernels
+from pooling.arena.kernel import slow_path as slow
 from pooling.arena.slab_arena import SlabArena
 from tests.pooling.arena.audit import audit
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pooling.arena import kernels, layout
 from pooling.arena.errors import ArenaClosed, ArenaFull, HoldersExhausted, SlotForeign, SlotInUse, SlotReturned
-from pooling.arena.recovery import retire_slabs
+from pooling.arena.kernel import layout
+from pooling.arena.kernel import operations as kernels
+from pooling.arena.kernel.recovery import retire_slabs
 from pooling.arena.slab_arena import SlabArena
 from pooling.arena.slot import Slot
 from tests.pooling.arena.audit import audit

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from numba import types
 from numpy.typing import NDArray
 
-from pooling.arena import kernels, layout
+from pooling.arena.kernel import layout
+from pooling.arena.kernel import operations as kernels
 from pooling.arena.slab_arena import SlabArena
 from tests.pooling.arena.audit import audit
-from txqueue.atomics import cas, load_acquire, store_release
-from txqueue.compiled import WORDS, entry, load
+from txqueue.jit.atomics import cas, load_acquire, store_release
+from txqueue.jit.decorators import WORDS, entry, load
 
 KEPT = 300
 """Slots that a churning thread has at a time: more than a magazine holds."""

@@ -1,0 +1,1 @@
+"""Benchmarks of single parts, one room each where they need several files."""

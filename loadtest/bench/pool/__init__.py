@@ -1,0 +1,1 @@
+"""Pools and allocators side by side: ``penstock bench pool``."""

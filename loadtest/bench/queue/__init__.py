@@ -1,0 +1,1 @@
+"""Queues side by side: ``penstock bench queue``."""

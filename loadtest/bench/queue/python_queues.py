@@ -1,0 +1,232 @@
+"""Python's queues in the benchmark: ``multiprocessing.Queue``, ``queue.SimpleQueue`` and faster-fifo.
+
+They carry objects, so a record is one ``bytes`` of 64, made by the producer from its numbered records. A batch goes in
+by as many calls as the queue's interface needs; or, as "packed", as one ``bytes`` of all records, which spares the peer
+nearly all of its work per record. Both are measured, as users do both.
+"""
+
+import multiprocessing
+import queue
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from loadtest.bench.queue.contestant import Cell, Contestant, Kind, Outcome, Timing, make_samples, percentiles, running
+from loadtest.bench.queue.penstock_queue import python_timer_ns
+from loadtest.bench.queue.timed_run import (
+    Words,
+    account_body,
+    back_off,
+    check,
+    finish,
+    goes_on,
+    line_up,
+    make_course,
+    number_records,
+    start,
+)
+from penstock.contract.record import RECORD_BYTES, RECORD_WORDS
+
+try:
+    import faster_fifo  # type: ignore[import-not-found,unused-ignore]
+except ImportError:  # in the dependency group "bench"
+    faster_fifo = None
+
+_CAPACITY: Final = 1 << 16
+"""Records that a queue may hold."""
+_TAKEN_AT_ONCE: Final = 64
+
+
+class Lane(ABC):
+    """One queue between producers and the consumer, for one run."""
+
+    @abstractmethod
+    def offer(self, item: Any) -> bool:
+        """Puts what goes in by one call, if there is room."""
+
+    @abstractmethod
+    def take(self) -> list[bytes]:
+        """Takes what is there, up to some number; may block while producers run."""
+
+    def last_words(self) -> None:  # noqa: B027 - most need none
+        """A producer calls this after its last record; then these can all be received, now or soon."""
+
+    def one_call_takes_many(self) -> bool:
+        """Whether an item may be a list of records."""
+        return False
+
+
+class MultiprocessingLane(Lane):
+    """Received by blocking, which is this queue's fastest way; so every producer's end needs an item of its own."""
+
+    def __init__(self, cell: Cell, item_bytes: int) -> None:
+        self._forked = cell.kind == "process"
+        self._producers = cell.producers
+        self._queue: Any = multiprocessing.get_context("fork").Queue(max(2, _CAPACITY * RECORD_BYTES // item_bytes))
+
+    def offer(self, item: Any) -> bool:
+        """See :class:`Lane`."""
+        try:
+            self._queue.put_nowait(item)
+        except queue.Full:
+            return False
+        return True
+
+    def take(self) -> list[bytes]:
+        """See :class:`Lane`."""
+        items: list[bytes] = []
+        while self._producers and len(items) < _TAKEN_AT_ONCE:
+            item = self._queue.get()
+            if item is None:
+                self._producers -= 1
+                break
+            items.append(item)
+        return items
+
+    def last_words(self) -> None:
+        """See :class:`Lane`."""
+        self._queue.put(None)
+        if self._forked:
+            self._queue.close()
+            self._queue.join_thread()
+
+
+class SimpleLane(Lane):
+    """Between threads only, and without a limit of its own."""
+
+    def __init__(self, cell: Cell, item_bytes: int) -> None:
+        assert cell.kind == "thread", "the queue lives in one process"
+        self._items_max = max(2, _CAPACITY * RECORD_BYTES // item_bytes)
+        self._queue: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def offer(self, item: Any) -> bool:
+        """See :class:`Lane`."""
+        if self._queue.qsize() >= self._items_max:
+            return False
+        self._queue.put(item)
+        return True
+
+    def take(self) -> list[bytes]:
+        """See :class:`Lane`."""
+        items: list[bytes] = []
+        try:
+            while len(items) < _TAKEN_AT_ONCE:
+                items.append(self._queue.get_nowait())
+        except queue.Empty:
+            pass
+        return items
+
+
+class FasterFifoLane(Lane):
+    """Sends and receives many at a time, and does not pickle what is bytes already."""
+
+    def __init__(self, cell: Cell, item_bytes: int) -> None:  # noqa: ARG002 - its capacity is in bytes
+        self._queue: Any = faster_fifo.Queue(max_size_bytes=_CAPACITY * RECORD_BYTES * 2, loads=bytes, dumps=bytes)
+
+    def offer(self, item: Any) -> bool:
+        """See :class:`Lane`."""
+        try:
+            if isinstance(item, list):
+                self._queue.put_many_nowait(item)
+            else:
+                self._queue.put_nowait(item)
+        except queue.Full:
+            return False
+        return True
+
+    def take(self) -> list[bytes]:
+        """See :class:`Lane`."""
+        try:
+            items: list[bytes] = self._queue.get_many_nowait()
+        except queue.Empty:
+            return []
+        return items
+
+    def one_call_takes_many(self) -> bool:
+        """It has an interface for that."""
+        return True
+
+
+class PythonPeer:
+    """A queue of Python objects."""
+
+    def __init__(self, name: str, lane: Callable[[Cell, int], Lane], kinds: tuple[Kind, ...], *, packed: bool) -> None:
+        self.name = f"{name}, packed" if packed else name
+        self._lane = lane
+        self._kinds = kinds
+        self._packed = packed
+
+    def enters(self, cell: Cell) -> bool:
+        """A batch of one has nothing to pack."""
+        return cell.kind in self._kinds and not (self._packed and cell.batch == 1)
+
+    def run(self, cell: Cell, timing: Timing) -> Outcome:
+        """See :class:`~loadtest.bench.queue.contestant.Contestant`."""
+        course = make_course(cell.producers, timing.warmup_s, timing.measured_s)
+        samples = make_samples(cell, timing)
+        lane = self._lane(cell, cell.batch * RECORD_BYTES if self._packed else RECORD_BYTES)
+
+        def work(number: int) -> None:
+            self._produce(lane, cell.batch, course, number, samples[number])
+
+        with running(cell.kind, cell.producers, work):
+            _consume(lane, course)
+        return Outcome(check(course), percentiles(samples, course, python_timer_ns()))
+
+    def _produce(self, lane: Lane, batch: int, course: Words, number: int, samples: Words) -> None:
+        records = np.zeros((batch, RECORD_WORDS), np.uint64)
+        operations = sent = 0
+        line_up(course)
+        while goes_on(course):
+            number_records(records, number, sent)
+            for item in self._items(lane, records.tobytes()):
+                if operations % _TAKEN_AT_ONCE == 0 and not goes_on(course):
+                    break  # not only between batches: 256 slow producers would take a minute to end theirs
+                tries = 0
+                while True:
+                    began = time.perf_counter_ns()
+                    if lane.offer(item):
+                        break
+                    back_off(tries)
+                    tries += 1
+                if samples.size:
+                    samples[operations & (samples.size - 1)] = time.perf_counter_ns() - began
+                operations += 1
+                sent += len(item) if isinstance(item, list) else len(item) // RECORD_BYTES
+        lane.last_words()
+        finish(course, number, sent)
+
+    def _items(self, lane: Lane, packed: bytes) -> list[Any]:
+        if self._packed or len(packed) == RECORD_BYTES:
+            return [packed]
+        items = [packed[at : at + RECORD_BYTES] for at in range(0, len(packed), RECORD_BYTES)]
+        return [items] if lane.one_call_takes_many() else items
+
+
+def _consume(lane: Lane, course: Words) -> None:
+    tries = 0
+    going_on = True
+    start(course)
+    while going_on:
+        body = np.frombuffer(b"".join(lane.take()), np.uint8)
+        count = body.size // RECORD_BYTES
+        going_on = account_body(course, body, count)
+        if count:
+            tries = 0
+        else:
+            back_off(tries)
+            tries += 1
+
+
+def python_peers() -> list[Contestant]:
+    """Those that are installed, each with its records one by one and packed."""
+    peers: list[tuple[str, Callable[[Cell, int], Lane], tuple[Kind, ...]]] = [
+        ("multiprocessing.Queue", MultiprocessingLane, ("thread", "process")),
+        ("queue.SimpleQueue", SimpleLane, ("thread",)),
+    ]
+    if faster_fifo is not None:
+        peers.append(("faster-fifo", FasterFifoLane, ("thread", "process")))
+    return [PythonPeer(*peer, packed=packed) for peer in peers for packed in (False, True)]

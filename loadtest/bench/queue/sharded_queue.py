@@ -1,0 +1,81 @@
+"""A ring for each producer, one consumer for all: what sharding would gain over one ring, and pay for with its order.
+
+Not a part of the queue: this is the measurement by which it was left out.
+"""
+
+from contextlib import ExitStack
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loadtest.bench.queue.contestant import Cell, Outcome, Timing, make_samples, percentiles, running
+from loadtest.bench.queue.penstock_queue import POLLS_PER_LOOK, make_queue, make_room, produce, timer_ns
+from loadtest.bench.queue.timed_run import Words, account, back_off, check, make_course, start, sum_values
+from penstock.contract.limits import BATCH_SIZE
+from txqueue.consumer import Consumer
+from txqueue.jit.decorators import kernel
+from txqueue.ring import dequeue as ring_consumer
+from txqueue.ring.ring_waiting import let_gather
+
+_RINGS_MAX: Final = 4
+"""Every number is compiled for itself."""
+
+
+class Sharded:
+    """As :class:`~loadtest.bench.queue.penstock_queue.Compiled`, but no two producers share anything."""
+
+    name = "penstock, a ring each"
+
+    def enters(self, cell: Cell) -> bool:
+        """A few producers: with more than there are processors, none of them is in another's way."""
+        return 2 <= cell.producers <= _RINGS_MAX
+
+    def run(self, cell: Cell, timing: Timing) -> Outcome:
+        """See :class:`~loadtest.bench.queue.contestant.Contestant`."""
+        course = make_course(cell.producers, timing.warmup_s, timing.measured_s)
+        samples = make_samples(cell, timing)
+        with ExitStack() as stack:
+            queues = [stack.enter_context(make_queue(cell)) for _ in range(cell.producers)]
+
+            def work(number: int) -> None:
+                produce(queues[number], cell.batch, course, number, samples[number])
+
+            with running(cell.kind, cell.producers, work):
+                consumers = [Consumer(queue.words) for queue in queues]
+                for consumer in consumers:
+                    consumer.claim(by_force=False)
+                regions = tuple(queue.words for queue in queues)
+                _consume(regions, tuple(consumer.kept for consumer in consumers), *make_room(), course)
+                for consumer in consumers:
+                    consumer.resign()
+        return Outcome(check(course), percentiles(samples, course, timer_ns()))
+
+
+@kernel
+def _consume(
+    regions: tuple[Words, ...], kept: tuple[Words, ...], body: NDArray[np.uint8], frames: Words, course: Words
+) -> None:
+    tries = 0
+    going_on = True
+    start(course)
+    while going_on:
+        count = np.int64(0)
+        total = np.uint64(0)
+        for _ in range(POLLS_PER_LOOK):
+            round_count = np.int64(0)
+            for ring in range(len(regions)):
+                taken, more, _ = ring_consumer.dequeue(regions[ring], kept[ring], body, frames, BATCH_SIZE)
+                assert taken >= 0, "there is one consumer, and its body holds any batch"
+                round_count += more
+                total += sum_values(body, more)
+            if round_count == 0:
+                break
+            count += round_count
+            let_gather(round_count)
+        going_on = account(course, count, total)
+        if count > 0:
+            tries = 0
+        else:
+            back_off(tries)
+            tries += 1

@@ -1,0 +1,1 @@
+"""Policies of pool sizing on the same traces: ``penstock bench sizing``."""

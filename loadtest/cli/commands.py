@@ -1,0 +1,366 @@
+"""The commands that measure: ``load``, ``demo`` and ``bench``.
+
+Everything but click is imported by the command that needs it, so that a mistyped option is answered at once.
+"""
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from loadtest.load.coordinator import LoadPlan
+    from loadtest.load.workload import Workload
+    from loadtest.node.node_process import NodeProcess
+
+
+@click.command()
+@click.option("--target", default="127.0.0.1:50051", show_default=True, help="host:port, or unix:/path.")
+@click.option("--rate", type=float, help="Open loop: offered transactions per second, over all workers.")
+@click.option("--closed", is_flag=True, help="Closed loop: as fast as it takes. The default without --rate.")
+@click.option("--in-flight", default=7, show_default=True, help="Frames in flight per worker (closed loop).")
+@click.option("--workers", default=1, show_default=True, help="Generator processes.")
+@click.option("--seconds", default=10.0, show_default=True, help="Measured time.")
+@click.option("--warmup", "warmup_s", default=1.0, show_default=True, help="Seconds before that, left out.")
+@click.option("--linger-ms", default=1.0, show_default=True, help="Open loop: collect a frame for so long.")
+@click.option("--accounts", default=100_000, show_default=True, help="Keys of each kind: accounts, counters, values.")
+@click.option("--distribution", default="uniform", show_default=True, help="uniform, or zipf:EXPONENT.")
+@click.option("--mix", default="transfer=100", show_default=True, help="Shares, as in transfer=90,put=5,add=5.")
+@click.option("--frame", default=10_000, show_default=True, help="Transactions in a frame, at most.")
+@click.option("--value-bytes", default=64, show_default=True, help="Length of values and of appended payloads.")
+@click.option("--seed", default=1, show_default=True, help="The same seed makes the same transactions.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures here.")
+@click.option(
+    "--verify",
+    "log_directory",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Check the node's log afterwards: its directory of segments.",
+)
+def load(**options: Any) -> None:
+    """Load a running node, and report throughput and latency."""
+    from loadtest.load.workload import WorkloadError
+
+    try:
+        plan, workload = _plan(options)
+    except WorkloadError as error:
+        raise click.UsageError(str(error)) from None
+    if not _load(plan, workload, options["json_file"], options["log_directory"]):
+        sys.exit(1)
+
+
+def _plan(options: dict[str, Any]) -> "tuple[LoadPlan, Workload]":
+    from loadtest.load.coordinator import LoadPlan
+    from loadtest.load.workload import Workload, WorkloadError, parse_distribution, parse_mix
+
+    if options["closed"] and options["rate"]:
+        raise WorkloadError("--closed and --rate exclude each other")
+    if options["rate"] is not None and options["rate"] <= 0:
+        raise WorkloadError("--rate must be above 0; leave it out for a closed loop")
+    workload = Workload(
+        accounts=options["accounts"],
+        zipf=parse_distribution(options["distribution"]),
+        mix=parse_mix(options["mix"]),
+        frame=options["frame"],
+        value_bytes=options["value_bytes"],
+        seed=options["seed"],
+    )
+    plan = LoadPlan(
+        options["target"],
+        workload,
+        rate=options["rate"] or 0.0,
+        in_flight=options["in_flight"],
+        workers=options["workers"],
+        seconds=options["seconds"],
+        warmup_s=options["warmup_s"],
+        linger_ms=options["linger_ms"],
+    )
+    return plan, workload
+
+
+def _load(plan: "LoadPlan", workload: "Workload", json_file: Path | None, log_directory: Path | None) -> bool:
+    import asyncio
+    import secrets
+
+    from rich.console import Console
+
+    from loadtest.environment import conditions
+    from loadtest.load.account_setup import OpeningFailed, open_accounts
+    from loadtest.load.coordinator import WorkerFailed, run_load
+    from loadtest.load.frame_source import OpeningSource
+    from loadtest.load.load_report import load_table, summarize, verification_figures, verification_table
+    from loadtest.node.node_process import digests_of, is_serving, status_of
+    from loadtest.verify.verify_log import Evidence, verify_log
+
+    console = Console()
+    if not is_serving(plan.target):
+        raise click.ClickException(f"no node serves at {plan.target}: start one with `penstock dev --listen ...`")
+    evidence = []
+    try:
+        if workload.mix.get("transfer", 0) > 0:
+            opening = OpeningSource(workload, secrets.randbits(63) | 1)
+            with console.status(f"opening {workload.accounts:,} accounts"):
+                opened = asyncio.run(open_accounts(plan.target, opening, lambda: None))
+            evidence.append(Evidence(opening, opened.receipts))
+        with console.status("load") as status:
+            run = run_load(plan, lambda committed, elapsed: status.update(f"{committed:,} committed, {elapsed:.1f} s"))
+    except (OpeningFailed, WorkerFailed) as error:
+        raise click.ClickException(str(error)) from None
+    figures = {**summarize(run), "conditions": conditions()}
+    console.print(load_table(figures))
+    verified = True
+    if log_directory is not None:
+        digests = digests_of(status_of(plan.target))
+        with console.status("verifying the log") as status:
+            verdict = verify_log(
+                log_directory,
+                [*evidence, *run.evidence()],
+                digests,
+                on_progress=lambda transactions: status.update(f"verifying the log: {transactions:,} transactions"),
+            )
+        verified = verdict.verified
+        figures["verification"] = verification_figures(verdict)
+        console.print(verification_table(figures["verification"]))
+    if json_file is not None:
+        json_file.write_text(json.dumps(figures, indent=2) + "\n")
+    return verified
+
+
+@click.command()
+@click.option("--seconds", default=10.0, show_default=True, help="Measured time.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("build/demo.json"), show_default=True
+)
+@click.option("--accounts", default=100_000, show_default=True)
+@click.option("--distribution", default="uniform", show_default=True, help="uniform, or zipf:EXPONENT.")
+@click.option("--in-flight", default=7, show_default=True, help="Frames in flight per worker.")
+@click.option("--workers", default=1, show_default=True, help="Generator processes.")
+@click.option("--seed", default=1, show_default=True)
+@click.option("--sync-mode", type=click.Choice(["block", "interval", "none"]), default="block", show_default=True)
+@click.option("--keep", is_flag=True, help="Keep the node's log.")
+def demo(**options: Any) -> None:
+    """Start a node, load it as fast as it takes, verify the result, and print a summary."""
+    from rich.console import Console
+
+    from loadtest.load.account_setup import OpeningFailed
+    from loadtest.load.coordinator import WorkerFailed
+    from loadtest.load.demo import DemoOptions, run_demo
+    from loadtest.load.workload import Workload, WorkloadError, parse_distribution
+    from loadtest.node.node_process import NodeFailed
+
+    try:
+        zipf = parse_distribution(options.pop("distribution"))
+        workload = Workload(accounts=options.pop("accounts"), zipf=zipf, seed=options.pop("seed"))
+        verified = run_demo(DemoOptions(workload=workload, began=_process_start(), **options), Console())
+    except WorkloadError as error:
+        raise click.UsageError(str(error)) from None
+    except (NodeFailed, OpeningFailed, WorkerFailed) as error:
+        raise click.ClickException(str(error)) from None
+    if not verified:
+        raise click.ClickException("the log, the receipts and the node's digests do not agree; the problems are above")
+
+
+def _process_start() -> float:
+    """When this process was started, on the monotonic clock, in seconds: the imports count too."""
+    import psutil
+
+    return time.monotonic() - (time.time() - psutil.Process().create_time())
+
+
+@click.group()
+def bench() -> None:
+    """Measure one part alone."""
+
+
+@bench.command()
+@click.option("--seconds", default=5.0, show_default=True, help="Measured time.")
+@click.option("--frame", default=10_000, show_default=True, help="Transactions in a frame.")
+@click.option("--rounds", default=3, show_default=True, help="Repetitions; the machine's speed drifts.")
+def grpc(seconds: float, frame: int, rounds: int) -> None:
+    """What a gRPC server that does nothing takes of our frames."""
+    from loadtest.bench.grpc_baseline import measure_baseline
+    from loadtest.load.workload import Workload
+
+    figures = sorted(measure_baseline(Workload(frame=frame), seconds=seconds) for _ in range(rounds))
+    click.echo(json.dumps({"noop_tps": [round(tps) for tps in figures], "frame": frame, "seconds": seconds}))
+
+
+@bench.command()
+@click.option("--coroutines", default=1000, show_default=True)
+@click.option("--seconds", default=5.0, show_default=True, help="Measured time.")
+def single(coroutines: int, seconds: float) -> None:
+    """Transactions submitted one by one from many coroutines of one client, on a node of their own."""
+    import uvloop
+
+    from loadtest.bench.single import measure_single
+    from loadtest.load.workload import Workload
+
+    with _bench_node() as node:
+        click.echo(json.dumps(uvloop.run(measure_single(node.target, Workload(), coroutines, seconds))))
+
+
+@bench.command()
+@click.option("--count", default=500, show_default=True, help="Transactions.")
+def lone(count: int) -> None:
+    """One transaction at a time on an idle node of its own."""
+    import uvloop
+
+    from loadtest.bench.single import measure_lone
+
+    with _bench_node() as node:
+        click.echo(json.dumps(uvloop.run(measure_lone(node.target, count))))
+
+
+@bench.command("open-loop")
+@click.option("--rate", default=1_000_000.0, show_default=True, help="Offered transactions per second.")
+@click.option("--seconds", default=10.0, show_default=True, help="Measured time.")
+def open_loop(rate: float, seconds: float) -> None:
+    """Latency at a fixed rate, from when each transaction was due, on a node of its own."""
+    import asyncio
+    import secrets
+
+    from loadtest.load.account_setup import open_accounts
+    from loadtest.load.coordinator import LoadPlan, run_load
+    from loadtest.load.frame_source import OpeningSource
+    from loadtest.load.load_report import summarize
+    from loadtest.load.workload import Workload
+
+    workload = Workload()
+    with _bench_node() as node:
+        asyncio.run(open_accounts(node.target, OpeningSource(workload, secrets.randbits(63) | 1), lambda: None))
+        figures = summarize(run_load(LoadPlan(node.target, workload, rate=rate, seconds=seconds)))
+    click.echo(json.dumps(figures))
+
+
+@bench.command()
+@click.option("--transactions", default=10_000_000, show_default=True, help="What the log holds at the second start.")
+def restart(transactions: int) -> None:
+    """How long a node takes until it serves, on an empty log and on a full one."""
+    from loadtest.bench.restart import measure_restart
+
+    with _bench_directory() as directory:
+        click.echo(json.dumps(measure_restart(directory, transactions)))
+
+
+@bench.command()
+@click.option("--seeds", default=5, show_default=True, help="Traces of each kind of demand.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def sizing(seeds: int, as_json: bool) -> None:
+    """How pools are sized: learned, by fixed sizes, by past peaks and by an oracle, on demand none was made for."""
+    from rich.console import Console
+
+    from loadtest.bench.sizing.sizing_comparison import FIRST_HELD_OUT_SEED, compare, verdicts
+    from loadtest.bench.sizing.sizing_report import rows_table, verdicts_table
+
+    rows = compare(range(FIRST_HELD_OUT_SEED, FIRST_HELD_OUT_SEED + seeds))
+    judged = verdicts(rows)
+    if as_json:
+        figures = {"rows": [row.as_dict() for row in rows], "verdicts": [verdict.as_dict() for verdict in judged]}
+        click.echo(json.dumps({**figures, "seeds": seeds}))
+        return
+    console = Console()
+    console.print(rows_table(rows), verdicts_table(judged))
+
+
+def _numbers(_context: click.Context, _option: click.Parameter, value: str) -> tuple[int, ...]:
+    try:
+        numbers = tuple(int(number) for number in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a list of numbers, as in 1,2,4") from None
+    if min(numbers) < 1:
+        raise click.BadParameter("all numbers must be at least 1")
+    return numbers
+
+
+@bench.command()
+@click.option("--sizes", default="32,64,256,1024,4096,16384,65536", show_default=True, callback=_numbers, help="Bytes.")
+@click.option("--threads", default="1,2,4,16,64", show_default=True, callback=_numbers)
+@click.option("--seconds", default=0.05, show_default=True, help="Measured time of each row in each round.")
+@click.option("--rounds", default=3, show_default=True, help="Repetitions, of which the medians are shown.")
+@click.option("--pipeline", default=20.0, show_default=True, help="Seconds to load a node with pools, and one without.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def pool(pipeline: float, as_json: bool, **options: Any) -> None:
+    """The arena and the pools against other allocators and pools; the pipeline with pools and without."""
+    from rich.console import Console
+
+    from loadtest.bench.pool.pipeline_bench import measure_pipeline
+    from loadtest.bench.pool.pool_bench import CourseFailed, PoolBenchPlan, run_pool_bench
+    from loadtest.bench.pool.pool_report import glibc_table, pipeline_table, pool_table
+    from loadtest.environment import conditions
+    from loadtest.load.account_setup import OpeningFailed
+    from loadtest.load.coordinator import WorkerFailed
+    from loadtest.load.workload import Workload
+    from loadtest.node.node_process import NodeFailed
+
+    console = Console(stderr=as_json)
+    try:
+        with console.status("pools") as status, _bench_directory() as directory:
+            run = run_pool_bench(PoolBenchPlan(**options), status.update)
+            nodes = measure_pipeline(directory, pipeline, Workload(), status.update) if pipeline > 0 else None
+    except (CourseFailed, NodeFailed, OpeningFailed, WorkerFailed) as error:
+        raise click.ClickException(str(error)) from None
+    if as_json:
+        click.echo(json.dumps({**run.as_dict(), "pipeline": nodes, "conditions": conditions()}))
+        return
+    console.print(pool_table(run), glibc_table(run), run.summary(), *run.missing)
+    if nodes is not None:
+        console.print(pipeline_table(nodes))
+
+
+@bench.command()
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@click.option("--quick", is_flag=True, help="A few cells for a moment each: shows that all works, not how fast.")
+@click.option("--producers", type=click.IntRange(1, 256), multiple=True, help="Instead of 1, 2, 4, 16, 64 and 256.")
+@click.option("--batch", "batches", type=click.IntRange(1, 10_000), multiple=True, help="Instead of 1 to 10,000.")
+@click.option("--queue", "only", multiple=True, help="Only these, named as in the report.")
+@click.option("--repeats", type=click.IntRange(1), help="Repetitions; figures are their medians.  [default: 5]")
+def queue(as_json: bool, quick: bool, repeats: int | None, **chosen: Any) -> None:
+    """The transaction queue beside moodycamel's, Boost's and Python's, in one run; nothing may get lost.
+
+    All of it takes forty minutes, most of which Python's own queues need for 64 and 256 producers.
+    """
+    from dataclasses import replace
+
+    from rich.console import Console
+
+    from loadtest.bench.queue.queue_bench import QUICK, Plan, run_bench
+    from loadtest.bench.queue.queue_report import findings, findings_table, report, rows_table
+    from loadtest.bench.queue.timed_run import RecordsLost
+
+    changes = {name: value for name, value in {**chosen, "repeats": repeats}.items() if value}
+    try:
+        results, measured_under = run_bench(
+            replace(QUICK if quick else Plan(), **changes), lambda text: click.echo(text, err=True)
+        )
+    except RecordsLost as error:
+        raise click.ClickException(str(error)) from None
+    if as_json:
+        click.echo(json.dumps(report(results, measured_under), indent=2))
+        return
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(rows_table(results), findings_table(findings(results)))
+    click.echo(json.dumps(measured_under))
+
+
+@contextmanager
+def _bench_directory() -> Iterator[Path]:
+    """A fresh directory under build/, on a real disk, gone afterwards."""
+    directory = Path("build/bench-node")
+    shutil.rmtree(directory, ignore_errors=True)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def _bench_node() -> "Iterator[NodeProcess]":
+    from loadtest.node.node_process import running_node
+
+    with _bench_directory() as directory, running_node(directory) as node:
+        yield node

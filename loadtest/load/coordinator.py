@@ -1,0 +1,144 @@
+"""Runs a load: starts the worker processes together, follows them, and gathers what they experienced."""
+
+import multiprocessing
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from typing import Any, Final
+
+from loadtest.load.frame_source import FrameSource
+from loadtest.load.worker import ANSWER_DEADLINE_S, Assignment, Outcome, work
+from loadtest.load.workload import Workload, WorkloadError
+from loadtest.verify.verify_log import Evidence
+
+SESSION_TRANSACTIONS_MAX: Final = 131_072
+"""A client that had more in flight could not have the first of them sent again: its session would have forgotten it."""
+_START_DELAY_S: Final = 0.2
+_READY_DEADLINE_S: Final = 120.0
+
+
+class WorkerFailed(Exception):
+    """A worker process ended without a result; its own message is on standard error."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPlan:
+    """What to run, against whom, for how long.
+
+    ``rate`` is offered transactions per second over all workers (open loop), or 0 for a closed loop with ``in_flight``
+    frames in flight per worker. An open loop collects transactions into a frame for up to ``linger_ms``.
+    """
+
+    target: str
+    workload: Workload
+    rate: float = 0.0
+    in_flight: int = 7
+    workers: int = 1
+    seconds: float = 10.0
+    warmup_s: float = 1.0
+    linger_ms: float = 1.0
+
+    def __post_init__(self) -> None:
+        if min(self.in_flight, self.workers) < 1 or self.seconds <= 0 or min(self.warmup_s, self.rate) < 0:
+            raise WorkloadError("--in-flight, --workers and --seconds must be above 0, --warmup and --rate not below")
+        if not self.rate and self.in_flight * self.workload.frame > SESSION_TRANSACTIONS_MAX:
+            raise WorkloadError(
+                f"--in-flight {self.in_flight} of --frame {self.workload.frame} is more than the "
+                f"{SESSION_TRANSACTIONS_MAX} transactions that a client's session remembers: use more --workers instead"
+            )
+
+    def assignments(self) -> list[Assignment]:
+        """Each worker's part. Client ids are random: the same ids again would only be answered as duplicates."""
+        workload, in_flight, rate = self.workload, self.in_flight, self.rate / self.workers
+        if rate:
+            workload = replace(workload, frame=min(workload.frame, max(1, round(rate * self.linger_ms / 1000))))
+            in_flight = SESSION_TRANSACTIONS_MAX // 2 // workload.frame
+        return [
+            Assignment(self.target, workload, secrets.randbits(63) | 1, rate, in_flight) for _ in range(self.workers)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRun:
+    """What came of a plan. The window is what was measured, warm-up left out, on CLOCK_MONOTONIC."""
+
+    plan: LoadPlan
+    assignments: list[Assignment]
+    outcomes: list[Outcome]
+    window_start_ns: int
+    window_end_ns: int
+
+    def evidence(self) -> list[Evidence]:
+        """What the clients have to show to :func:`loadtest.verify.verify_log.verify_log`."""
+        return [
+            Evidence(FrameSource(assignment.workload, assignment.client_id), outcome.receipts)
+            for assignment, outcome in zip(self.assignments, self.outcomes, strict=True)
+        ]
+
+
+def run_load(
+    plan: LoadPlan, on_progress: Callable[[int, float], None] = lambda _committed, _elapsed_s: None
+) -> LoadRun:
+    """Run a plan to its end. ``on_progress`` gets transactions committed so far, and seconds since the start.
+
+    Workers are spawned, not forked: gRPC does not survive a fork. Raises :class:`WorkerFailed`.
+    """
+    context = multiprocessing.get_context("spawn")
+    assignments = plan.assignments()
+    connections: list[Connection] = []
+    processes = []
+    try:
+        for assignment in assignments:
+            ours, theirs = context.Pipe()
+            process = context.Process(target=work, args=(assignment, theirs), name="penstock load worker", daemon=True)
+            process.start()
+            theirs.close()
+            connections.append(ours)
+            processes.append(process)
+        for connection in connections:
+            if not connection.poll(_READY_DEADLINE_S):
+                raise WorkerFailed(f"a worker was not ready after {_READY_DEADLINE_S:g} s")
+            _receive(connection, "ready")
+        start_ns = time.monotonic_ns() + int(_START_DELAY_S * 1e9)
+        window_start_ns = start_ns + int(plan.warmup_s * 1e9)
+        end_ns = window_start_ns + int(plan.seconds * 1e9)
+        for connection in connections:
+            connection.send((start_ns, end_ns))
+        outcomes = _follow(connections, start_ns, end_ns, on_progress)
+    finally:
+        for process in processes:
+            if process.exitcode is None:
+                process.join(1.0)
+                process.terminate()
+    return LoadRun(plan, assignments, outcomes, window_start_ns, end_ns)
+
+
+def _follow(
+    connections: list[Connection], start_ns: int, end_ns: int, on_progress: Callable[[int, float], None]
+) -> list[Outcome]:
+    committed = dict.fromkeys(connections, 0)
+    outcomes: dict[Connection, Outcome] = {}
+    deadline_ns = end_ns + int((2 * ANSWER_DEADLINE_S) * 1e9)
+    while len(outcomes) < len(connections):
+        if time.monotonic_ns() > deadline_ns:
+            raise WorkerFailed("a worker did not end in time")
+        for connection in wait([c for c in connections if c not in outcomes], timeout=0.5):
+            assert isinstance(connection, Connection)
+            kind, content = _receive(connection)
+            if kind == "progress":
+                committed[connection] = content
+            else:
+                outcomes[connection] = content
+        on_progress(sum(committed.values()), (time.monotonic_ns() - start_ns) / 1e9)
+    return [outcomes[connection] for connection in connections]
+
+
+def _receive(connection: Connection, expected: str | None = None) -> tuple[str, Any]:
+    try:
+        kind, content = connection.recv()
+    except EOFError:
+        raise WorkerFailed("a worker ended early; its own message is above") from None
+    assert expected in (None, kind)
+    return kind, content

@@ -1,0 +1,1 @@
+"""Nodes in processes of their own, started for a measurement."""

@@ -1,0 +1,300 @@
+"""The state machine once more, in plain Python: what every transaction must do, written for reading and not for speed.
+
+It exists to be compared with the real one, so it shares nothing with it: dictionaries instead of tables, Python's
+integers instead of words, results worked out from the text of ``protos/penstock/v1/record.proto`` alone. About 3 us
+per transaction; :mod:`loadtest.verify.compiled_model` is the compiled check for long runs.
+"""
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+APPEND, PUT, DELETE, CAS, ADD, TRANSFER, OPEN_ACCOUNT = range(1, 8)
+LINKED, OVERDRAFT, FLOOR = 1, 2, 4
+(
+    OK,
+    KEY_NOT_FOUND,
+    VERSION_MISMATCH,
+    OVERFLOW,
+    BELOW_FLOOR,
+    INSUFFICIENT_FUNDS,
+    ACCOUNT_NOT_FOUND,
+    SAME_ACCOUNT,
+    ACCOUNT_EXISTS,
+    LINKED_FAILED,
+    SEQUENCE_EXPIRED,
+    SESSIONS_EXHAUSTED,
+) = range(1, 13)
+DUPLICATE: Final = 128
+
+VALUE, COUNTER, ACCOUNT, SESSION = 1, 2, 3, 4
+WINDOW: Final = 131_072
+"""Results that a session remembers, counted back from its highest sequence."""
+
+_WORD: Final = (1 << 64) - 1
+_K: Final = 0x9E3779B97F4A7C15
+_K1: Final = 0xC2B2AE3D27D4EB4F
+_K2: Final = 0x165667B19E3779F9
+_RECORD: Final = struct.Struct("<QQ16sQQqHBBI")
+_I64_MIN, _I64_MAX = -(1 << 63), (1 << 63) - 1
+
+Identity = tuple[int, int, bytes]
+"""Kind, namespace and key."""
+
+
+def rotate(word: int, bits: int) -> int:
+    """Rotate a 64-bit word to the left."""
+    return ((word << bits) | (word >> (64 - bits))) & _WORD
+
+
+def mix(digest: int, word: int) -> int:
+    """One step of every digest here."""
+    return rotate(((digest ^ word) * _K) & _WORD, 29)
+
+
+def finish(digest: int) -> int:
+    """Spread a digest's bits before it is summed with others."""
+    digest ^= digest >> 32
+    digest = digest * _K & _WORD
+    return digest ^ (digest >> 29)
+
+
+def bytes_digest(data: bytes) -> int:
+    """Digest a byte string: its length, then its words, the last one padded with zeros."""
+    digest = len(data)
+    for (word,) in struct.iter_unpack("<Q", data + bytes(-len(data) % 8)):
+        digest = mix(digest, word)
+    return digest
+
+
+class Entry(NamedTuple):
+    """What a key holds: a value, or an amount. ``version`` is the changing transaction's position + 1."""
+
+    version: int
+    value: bytes = b""
+    amount: int = 0
+    overdraft: bool = False
+
+
+@dataclass(slots=True)
+class Session:
+    """One client: its highest sequence, the results it may still ask for, and when it was last heard of."""
+
+    highest: int = 0
+    results: dict[int, int] = field(default_factory=dict)
+    seen_ns: int = 0
+
+
+class Transaction(NamedTuple):
+    """One decoded record with its payload."""
+
+    client_id: int
+    sequence: int
+    key: bytes
+    operand_lo: int
+    operand_hi: int
+    amount: int
+    namespace: int
+    operation: int
+    flags: int
+    payload: bytes
+
+    @property
+    def entry_key(self) -> bytes:
+        """The key of PUT, DELETE, CAS and ADD."""
+        length = self.operand_hi & 0xFFFF
+        return self.key[:length] if length <= 16 else self.payload[:length]
+
+    @property
+    def value(self) -> bytes:
+        """The value of PUT and CAS."""
+        length = self.operand_hi & 0xFFFF
+        return self.payload if length <= 16 else self.payload[length:]
+
+    @property
+    def credit_account(self) -> bytes:
+        """The account that a TRANSFER moves to."""
+        return struct.pack("<QQ", self.operand_lo, self.operand_hi)
+
+
+def decode(records: bytes, payloads: bytes) -> list[Transaction]:
+    """Decode a block's records (64 bytes each) and deal its payloads out to them."""
+    transactions = []
+    offset = 0
+    for client_id, sequence, key, lo, hi, amount, namespace, operation, flags, length in _RECORD.iter_unpack(records):
+        payload = payloads[offset : offset + length]
+        offset += length
+        transactions.append(Transaction(client_id, sequence, key, lo, hi, amount, namespace, operation, flags, payload))
+    assert offset == len(payloads), f"the records speak of {offset} payload bytes, the block has {len(payloads)}"
+    return transactions
+
+
+def chains(transactions: list[Transaction]) -> Iterable[range]:
+    """Cut a block into chains: each a range of indices, of one where nothing is linked."""
+    start = 0
+    for index, transaction in enumerate(transactions):
+        if not transaction.flags & LINKED:
+            yield range(start, index + 1)
+            start = index + 1
+    assert start == len(transactions), "a chain is open at the end of the block"
+
+
+class Model:
+    """The whole state: entries by identity, sessions by client, and the digest of all effects so far."""
+
+    def __init__(self, session_capacity: int = 65_536, session_horizon_ns: int = 3_600_000_000_000) -> None:
+        self.entries: dict[Identity, Entry] = {}
+        self.sessions: dict[int, Session] = {}
+        self.effects_digest = 0
+        self._session_capacity = session_capacity
+        self._session_horizon_ns = session_horizon_ns
+
+    def apply(self, records: bytes, payloads: bytes, first_position: int, time_ns: int) -> bytes:
+        """Apply one block and return one result byte for each of its records."""
+        transactions = decode(records, payloads)
+        results = bytearray()
+        for chain in chains(transactions):
+            results += self._apply_chain([transactions[i] for i in chain], first_position + chain.start, time_ns)
+        assert len(results) == len(transactions)
+        return bytes(results)
+
+    def state_digest(self) -> int:
+        """Digest everything that lives: entries and sessions, in any order."""
+        total = 0
+        for (kind, namespace, key), entry in self.entries.items():
+            word = bytes_digest(entry.value) if kind == VALUE else entry.amount & _WORD
+            digest = mix(kind | namespace << 8 | int(entry.overdraft) << 32, bytes_digest(key))
+            for part in (word, entry.version, 0):
+                digest = mix(digest, part)
+            total += finish(digest)
+        for client_id, session in self.sessions.items():
+            total += finish(mix(mix(SESSION, client_id), session.highest))
+        return total & _WORD
+
+    def money(self) -> int:
+        """The sum of all balances: 0 for ever, as accounts open empty and transfers only move."""
+        return sum(entry.amount for (kind, _, _), entry in self.entries.items() if kind == ACCOUNT)
+
+    def _apply_chain(self, chain: list[Transaction], position: int, time_ns: int) -> bytes:
+        """Apply a chain of one or more: all of it, or nothing."""
+        answers = [self._answered_before(transaction, time_ns) for transaction in chain]
+        is_new = [answer == 0 for answer in answers]
+        effects = [0] * len(chain)
+        if any(answer & DUPLICATE for answer in answers):
+            answers = [answer or LINKED_FAILED for answer in answers]
+        else:
+            before: dict[Identity, Entry | None] = {}
+            for i, transaction in enumerate(chain):
+                if is_new[i]:
+                    answers[i], effects[i] = self._execute(transaction, position + i, before)
+                if answers[i] != OK:
+                    self._undo(before)
+                    answers = [answers[i] if other == i else LINKED_FAILED for other in range(len(chain))]
+                    break
+        for i, transaction in enumerate(chain):
+            if is_new[i]:
+                self.sessions[transaction.client_id].results[transaction.sequence] = answers[i]
+            self.effects_digest = mix(self.effects_digest, answers[i] ^ (effects[i] if answers[i] == OK else 0))
+        return bytes(answers)
+
+    def _answered_before(self, transaction: Transaction, time_ns: int) -> int:
+        """The answer that the client's session has for a transaction, or 0 where it is new."""
+        session = self.sessions.get(transaction.client_id)
+        if session is None:
+            if len(self.sessions) >= self._session_capacity:
+                self._forget_idle_sessions(time_ns)
+            if len(self.sessions) >= self._session_capacity:
+                return SESSIONS_EXHAUSTED
+            session = self.sessions[transaction.client_id] = Session()
+        session.seen_ns = time_ns
+        if transaction.sequence > session.highest:
+            session.highest = transaction.sequence
+            if len(session.results) >= 2 * WINDOW:
+                oldest = session.highest - WINDOW
+                session.results = {s: result for s, result in session.results.items() if s > oldest}
+            return 0
+        if transaction.sequence <= session.highest - WINDOW:
+            return SEQUENCE_EXPIRED
+        known = session.results.get(transaction.sequence)
+        return 0 if known is None else known | DUPLICATE
+
+    def _forget_idle_sessions(self, time_ns: int) -> None:
+        horizon = self._session_horizon_ns
+        self.sessions = {c: s for c, s in self.sessions.items() if time_ns - s.seen_ns <= horizon}
+
+    def _undo(self, before: dict[Identity, Entry | None]) -> None:
+        for identity, entry in before.items():
+            if entry is None:
+                self.entries.pop(identity, None)
+            else:
+                self.entries[identity] = entry
+
+    def _set(self, identity: Identity, entry: Entry | None, before: dict[Identity, Entry | None]) -> None:
+        """Set or remove an entry, noting what it was before the chain first touched it."""
+        before.setdefault(identity, self.entries.get(identity))
+        if entry is None:
+            del self.entries[identity]
+        else:
+            self.entries[identity] = entry
+
+    def _execute(self, tx: Transaction, position: int, before: dict[Identity, Entry | None]) -> tuple[int, int]:
+        """Execute one new transaction; its result, and what it adds to the effects digest where that is OK."""
+        version = position + 1
+        match tx.operation:
+            case 1:  # APPEND
+                return OK, 0
+            case 2 | 4:  # PUT, CAS
+                identity = (VALUE, tx.namespace, tx.entry_key)
+                old = self.entries.get(identity)
+                if tx.operation == CAS and (old.version if old else 0) != tx.operand_lo:
+                    return VERSION_MISMATCH, 0
+                self._set(identity, Entry(version, value=tx.value), before)
+                return OK, bytes_digest(tx.value) * _K1 & _WORD
+            case 3:  # DELETE
+                identity = (VALUE, tx.namespace, tx.entry_key)
+                if identity not in self.entries:
+                    return KEY_NOT_FOUND, 0
+                self._set(identity, None, before)
+                return OK, 0
+            case 5:
+                return self._add(tx, version, before)
+            case 6:
+                return self._transfer(tx, version, before)
+            case 7:  # OPEN_ACCOUNT
+                identity = (ACCOUNT, tx.namespace, tx.key)
+                if identity in self.entries:
+                    return ACCOUNT_EXISTS, 0
+                self._set(identity, Entry(version, overdraft=bool(tx.flags & OVERDRAFT)), before)
+                return OK, 0
+            case unknown:
+                raise AssertionError(f"operation {unknown} in the log at position {position}")
+
+    def _add(self, tx: Transaction, version: int, before: dict[Identity, Entry | None]) -> tuple[int, int]:
+        identity = (COUNTER, tx.namespace, tx.entry_key)
+        old = self.entries.get(identity)
+        total = (old.amount if old else 0) + tx.amount
+        if not _I64_MIN <= total <= _I64_MAX:
+            return OVERFLOW, 0
+        (floor,) = struct.unpack("<q", struct.pack("<Q", tx.operand_lo))
+        if tx.flags & FLOOR and total < floor:
+            return BELOW_FLOOR, 0
+        self._set(identity, Entry(version, amount=total), before)
+        return OK, (total & _WORD) * _K1 & _WORD
+
+    def _transfer(self, tx: Transaction, version: int, before: dict[Identity, Entry | None]) -> tuple[int, int]:
+        debit_identity = (ACCOUNT, tx.namespace, tx.key)
+        credit_identity = (ACCOUNT, tx.namespace, tx.credit_account)
+        if debit_identity == credit_identity:
+            return SAME_ACCOUNT, 0
+        debit, credit = self.entries.get(debit_identity), self.entries.get(credit_identity)
+        if debit is None or credit is None:
+            return ACCOUNT_NOT_FOUND, 0
+        if not debit.overdraft and debit.amount < tx.amount:
+            return INSUFFICIENT_FUNDS, 0
+        left, right = debit.amount - tx.amount, credit.amount + tx.amount
+        if left < _I64_MIN or right > _I64_MAX:
+            return OVERFLOW, 0
+        self._set(debit_identity, Entry(version, amount=left, overdraft=debit.overdraft), before)
+        self._set(credit_identity, Entry(version, amount=right, overdraft=credit.overdraft), before)
+        return OK, ((left & _WORD) * _K1 & _WORD) ^ rotate((right & _WORD) * _K2 & _WORD, 32)

@@ -1,0 +1,190 @@
+"""The blocking client: an AsyncClient on an event loop in a thread of its own, behind plain methods."""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+import numpy as np
+import numpy.typing as npt
+
+from penstock.client.async_client import AsyncClient
+from penstock.client.errors import ClientClosed
+from penstock.client.keys import Entry, Key
+from penstock.client.operations import Operation
+from penstock.client.options import BatchOptions, FlowOptions, RetryOptions
+from penstock.client.results import FrameReceipt, Result
+from penstock.client.transport.frame import Bytes
+from penstock.client.watch import WatchedBlock
+from penstock.contract.record import Words
+from penstock.v1.node_pb2 import GetStatusResponse
+
+T = TypeVar("T")
+
+
+class Client:
+    """A client of one node that blocks its caller; use it as ``with Client("127.0.0.1:50051") as client``.
+
+    Any number of threads may share one, and their transactions travel in common frames. It does not survive a fork.
+    Every method does, takes and raises what AsyncClient's of the same name does.
+    """
+
+    def __init__(
+        self,
+        target: str = "127.0.0.1:50051",
+        *,
+        client_id: int | None = None,
+        next_sequence: int | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
+        batch: BatchOptions | None = None,
+        retry: RetryOptions | None = None,
+        flow: FlowOptions | None = None,
+        traceparent: Callable[[], str] = str,
+    ) -> None:
+        async def connect() -> AsyncClient:
+            return AsyncClient(
+                target,
+                client_id=client_id,
+                next_sequence=next_sequence,
+                credentials=credentials,
+                batch=batch,
+                retry=retry,
+                flow=flow,
+                traceparent=traceparent,
+            )
+
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="penstock client", daemon=True)
+        self._thread.start()
+        self._starting = threading.Lock()
+        self._closed = False
+        self._client = self._wait(connect())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def client_id(self) -> int:
+        """Names this client's idempotency session."""
+        return self._client.client_id
+
+    def close(self) -> None:
+        """Waits for all answers (up to the retry deadline), then disconnects. Closing again does nothing.
+
+        Reads of other threads end in ClientClosed; watches end.
+        """
+        with self._starting:
+            if self._closed:
+                return
+            self._closed = True
+            closing = asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop)
+        closing.result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def transfer(self, debit: int, credit: int, amount: int, *, namespace: int = 0) -> Result:
+        """Moves an amount from one account to another."""
+        return self._wait(self._client.transfer(debit, credit, amount, namespace=namespace))
+
+    def submit(self, operation: Operation, *, sequence: int | None = None) -> Result:
+        """Submits one transaction."""
+        return self._wait(self._client.submit(operation, sequence=sequence))
+
+    def submit_chain(self, operations: Sequence[Operation], *, first_sequence: int | None = None) -> list[Result]:
+        """Submits transactions of which all take effect or none does."""
+        return self._wait(self._client.submit_chain(operations, first_sequence=first_sequence))
+
+    def submit_many(self, operations: Iterable[Operation]) -> list[Result]:
+        """Submits independent transactions as fast as they can go: the fast way for a single thread."""
+        return self._wait(self._client.submit_many(operations))
+
+    def submit_frame(
+        self, records: npt.NDArray[np.void] | Words, payloads: Bytes = b"", *, stamp: bool = True
+    ) -> FrameReceipt:
+        """Submits up to 10,000 transactions as they stand in columns."""
+        return self._wait(self._client.submit_frame(records, payloads, stamp=stamp))
+
+    def submit_records(
+        self, records: npt.NDArray[np.void] | Words, payloads: Bytes = b"", *, stamp: bool = True
+    ) -> list[FrameReceipt]:
+        """Submits any number of transactions as they stand in columns."""
+        return self._wait(self._client.submit_records(records, payloads, stamp=stamp))
+
+    def get(self, key: bytes, *, namespace: int = 0) -> Entry:
+        """Reads a key's value."""
+        return self._wait(self._client.get(key, namespace=namespace))
+
+    def get_counter(self, key: bytes, *, namespace: int = 0) -> Entry:
+        """Reads a counter."""
+        return self._wait(self._client.get_counter(key, namespace=namespace))
+
+    def get_account(self, account: int, *, namespace: int = 0) -> Entry:
+        """Reads an account."""
+        return self._wait(self._client.get_account(account, namespace=namespace))
+
+    def read(self, key: Key) -> Entry:
+        """Reads one entry."""
+        return self._wait(self._client.read(key))
+
+    def read_many(self, keys: Sequence[Key]) -> list[Entry]:
+        """Reads up to 10,000 entries, all as of one block."""
+        return self._wait(self._client.read_many(keys))
+
+    def watch(
+        self,
+        from_index: int = 0,
+        *,
+        namespaces: Iterable[int] = (),
+        operations: Iterable[type[Operation]] = (),
+        effective_only: bool = False,
+    ) -> Iterator[WatchedBlock]:
+        """Yields committed blocks as they come; the iterator blocks until there is one, and ends when the client
+        closes."""
+        blocks = self._client.watch(
+            from_index, namespaces=namespaces, operations=operations, effective_only=effective_only
+        )
+        with suppress(ClientClosed):
+            try:
+                while (block := self._wait(_next(blocks))) is not None:
+                    yield block
+            finally:
+                self._wait(blocks.aclose())
+
+    def status(self, *, with_state_digest: bool = False) -> GetStatusResponse:
+        """Asks how the node is doing."""
+        return self._wait(self._client.status(with_state_digest=with_state_digest))
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        with self._starting:  # so that nothing starts on a loop that is about to stop
+            if self._closed:
+                work.close()
+                raise ClientClosed("this client is closed")
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except CancelledError:
+            raise ClientClosed("this client was closed meanwhile") from None
+        except BaseException:
+            future.cancel()  # a KeyboardInterrupt must not leave the work behind
+            raise
+
+    async def _shut_down(self) -> None:
+        await self._client.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+
+async def _next(blocks: AsyncGenerator[WatchedBlock, None]) -> WatchedBlock | None:
+    return await anext(blocks, None)

@@ -1,0 +1,136 @@
+"""Everything this client raises on purpose is a :class:`PenstockError`; what a transaction is answered is a result
+instead."""
+
+from typing import TYPE_CHECKING
+
+import grpc
+
+if TYPE_CHECKING:
+    from penstock.client.results import Result
+
+
+class PenstockError(Exception):
+    """Root of all errors of this client."""
+
+
+class ClientClosed(PenstockError):
+    """The client was closed; make a new one."""
+
+
+class InvalidOperation(PenstockError, ValueError):
+    """An argument that no node would take; raised before anything is sent."""
+
+
+class Rejected(PenstockError):
+    """A transaction was answered with a rejection; raised only where a result is asked to (``raise_for_rejection``)."""
+
+    def __init__(self, result: "Result") -> None:
+        super().__init__(result)
+        self.result = result
+
+    def __str__(self) -> str:
+        return f"transaction {self.result.position} was rejected: {self.result.code.name}"
+
+
+class OutcomeUnknown(PenstockError):
+    """No answer came in time: the transactions may have taken effect, or may yet.
+
+    Submit them again under the same ids to find out: it takes effect at most once, and the answer is the first one's.
+    """
+
+    def __init__(self, client_id: int, first_sequence: int, count: int, cause: str) -> None:
+        super().__init__(client_id, first_sequence, count, cause)
+        self.client_id = client_id
+        self.first_sequence = first_sequence
+        self.count = count
+        self.cause = cause
+
+    def __str__(self) -> str:
+        return (
+            f"no answer for {self.count} transaction(s) from sequence {self.first_sequence} of client {self.client_id} "
+            f"({self.cause}): submit again with the same client_id and sequence to learn the outcome"
+        )
+
+
+class SequenceReused(PenstockError):
+    """Another run of a program, or another program, has used this client's id and sequences: nothing took effect now.
+
+    Leave ``client_id`` out, or go on from a ``next_sequence`` that was never used.
+    """
+
+    def __init__(self, client_id: int, first_sequence: int) -> None:
+        super().__init__(client_id, first_sequence)
+        self.client_id = client_id
+        self.first_sequence = first_sequence
+
+    def __str__(self) -> str:
+        return (
+            f"transactions from sequence {self.first_sequence} of client {self.client_id} had been submitted before, "
+            "by somebody else: some of these did nothing. Leave client_id out, or give a next_sequence never used"
+        )
+
+
+class Refused(PenstockError):
+    """A node refused a call or a frame; nothing of it took effect.
+
+    ``code`` is the gRPC status code; ``reason`` is the ErrorInfo reason (stable, for programs), ``details`` its
+    metadata; ``retry_delay_s`` is what the node asked to wait before another try, where it did.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: int = grpc.StatusCode.UNKNOWN.value[0],
+        reason: str = "",
+        details: dict[str, str] | None = None,
+        retry_delay_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.details = details or {}
+        self.retry_delay_s = retry_delay_s
+
+
+class InvalidRequest(Refused):
+    """The input breaks the contract; ``violations`` name the fields and say how. Sending it again cannot help."""
+
+    violations: tuple[tuple[str, str], ...] = ()
+    """(field, description) pairs."""
+
+
+class OutOfRange(InvalidRequest):
+    """A log index or another number lies outside what the node holds."""
+
+
+class BlockGone(OutOfRange):
+    """The log no longer holds the block to watch from; watch from 0, the oldest that it holds."""
+
+
+class NotPermitted(Refused):
+    """The namespace or the call is not allowed here, or the caller is not who it must be."""
+
+
+class NotSupported(Refused):
+    """The node does not know this call: it is older than this client, or the address is another service's."""
+
+
+class NotReady(Refused):
+    """The node is in a condition in which it cannot serve this; its message says which."""
+
+
+class Full(Refused):
+    """The node has no room, and waiting by itself will make none; its message says what the operator has to do."""
+
+
+class Overloaded(Refused):
+    """The node pushed back until the deadline passed; send less, or allow a longer deadline."""
+
+
+class Unavailable(Refused):
+    """No node could be reached, or none answered, until the deadline passed."""
+
+
+class ServerError(Refused):
+    """The node failed in a way that it does not explain; its log does."""

@@ -1,0 +1,94 @@
+"""What can be read: keys of the three kinds, and the entries they name."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from penstock.client.errors import InvalidOperation
+from penstock.contract.limits import KEY_BYTES_MAX
+from penstock.v1 import state_pb2
+
+READ_KEYS_MAX = 10_000
+"""Keys of one batched read."""
+_NAMESPACES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Key(ABC):
+    """Names an entry. The same bytes as a value's key, a counter's key and an account are three entries."""
+
+    @abstractmethod
+    def message(self) -> state_pb2.Key:
+        """The key as the contract spells it; raises InvalidOperation where no node would take it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValueKey(Key):
+    """The key of a value: 1 to 1,024 bytes."""
+
+    key: bytes
+    namespace: int = 0
+
+    def message(self) -> state_pb2.Key:
+        """See Key."""
+        return state_pb2.Key(namespace=_namespace(self.namespace), value=_key(self.key))
+
+
+@dataclass(frozen=True, slots=True)
+class CounterKey(Key):
+    """The key of a counter: 1 to 1,024 bytes."""
+
+    key: bytes
+    namespace: int = 0
+
+    def message(self) -> state_pb2.Key:
+        """See Key."""
+        return state_pb2.Key(namespace=_namespace(self.namespace), counter=_key(self.key))
+
+
+@dataclass(frozen=True, slots=True)
+class AccountKey(Key):
+    """An account: an integer of 0 to 2^128-1."""
+
+    account: int
+    namespace: int = 0
+
+    def message(self) -> state_pb2.Key:
+        """See Key."""
+        if not 0 <= self.account < 1 << 128:
+            raise InvalidOperation(f"accounts are integers of 0 to 2^128-1, not {self.account}")
+        account = self.account.to_bytes(16, "little")
+        return state_pb2.Key(namespace=_namespace(self.namespace), account=account)
+
+
+class Entry(NamedTuple):
+    """What a key names, as of one block."""
+
+    found: bool
+    version: int
+    """The number in the log of the transaction that last changed it, plus 1; 0 where not found. Cas expects it."""
+    value: bytes
+    """Of a value, else empty."""
+    amount: int
+    """A counter's sum or an account's balance, else 0."""
+    overdraft: bool
+    """Whether an account's balance may go below 0."""
+    log_index: int
+    """All blocks up to this one are reflected, and none after it."""
+
+    @classmethod
+    def of(cls, entry: state_pb2.Entry, log_index: int) -> "Entry":
+        """The entry that a node sent."""
+        return cls(entry.found, entry.version, entry.value, entry.amount, entry.overdraft, log_index)
+
+
+def _namespace(namespace: int) -> int:
+    if not 0 <= namespace < _NAMESPACES:
+        raise InvalidOperation(f"namespaces are 0 to {_NAMESPACES - 1}, not {namespace}")
+    return namespace
+
+
+def _key(key: bytes) -> bytes:
+    if not 1 <= len(key) <= KEY_BYTES_MAX:
+        raise InvalidOperation(f"a key is 1 to {KEY_BYTES_MAX} bytes, not {len(key)}")
+    return key

@@ -1,0 +1,34 @@
+"""The ids that a client gives out."""
+
+import secrets
+
+from penstock.client.errors import InvalidOperation
+
+
+class Session:
+    """An idempotency session: a client id, sequences that never repeat, and the ids of its frames."""
+
+    def __init__(self, client_id: int | None, next_sequence: int | None = None) -> None:
+        if client_id is not None and not 0 <= client_id < 1 << 64:
+            raise InvalidOperation(f"client_id is {client_id}, but must be 0 to 2^64-1")
+        if (client_id is None) != (next_sequence is None):
+            raise InvalidOperation(
+                "client_id and next_sequence go together: a sequence that was used before, by an earlier run too, is "
+                "answered as it was then and does nothing. Leave both out for a session that nobody else has"
+            )
+        if next_sequence is not None and not 1 <= next_sequence < 1 << 63:
+            raise InvalidOperation(f"next_sequence is {next_sequence}, but must be 1 to 2^63-1")
+        self.client_id = client_id if client_id is not None else secrets.randbits(64) | 1
+        self._next_sequence = next_sequence or 1
+        self._next_frame_id = 1
+
+    def take_sequences(self, count: int) -> int:
+        """The first of ``count`` fresh sequences in a row."""
+        first = self._next_sequence
+        self._next_sequence += count
+        return first
+
+    def take_frame_id(self) -> int:
+        """An id for one frame, larger than all before."""
+        self._next_frame_id += 1
+        return self._next_frame_id - 1

@@ -1,0 +1,1 @@
+"""What carries a client's transactions: batching into frames, flow control, retries, one stream kept open."""

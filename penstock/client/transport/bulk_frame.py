@@ -1,0 +1,74 @@
+"""Frames made from a program's own columns."""
+
+import asyncio
+from collections.abc import Iterator
+
+import numpy as np
+
+from penstock.client.errors import InvalidOperation, PenstockError
+from penstock.client.results import FrameReceipt
+from penstock.client.transport.frame import Bytes, Frame, encode
+from penstock.contract.flag import LINKED
+from penstock.contract.limits import FRAME_PAYLOAD_BYTES_MAX, FRAME_RECORDS_MAX
+from penstock.contract.record import RECORD, WORD_CLIENT, WORD_SEQUENCE, Words
+from penstock.v1.txqueue_pb2 import SubmitStreamResponse
+
+
+class BulkFrame(Frame):
+    """A frame with one receipt for one caller."""
+
+    __slots__ = ("receipt",)
+
+    def __init__(self, frame_id: int, words: Words, payloads: Bytes, traceparent: str) -> None:
+        first = words[0]
+        message = encode(frame_id, words.data, payloads, traceparent)
+        super().__init__(frame_id, int(first[WORD_CLIENT]), int(first[WORD_SEQUENCE]), len(words), message)
+        self.receipt: asyncio.Future[FrameReceipt] = asyncio.get_running_loop().create_future()
+
+    def complete(self, response: SubmitStreamResponse) -> None:
+        """Gives the caller the receipt, unless it stopped waiting."""
+        if not self.receipt.done():
+            self.receipt.set_result(FrameReceipt.of(response))
+
+    def fail(self, error: PenstockError) -> None:
+        """Gives the caller the error, unless it stopped waiting."""
+        if not self.receipt.done():
+            self.receipt.set_exception(error)
+
+
+def check_size(words: Words, payloads: Bytes) -> None:
+    """Raises InvalidOperation where the node would refuse the frame for its size; the fields are the node's to
+    check."""
+    if not 1 <= len(words) <= FRAME_RECORDS_MAX:
+        raise InvalidOperation(
+            f"a frame holds 1 to {FRAME_RECORDS_MAX} transactions, not {len(words)}: use submit_records"
+        )
+    if memoryview(payloads).nbytes > FRAME_PAYLOAD_BYTES_MAX:
+        raise InvalidOperation(f"a frame's payloads hold up to {FRAME_PAYLOAD_BYTES_MAX} bytes: use submit_records")
+
+
+def stamp(words: Words, client_id: int, first_sequence: int) -> None:
+    """Writes the ids of n transactions into their records: the client's, and sequences from ``first_sequence`` on."""
+    words[:, WORD_CLIENT] = client_id
+    words[:, WORD_SEQUENCE] = np.arange(first_sequence, first_sequence + len(words), dtype=np.uint64)
+
+
+def cuts(words: Words) -> Iterator[tuple[slice, slice]]:
+    """Where to cut records and their payloads into frames as large as may be, without cutting a chain.
+
+    Yields (of the records, of the payload bytes). Raises InvalidOperation where a chain or a payload is larger than a
+    frame.
+    """
+    records = words.view(RECORD).reshape(-1)
+    payload_ends = np.concatenate(([0], np.cumsum(records["payload_length"], dtype=np.int64)))
+    may_end = np.concatenate(([True], (records["flags"] & LINKED) == 0))
+    """[i]: whether the first i records end with a chain's end."""
+    start = 0
+    while start < len(records):
+        furthest = np.searchsorted(payload_ends, payload_ends[start] + FRAME_PAYLOAD_BYTES_MAX, side="right") - 1
+        stop = min(int(furthest), start + FRAME_RECORDS_MAX)
+        stop = start + int(np.flatnonzero(may_end[start : stop + 1])[-1])
+        if stop == start:
+            raise InvalidOperation(f"record {start} starts a chain that is left open, or too large for one frame")
+        yield slice(start, stop), slice(int(payload_ends[start]), int(payload_ends[stop]))
+        start = stop

@@ -1,0 +1,74 @@
+"""Turns what a node says in gRPC's terms (status code, ErrorInfo, BadRequest, RetryInfo) into this client's errors."""
+
+from collections.abc import Iterable
+from typing import Final
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.rpc import error_details_pb2, status_pb2
+
+from penstock.client import errors
+from penstock.v1.txqueue_pb2 import FrameError
+
+STATUS_DETAILS: Final = "grpc-status-details-bin"
+
+ERROR_OF_CODE: Final[dict[int, type[errors.Refused]]] = {
+    code.value[0]: error
+    for code, error in {
+        grpc.StatusCode.INVALID_ARGUMENT: errors.InvalidRequest,
+        grpc.StatusCode.OUT_OF_RANGE: errors.OutOfRange,
+        grpc.StatusCode.NOT_FOUND: errors.OutOfRange,
+        grpc.StatusCode.PERMISSION_DENIED: errors.NotPermitted,
+        grpc.StatusCode.UNAUTHENTICATED: errors.NotPermitted,
+        grpc.StatusCode.UNIMPLEMENTED: errors.NotSupported,
+        grpc.StatusCode.FAILED_PRECONDITION: errors.NotReady,
+        grpc.StatusCode.RESOURCE_EXHAUSTED: errors.Overloaded,
+        grpc.StatusCode.ABORTED: errors.Overloaded,
+        grpc.StatusCode.UNAVAILABLE: errors.Unavailable,
+        grpc.StatusCode.DEADLINE_EXCEEDED: errors.Unavailable,
+    }.items()
+}
+
+ERROR_OF_REASON: Final[dict[str, type[errors.Refused]]] = {"BLOCK_GONE": errors.BlockGone}
+"""Reasons that deserve an error of their own, whatever their code."""
+
+LASTING: Final = (errors.InvalidRequest, errors.NotPermitted, errors.NotSupported, errors.NotReady, errors.Full)
+"""Refusals that the same request would meet again."""
+
+IN_DOUBT: Final = frozenset({"NODE_FAILED", "OUTCOME_UNKNOWN"})
+"""Reasons with which a node says that a frame may be in the log all the same."""
+
+
+def refusal(code: int, message: str, details: Iterable[Any] = ()) -> errors.Refused:
+    """The error for a google.rpc.Status given by its fields."""
+    reason, metadata, delay_s = "", {}, None
+    violations: list[tuple[str, str]] = []
+    for detail in details:
+        info, retry, bad = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo(), error_details_pb2.BadRequest()
+        if detail.Unpack(info):
+            reason, metadata = info.reason, dict(info.metadata)
+        elif detail.Unpack(retry):
+            delay_s = retry.retry_delay.ToMicroseconds() / 1e6
+        elif detail.Unpack(bad):
+            violations += [(each.field, each.description) for each in bad.field_violations]
+    kind = ERROR_OF_REASON.get(reason) or ERROR_OF_CODE.get(code, errors.ServerError)
+    if kind is errors.Overloaded and reason and delay_s is None:
+        kind = errors.Full
+    error = kind(message, code=code, reason=reason, details=metadata, retry_delay_s=delay_s)
+    if isinstance(error, errors.InvalidRequest):
+        error.violations = tuple(violations)
+    return error
+
+
+def refusal_of_frame(error: FrameError) -> errors.Refused:
+    """The error that came in a receipt's place."""
+    return refusal(error.code, error.message, error.details)
+
+
+def refusal_of_call(error: grpc.aio.AioRpcError) -> errors.Refused:
+    """The error of a failed call, with its rich status where the node sent one."""
+    for key, value in error.trailing_metadata() or ():
+        if key == STATUS_DETAILS and isinstance(value, bytes):
+            status = status_pb2.Status.FromString(value)
+            return refusal(status.code, status.message, status.details)
+    return refusal(error.code().value[0], error.details() or error.code().name)

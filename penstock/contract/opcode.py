@@ -1,0 +1,11 @@
+"""Operation numbers: what a transaction does. They are those of ``record.proto``; a test holds the two together."""
+
+from typing import Final
+
+APPEND: Final = 1
+PUT: Final = 2
+DELETE: Final = 3
+CAS: Final = 4
+ADD: Final = 5
+TRANSFER: Final = 6
+OPEN_ACCOUNT: Final = 7

@@ -1,0 +1,1 @@
+"""The arena's compiled code: layout, slabs, magazines, runs of pages, recovery. Start at `operations`."""

@@ -1,0 +1,177 @@
+"""Addresses within an arena's region, for compiled code; ``layout.py`` says what stands there."""
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numpy.typing import NDArray
+
+from pooling.arena.kernel import layout
+from txqueue.jit.atomics import cas, intrinsic, load_acquire, load_relaxed
+from txqueue.jit.decorators import inner
+
+Words = NDArray[np.uint64]
+Int = int | np.int64
+Bool = bool | np.bool
+
+
+def _lowest_bit(_typing_context: Any, _word: Any) -> Any:
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.IntType(1)(0))
+
+    return types.int64(types.int64), generate
+
+
+def _bit_length(_typing_context: Any, _word: Any) -> Any:
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        zeros = builder.ctlz(arguments[0], ir.IntType(1)(0))
+        return builder.sub(ir.IntType(64)(64), zeros)
+
+    return types.int64(types.int64), generate
+
+
+def _bit_count(_typing_context: Any, _word: Any) -> Any:
+    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return types.int64(types.int64), generate
+
+
+lowest_bit: Any = intrinsic(_lowest_bit)
+"""``lowest_bit(word) -> int64``: the index of the lowest bit that is set; 64 where none is."""
+bit_length: Any = intrinsic(_bit_length)
+"""``bit_length(word) -> int64``: of the word taken as unsigned."""
+bit_count: Any = intrinsic(_bit_count)
+"""``bit_count(word) -> int64``: of the bits that are set."""
+
+
+@inner
+def get(words: Words, index: Int) -> Int:
+    """A word as int64."""
+    return np.int64(load_relaxed(words, index))
+
+
+@inner
+def class_of(byte_count: Int) -> Int:
+    """The size class whose slots hold so many bytes, or LARGE."""
+    if byte_count > layout.CLASS_BYTES_MAX:
+        return layout.LARGE
+    return np.int64(bit_length(max(byte_count, layout.GRANULE_BYTES) - 1)) - (layout.GRANULE_SHIFT - 1)
+
+
+@inner
+def class_in(stamped: Int) -> Int:
+    """The size class in a handle or a mark."""
+    return (stamped >> layout.CLASS_SHIFT) & layout.CLASS_MASK
+
+
+@inner
+def next_stamp(stamped: Int) -> Int:
+    """Generation and size class of a handle or mark, one generation on."""
+    return (stamped + layout.GENERATION) & layout.STAMP_MASK
+
+
+@inner
+def mark(stamp: Int, holder: Int, state: Int) -> Int:
+    """A mark, from anything that is stamped, a holder (or a run's first page) and a state."""
+    return (stamp & layout.STAMP_MASK) | holder << layout.STATE_BITS | state
+
+
+@inner
+def state_in(marked: Int) -> Int:
+    """The state in a mark."""
+    return marked & layout.STATE_MASK
+
+
+@inner
+def holder_in(marked: Int) -> Int:
+    """The holder in a mark; the first page, where it is a TAIL's."""
+    return (marked & layout.LOW_MASK) >> layout.STATE_BITS
+
+
+@inner
+def slots_of(size_class: Int) -> Int:
+    """Slots of a slab."""
+    return layout.UNIT_GRANULES >> (size_class - 1)
+
+
+@inner
+def slot_mark_of(words: Words, granule: Int, size_class: Int) -> Int:
+    """The mark of a slot of a slab."""
+    unit_marks = granule >> layout.UNIT_GRANULES_SHIFT << layout.UNIT_GRANULES_SHIFT
+    slot = (granule & (layout.UNIT_GRANULES - 1)) >> (size_class - 1)
+    return get(words, layout.SLOT_MARKS_AT) + unit_marks + slot
+
+
+@inner
+def page_mark_of(words: Words, page: Int) -> Int:
+    """The mark of a page."""
+    return get(words, layout.PAGE_MARKS_AT) + page
+
+
+@inner
+def page_in(handle: Int) -> Int:
+    """The page in a handle of a run, the first of it."""
+    return (handle & layout.LOW_MASK) >> layout.PAGE_GRANULES_SHIFT
+
+
+@inner
+def mark_of(words: Words, handle: Int) -> Int:
+    """The mark that decides whether a handle is good; -1 where it names nothing in this arena."""
+    granule = handle & layout.LOW_MASK
+    size_class = class_in(handle)
+    if handle < 0 or granule >> layout.PAGE_GRANULES_SHIFT >= get(words, layout.PAGES):
+        return -1
+    if 1 <= size_class < layout.LARGE:
+        return slot_mark_of(words, granule, size_class)
+    return page_mark_of(words, granule >> layout.PAGE_GRANULES_SHIFT) if size_class == layout.LARGE else -1
+
+
+@inner
+def holder_of(holder: Int) -> Int:
+    """A holder's words."""
+    return layout.HOLDERS_AT + holder * layout.HOLDER_WORDS
+
+
+@inner
+def magazine_of(holder: Int, size_class: Int) -> Int:
+    """A holder's magazine of a class."""
+    return holder_of(holder) + layout.MAGAZINES + (size_class - 1) * layout.MAGAZINE_WORDS
+
+
+@inner
+def first_limit(size_class: Int) -> Int:
+    """Slots that a magazine of a class may hold at first."""
+    return min(layout.MAGAZINE_SLOTS_MAX, (layout.FIRST_LIMIT_BYTES >> (layout.GRANULE_SHIFT - 1)) >> size_class)
+
+
+@inner
+def bits_of(words: Words, unit: Int, slot: Int) -> Int:
+    """The word with a slot's bit, which is bit ``slot & 63`` of it."""
+    return get(words, layout.BITS_AT) + unit * layout.BITS_PER_UNIT + (slot >> 6)
+
+
+@inner
+def maybe_of(words: Words, size_class: Int, unit: Int) -> Int:
+    """The word with a unit's bit among those of a class, which is bit ``unit & 63`` of it."""
+    units = get(words, layout.PAGES) >> 4
+    return get(words, layout.MAYBE_AT) + (size_class - 1) * (((units + 511) >> 9) << 3) + (unit >> 6)
+
+
+@inner
+def set_bits(words: Words, index: Int, bits: Int) -> None:
+    """Sets bits atomically. Sequentially consistent, like every compare-and-swap here."""
+    while True:
+        word = np.int64(load_acquire(words, index))
+        if cas(words, index, word, word | bits):
+            return
+
+
+@inner
+def clear_bits(words: Words, index: Int, bits: Int) -> None:
+    """Clears bits atomically."""
+    while True:
+        word = np.int64(load_acquire(words, index))
+        if cas(words, index, word, word & ~bits):
+            return

@@ -1,0 +1,1 @@
+"""Object pools: lending and returning, eviction, waiters, checks against misuse. Start at `object_pool`."""

@@ -1,0 +1,46 @@
+"""A pooled object and its record."""
+
+from typing import Any, Generic, TypeVar
+
+from pooling.core.call_site import Origin
+
+T = TypeVar("T")
+
+
+class Entry(Generic[T]):
+    """What a pool knows of one object.
+
+    At any moment an entry belongs to one thread alone, whichever took it out of the idle deque or out of the loans;
+    both hand it out atomically. So its fields need no lock, and counts kept here are exact without one.
+    """
+
+    __slots__ = (
+        "borrowed_by",
+        "borrowed_ns",
+        "holding_ns",
+        "item",
+        "lent",
+        "misses",
+        "returned_by",
+        "returned_ns",
+        "reuses",
+        "tested_ns",
+    )
+
+    def __init__(self, item: T, now_ns: int) -> None:
+        self.item = item
+        self.lent: Any = item
+        """What the borrower was given: the object, or a guard in front of it."""
+        self.reuses = 0
+        """Borrows that found it idle."""
+        self.misses = 0
+        """All others: it was made for the borrower, or the borrower had waited for it."""
+        self.holding_ns = 0
+        self.borrowed_ns = self.returned_ns = self.tested_ns = now_ns
+        self.borrowed_by: Origin | None = None
+        self.returned_by: Origin | None = None
+
+    @property
+    def borrows(self) -> int:
+        """How often it was lent."""
+        return self.reuses + self.misses

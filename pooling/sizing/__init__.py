@@ -1,0 +1,1 @@
+"""How many objects a pool should hold, learned from its demand."""

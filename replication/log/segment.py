@@ -1,0 +1,131 @@
+"""Segments: the files of the log, of one size each, named ``0000000001.segment`` and on by a number without gaps.
+
+The first 4 KiB page is a header; blocks follow from byte 4096, each starting on a page, so a torn write of one never
+touches another. Whatever stands behind the last block is no block: zeros in a new file, older blocks in a recycled one
+(their indices are below the segment's first, which tells them apart). The header is written together with the
+segment's first block; an all-zero header is a segment prepared and not yet used.
+
+======  ====  ==================  ===================================
+offset  size  field               meaning
+======  ====  ==================  ===================================
+     0     4  magic               ``PSLG``
+     4     2  version             of this format, 1
+     6     2  reserved            zero
+     8     8  cluster_id          whose log it belongs to
+    16     8  number              as in the file's name, from 1
+    24     8  first_index         index of its first block
+    32     8  first_position      number of its first transaction
+    40     8  segment_bytes       size of the file
+    48    12  reserved            zero
+    60     4  header_crc          CRC-32 of bytes 0 to 59
+======  ====  ==================  ===================================
+"""
+
+import struct
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from replication.log.block import PAGE_BYTES
+from replication.log.errors import LogVersionUnsupported, SegmentInvalid
+
+SEGMENT_MAGIC: Final = int.from_bytes(b"PSLG", "little")
+SEGMENT_VERSION: Final = 1
+SEGMENT_BYTES_DEFAULT: Final = 64 << 20
+
+_SUFFIX: Final = ".segment"
+_RECYCLED_SUFFIX: Final = ".recycled"
+_HEADER: Final = struct.Struct("<IHxxQQQQQ12x")
+_CRC: Final = struct.Struct("<I")
+_HEADER_BYTES: Final = _HEADER.size + _CRC.size
+assert _HEADER_BYTES == 64
+
+_BLOCKS_PER_MARK: Final = 64
+
+
+@dataclass(slots=True)
+class Segment:
+    """A segment that holds, or is about to hold, blocks."""
+
+    path: Path
+    cluster_id: int
+    number: int
+    first_index: int
+    first_position: int
+    segment_bytes: int
+    _marks: list[int] = field(default_factory=list)
+
+    def header_page(self) -> bytes:
+        """Return the header as it is written, one page."""
+        header = _HEADER.pack(
+            SEGMENT_MAGIC,
+            SEGMENT_VERSION,
+            self.cluster_id,
+            self.number,
+            self.first_index,
+            self.first_position,
+            self.segment_bytes,
+        )
+        return (header + _CRC.pack(zlib.crc32(header))).ljust(PAGE_BYTES, b"\0")
+
+    @classmethod
+    def parse(cls, path: Path, page: NDArray[np.uint8]) -> Self | None:
+        """Read a header page (``uint8[4096]``); ``None`` where the segment is prepared and not yet used.
+
+        Raises :class:`SegmentInvalid`, and :class:`LogVersionUnsupported` for a whole header of another version.
+        """
+        if page.size < PAGE_BYTES:
+            raise SegmentInvalid(f"the file ends within its header, after {page.size} bytes")
+        if not page.any():
+            return None
+        header = page[:_HEADER_BYTES].tobytes()
+        magic, version, *fields = _HEADER.unpack_from(header)
+        if magic != SEGMENT_MAGIC:
+            raise SegmentInvalid("no segment header starts here")
+        if zlib.crc32(header[:-4]) != _CRC.unpack_from(header, _HEADER.size)[0]:
+            raise SegmentInvalid("the segment header's checksum does not match")
+        if version != SEGMENT_VERSION:
+            raise LogVersionUnsupported(path, version, SEGMENT_VERSION)
+        segment = cls(path, *fields)
+        if segment.number != segment_number(path):
+            raise SegmentInvalid(f"the header says segment {segment.number}")
+        return segment
+
+    def remember(self, index: int, offset: int) -> None:
+        """Remember where every 64th block starts; called for each block in order."""
+        if (index - self.first_index) % _BLOCKS_PER_MARK == 0:
+            self._marks.append(offset)
+
+    def nearest(self, index: int) -> tuple[int, int]:
+        """Return index and offset of a block at or at most 63 before block ``index``."""
+        mark = (index - self.first_index) // _BLOCKS_PER_MARK
+        return self.first_index + mark * _BLOCKS_PER_MARK, self._marks[mark]
+
+
+def segment_path(directory: Path, number: int) -> Path:
+    """Where segment ``number`` lives."""
+    return directory / f"{number:010d}{_SUFFIX}"
+
+
+def segment_number(path: Path) -> int:
+    """Return the number in a segment's name."""
+    return int(path.name.removesuffix(_SUFFIX))
+
+
+def segment_files(directory: Path) -> list[Path]:
+    """All segments, used or not, by number."""
+    return sorted((path for path in directory.glob(f"*{_SUFFIX}") if path.stem.isdecimal()), key=segment_number)
+
+
+def recycled_path(path: Path) -> Path:
+    """Where a segment waits, out of the log, to be used again."""
+    return path.with_suffix(_RECYCLED_SUFFIX)
+
+
+def recycled_files(directory: Path) -> list[Path]:
+    """Segments that wait to be used again."""
+    return sorted(directory.glob(f"*{_RECYCLED_SUFFIX}"))

@@ -1,0 +1,123 @@
+"""Writes blocks into prepared segments, and syncs them. The reservation protocol is here, too.
+
+A full disk must be noticed while a transaction can still be refused, that is, before it is sealed into a block. So the
+sequencer reserves room for each block first, and segments are set aside for what was reserved. Blocks fill segments in
+order, each going into the next one where it no longer fits (next-fit). Next-fit is monotone: blocks no larger than
+their reservations never need a later segment than was set aside for them.
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pooling.buffers import Buffer, aligned_buffer
+from replication.log.block import PAGE_BYTES, Block, padded
+from replication.log.disk import Disk
+from replication.log.segment import Segment, segment_number
+from replication.log.segment_index import SegmentIndex
+from replication.log.segment_preallocator import SegmentSupply
+
+
+class SegmentWriter:
+    """The end of the log. One thread reserves, one writes, any syncs. All methods may raise ``OSError``."""
+
+    def __init__(
+        self, index: SegmentIndex, supply: SegmentSupply, disk: Disk, cluster_id: int, segment_bytes: int
+    ) -> None:
+        self._index, self._supply, self._disk, self._cluster_id = index, supply, disk, cluster_id
+        self._segment_bytes = segment_bytes
+        self.durable_index = 0
+        self._segment: Segment | None = None
+        self._fd = -1
+        self._end = 0
+        self._room = 0
+        self._reservations = 0
+        self._set_aside: deque[Path] = deque()
+        self._reserving = threading.Lock()
+        self._syncing = threading.Lock()
+
+    def resume(self, segment: Segment, end: int, last_index: int) -> None:
+        """Go on behind byte ``end`` of a segment that ends with block ``last_index``, after making that durable."""
+        assert self._fd < 0
+        self._fd = self._disk.open(segment.path, os.O_RDWR)
+        self._disk.sync(self._fd)
+        self._segment, self._end = segment, end
+        self.durable_index = last_index
+        self._room = segment.segment_bytes - end
+
+    def reserve(self, byte_count: int) -> None:
+        """Set room aside for one block of at most ``byte_count`` bytes. Raises :class:`LogFull` and ``ValueError``."""
+        needed = padded(byte_count)
+        if needed > self._segment_bytes - PAGE_BYTES:
+            raise ValueError(
+                f"a block of {needed} bytes does not fit into segments of {self._segment_bytes}: enlarge them"
+            )
+        with self._reserving:
+            if needed > self._room:
+                self._set_aside.append(self._supply.take())
+                self._room = self._segment_bytes - PAGE_BYTES
+            self._room -= needed
+            self._reservations += 1
+
+    def write(self, blocks: Sequence[Block]) -> None:
+        """Write blocks that follow the last one; those without a reservation get one here."""
+        for block in blocks[self._reservations :]:
+            self.reserve(block.stored_bytes)
+        with self._reserving:
+            self._reservations -= len(blocks)
+        run: list[Buffer] = []
+        run_bytes = 0
+        for block in blocks:
+            size = block.stored_bytes
+            if self._segment is None or self._end + run_bytes + size > self._segment.segment_bytes:
+                self._write_run(run, run_bytes)
+                run, run_bytes = [self._roll(block)], PAGE_BYTES
+            assert self._segment is not None
+            self._segment.remember(block.index, self._end + run_bytes)
+            run.append(block.buffer[:size])
+            run_bytes += size
+        self._write_run(run, run_bytes)
+
+    def sync(self, index: int) -> None:
+        """Make durable what has been written up to block ``index``."""
+        with self._syncing:
+            if index > self.durable_index:
+                self._disk.sync(self._fd)
+                self.durable_index = index
+
+    def close(self) -> None:
+        """Close the file that is written to."""
+        with self._syncing:
+            if self._fd >= 0:
+                self._disk.close(self._fd)
+                self._fd = -1
+
+    def _write_run(self, run: list[Buffer], run_bytes: int) -> None:
+        if run:
+            self._disk.write(self._fd, run, self._end)
+            self._end += run_bytes
+
+    def _roll(self, block: Block) -> Buffer:
+        """Turn to the next segment, which starts with ``block``; return its header page, to be written before that."""
+        # Before anything goes into the next one: recovery takes a later segment as proof that this one was whole.
+        self.sync(block.index - 1)
+        self.close()
+        with self._reserving:
+            path = self._set_aside.popleft()
+        self._segment = Segment(
+            path,
+            self._cluster_id,
+            segment_number(path),
+            block.index,
+            block.first_position,
+            self._segment_bytes,
+        )
+        self._fd, self._end = self._disk.open(path, os.O_RDWR), 0
+        self._index.add(self._segment)
+        page = aligned_buffer(PAGE_BYTES)
+        page[:] = np.frombuffer(self._segment.header_page(), np.uint8)
+        return page

@@ -1,0 +1,157 @@
+"""``penstock log``: look into a write-ahead log, and check it. Changes nothing.
+
+Exit codes: 0 all is well, 1 the log is corrupted, 2 it cannot be read as asked.
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import numpy as np
+
+from penstock.contract import flag, opcode
+from penstock.contract.record import RECORD
+from replication.log.block import Block, BlockKind
+from replication.log.disk import Disk
+from replication.log.durable_watermark import read_durable_mark
+from replication.log.errors import LogCorrupted, LogError, LogInUse
+from replication.log.log_metadata import DirectoryLock, read_identity
+from replication.log.recovery import LogScan
+
+_OPERATIONS: Final = {
+    getattr(opcode, name): name for name in ("APPEND", "PUT", "DELETE", "CAS", "ADD", "TRANSFER", "OPEN_ACCOUNT")
+}
+_FLAGS: Final = {flag.LINKED: "LINKED", flag.OVERDRAFT: "OVERDRAFT", flag.FLOOR: "FLOOR"}
+_directory = click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+
+
+@click.group()
+def log() -> None:
+    """Look into a write-ahead log, and check it."""
+
+
+@log.command()
+@_directory
+@click.option("--from", "first", type=click.IntRange(1), default=1, show_default=True, help="First block.")
+@click.option("--to", "last", type=click.IntRange(1), help="Last block; the log's last where not given.")
+@click.option("--records/--headers", default=False, help="Every transaction, or one line per block (the default).")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+def dump(directory: Path, first: int, last: int | None, records: bool, as_json: bool) -> None:
+    """Print the blocks of the log in DIRECTORY, or their transactions.
+
+    A log that a node has open is printed up to the block known to be durable about a second ago.
+    """
+    with _explained():
+        cluster_id = _cluster_id(directory)
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(DirectoryLock.share(directory))
+            except LogInUse:
+                # Blocks up to the mark are whole; behind it, blocks appear while they are being looked for.
+                durable = read_durable_mark(directory, cluster_id)
+                last = min(last or durable, durable)
+                click.echo(f"the log is in use: showing blocks up to {last}", err=True)
+            for block in _blocks(LogScan(directory, cluster_id, Disk()), first, last):
+                for row in _transactions(block) if records else [_header(block)]:
+                    click.echo(json.dumps(row) if as_json else _line(row))
+
+
+@log.command()
+@_directory
+def verify(directory: Path) -> None:
+    """Check every block of the log in DIRECTORY: chain, hashes, positions, and that what was durable is there."""
+    with _explained():
+        cluster_id = _cluster_id(directory)
+        scan = LogScan(directory, cluster_id, Disk())
+        blocks = block_bytes = 0
+        with DirectoryLock.share(directory):
+            for block in scan:
+                blocks += 1
+                block_bytes += block.stored_bytes
+        start_index, start_position = (1, 0)
+        if scan.segments:
+            start_index, start_position = scan.segments[0].first_index, scan.segments[0].first_position
+        click.echo(f"cluster       {cluster_id:016x}")
+        click.echo(f"segments      {len(scan.segments)} in use, {len(scan.unused)} prepared")
+        click.echo(f"blocks        {blocks}, from {start_index} to {scan.next_index - 1}, {block_bytes} bytes")
+        click.echo(f"transactions  {scan.next_position - start_position}, next is {scan.next_position}")
+        click.echo(f"last hash     {(scan.last_hash or b'').hex()}")
+        click.echo(f"durable mark  block {read_durable_mark(directory, cluster_id)}")
+        if scan.torn is not None:
+            click.echo(f"note: {scan.torn}; no answer depended on it, and the next start cuts it off")
+        click.echo("verified: chain, hashes and positions hold")
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what the log raises into a message and an exit code."""
+    try:
+        yield
+    except LogCorrupted as error:
+        click.echo(f"CORRUPTED: {error}", err=True)
+        raise click.exceptions.Exit(1) from error
+    except BrokenPipeError:
+        raise
+    except (LogError, OSError) as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _cluster_id(directory: Path) -> int:
+    identity = read_identity(directory)
+    if identity is None:
+        raise click.UsageError(f"{directory} holds no log: give the directory of a node's log")
+    return identity.cluster_id
+
+
+def _blocks(scan: LogScan, first: int, last: int | None) -> Iterator[Block]:
+    for block in scan:
+        if last is not None and block.index > last:
+            return
+        if block.index >= first:
+            yield block
+
+
+def _header(block: Block) -> dict[str, Any]:
+    return {
+        "index": block.index,
+        "kind": BlockKind(block.kind).name,
+        "epoch": block.epoch,
+        "first_position": block.first_position,
+        "count": block.count,
+        "payload_bytes": block.payload_bytes,
+        "time": _time(block.time_ns),
+        "durable_index": block.durable_index,
+        "hash": block.hash.hex(),
+    }
+
+
+def _transactions(block: Block) -> Iterator[dict[str, Any]]:
+    rows: np.ndarray[Any, Any] = block.records.reshape(-1).view(RECORD)
+    for number, row in enumerate(rows):
+        flags = int(row["flags"])
+        yield {
+            "position": block.first_position + number,
+            "operation": _OPERATIONS.get(int(row["operation"]), str(row["operation"])),
+            "flags": [name for flag, name in _FLAGS.items() if flags & flag],
+            "namespace": int(row["namespace"]),
+            "client_id": f"{int(row['client_id']):016x}",
+            "sequence": int(row["sequence"]),
+            "key": f"{int(row['key_hi']):016x}{int(row['key_lo']):016x}",
+            "operand": f"{int(row['operand_hi']):016x}{int(row['operand_lo']):016x}",
+            "amount": int(row["amount"]),
+            "payload_length": int(row["payload_length"]),
+        }
+
+
+def _line(row: dict[str, Any]) -> str:
+    return "  ".join(f"{name} {'|'.join(value) if isinstance(value, list) else value}" for name, value in row.items())
+
+
+def _time(time_ns: int) -> str:
+    seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"

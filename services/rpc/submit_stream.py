@@ -1,0 +1,58 @@
+"""One SubmitStream call: what it has under way, and its receipts on their way out."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+
+import grpc
+
+from services.rpc.refusal import Context, Refusal
+
+
+class FrameStream:
+    """Bounds the frames that one client has unanswered, its unread receipts included.
+
+    A client that does not read its receipts stops being read from in turn; nobody else notices.
+    """
+
+    def __init__(self, context: Context, in_flight_frames_max: int) -> None:
+        self._context = context
+        self._in_flight_frames_max = in_flight_frames_max
+        self._in_flight = 0
+        self._ending = False
+        self._outbox: deque[bytes] = deque()
+        self._answered = asyncio.Event()
+        self._written = asyncio.Event()
+
+    async def frames(self) -> AsyncIterator[bytes]:
+        """Read frames, each counted as in flight until its receipt is written, until the stream ends."""
+        while not self._ending:
+            while self._in_flight >= self._in_flight_frames_max:
+                self._written.clear()
+                await self._written.wait()
+            message = await self._context.read()
+            if message is grpc.aio.EOF or self._ending:
+                return
+            self._in_flight += 1
+            yield message
+
+    def deliver(self, frame_id: int, outcome: bytes | Refusal) -> None:
+        """Queue a frame's receipt, or why it was refused, for writing."""
+        self._outbox.append(outcome.on_frame(frame_id) if isinstance(outcome, Refusal) else outcome)
+        self._answered.set()
+
+    def end(self) -> None:
+        """Take no more frames; `write_receipts` returns once all that were taken are answered."""
+        self._ending = True
+        self._answered.set()
+
+    async def write_receipts(self) -> None:
+        """Write answers as they come until the stream has ended and nothing is in flight."""
+        while self._in_flight or not self._ending:
+            while self._outbox:
+                await self._context.write(self._outbox.popleft())
+                self._in_flight -= 1
+                self._written.set()
+            if self._in_flight or not self._ending:
+                self._answered.clear()
+                await self._answered.wait()

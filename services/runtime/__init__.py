@@ -1,0 +1,1 @@
+"""The process that a node is: allocator, gRPC, warm-up, pools, upkeep."""

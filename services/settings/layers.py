@@ -1,0 +1,159 @@
+"""Lays settings over each other, the later over the earlier: defaults, YAML files, the environment, the command line.
+
+A layer is flat, ``group.name`` to a value and where it was given, so that laying is one dict over another and every
+value in force, or at fault, can be traced to the place where somebody wrote it.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import yaml
+from pydantic import ValidationError
+from pydantic_settings import EnvSettingsSource
+
+from services.settings.model import ENVIRONMENT_PREFIX, NodeSettings, setting_names
+
+DEFAULT: Final = "default"
+
+_NOT_SETTINGS: Final = re.compile(r"PENSTOCK_(CONFIG|SERVICE_(HOST|PORT.*)|PORT(_.*)?)")
+"""``PENSTOCK_CONFIG`` names files to read; Kubernetes sets the others in every pod beside a service named penstock."""
+
+
+class ConfigurationError(Exception):
+    """Settings that cannot be used; each of ``problems`` says what is wrong, where, and what would be right."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        assert problems
+        self.problems = list(problems)
+        super().__init__("\n".join(problems))
+
+
+class Given(NamedTuple):
+    """A value somebody gave, and where."""
+
+    value: Any
+    source: str
+
+
+Layer = Mapping[str, Given]
+
+
+class LoadedSettings(NamedTuple):
+    """The settings in force, and where each came from."""
+
+    settings: NodeSettings
+    sources: dict[str, str]
+    """From ``group.name``, all of them in the order in which they are shown."""
+
+
+def load(files: Sequence[Path] = (), command_line: Layer | None = None) -> LoadedSettings:
+    """Lay all layers over each other and check the outcome.
+
+    Args:
+        files: YAML files, later ones over earlier ones.
+        command_line: laid over all others.
+
+    Raises:
+        ConfigurationError: a file cannot be read, a name is unknown or a value is out of its range; tells all at once.
+    """
+    given: dict[str, Given] = {}
+    for layer in (*map(file_layer, files), environment_layer(), command_line or {}):
+        given |= layer
+    problems = _unknown_names(given)
+    if problems:
+        raise ConfigurationError(problems)
+    groups: dict[str, dict[str, Any]] = {}
+    for setting, (value, _) in given.items():
+        group, name = setting.split(".")
+        groups.setdefault(group, {})[name] = value
+    try:
+        settings = NodeSettings(**groups)  # type: ignore[arg-type]  # its validation makes groups of mappings
+    except ValidationError as error:
+        raise ConfigurationError([_explain(details, given) for details in error.errors()]) from None
+    return LoadedSettings(
+        settings, {name: given[name].source if name in given else DEFAULT for name in setting_names()}
+    )
+
+
+def file_layer(path: Path) -> Layer:
+    """Read a YAML file of groups and their settings."""
+    try:
+        tree = yaml.load(path.read_text("utf-8"), _StrictLoader)  # noqa: S506 - it is a SafeLoader
+    except OSError as error:
+        raise ConfigurationError([f"{path}: cannot be read: {error.strerror}"]) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError([f"{path}: is not YAML: {error}"]) from None
+    return _flatten({} if tree is None else tree, str(path))
+
+
+def environment_layer() -> Layer:
+    """Read ``PENSTOCK_<GROUP>_<NAME>`` from the process's environment."""
+    variables = {name.replace(".", "_", 1).upper(): name for name in setting_names()}
+    problems = []
+    for variable in os.environ:
+        name = variable.upper()
+        if not name.startswith(ENVIRONMENT_PREFIX) or _NOT_SETTINGS.fullmatch(name):
+            continue
+        if name.removeprefix(ENVIRONMENT_PREFIX) not in variables:
+            hint = _nearest(name, [ENVIRONMENT_PREFIX + known for known in variables])
+            problems.append(f"{variable} (environment): no such setting; {hint}")
+    if problems:
+        raise ConfigurationError(problems)
+    layer = _flatten(EnvSettingsSource(NodeSettings)(), "")
+    return {
+        name: Given(value, f"environment {ENVIRONMENT_PREFIX}{name.replace('.', '_', 1).upper()}")
+        for name, (value, _) in layer.items()
+    }
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a key that stands twice in one mapping, of which YAML loaders otherwise drop the first without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for key, _ in node.value:
+            if keys.count(key.value) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value!r} stands here and once more in the same group", key.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+def _flatten(tree: Any, source: str) -> dict[str, Given]:
+    if not isinstance(tree, dict):
+        raise ConfigurationError([f"{source}: expected groups of settings, for example 'log:' with 'sync_mode: block'"])
+    layer: dict[str, Given] = {}
+    for group, settings in tree.items():
+        if settings is None:
+            continue
+        if not isinstance(settings, dict):
+            known = ", ".join(NodeSettings.model_fields)
+            raise ConfigurationError([f"{group} ({source}): expected a group of settings; the groups are {known}"])
+        layer |= {f"{group}.{name}": Given(value, source) for name, value in settings.items()}
+    return layer
+
+
+def _unknown_names(layer: Layer) -> list[str]:
+    known = setting_names()
+    return [
+        f"{name} ({source}): no such setting; {_nearest(name, known)}"
+        for name, (_, source) in layer.items()
+        if name not in known
+    ]
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"did you mean {near[0]}?" if near else "`penstock config show` lists all"
+
+
+def _explain(details: Any, given: Layer) -> str:
+    place = ".".join(str(part) for part in details["loc"][:2])
+    reason = details["msg"].removeprefix("Value error, ")
+    if place not in given:
+        return str(reason)
+    return f"{place} = {given[place].value!r} ({given[place].source}): {reason}"

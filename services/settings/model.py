@@ -1,0 +1,293 @@
+"""What an operator may choose about a node, group by group, checked before anything is opened or bound.
+
+``NodeSettings(...)`` takes exactly what it is given; `services.settings.layers` lays YAML files, the environment and
+the command line over each other. Every setting is named ``group.name``; units stand last in a name.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from penstock.contract.record import RECORD_BYTES
+from txqueue.wait_strategy import WaitStrategy
+
+ENVIRONMENT_PREFIX: Final = "PENSTOCK_"
+
+_MIB: Final = 1 << 20
+_NAMESPACE_MAX: Final = 65_535
+_PORT_MAX: Final = 65_535
+_PAGE_BYTES: Final = 4096
+_UNIX_PATH_BYTES_MAX: Final = 107
+"""What ``sockaddr_un`` holds, less its closing zero byte."""
+
+
+def _split_commas(value: Any) -> Any:
+    """Let a list be written as ``a,b`` where there is only text: in the environment and on the command line."""
+    if isinstance(value, int | str) and not isinstance(value, bool):
+        return [part.strip() for part in str(value).split(",") if part.strip()]
+    if isinstance(value, list):
+        return [str(part) if isinstance(part, int) else part for part in value]
+    return value
+
+
+def _check_address(address: str) -> None:
+    if address.startswith("unix:"):
+        path = address.removeprefix("unix:").removeprefix("//")
+        if not path or len(path.encode()) > _UNIX_PATH_BYTES_MAX:
+            raise ValueError(
+                f"{address!r}: a socket's path takes 1 to {_UNIX_PATH_BYTES_MAX} bytes; use a shorter directory"
+            )
+        return
+    host, separator, port = address.rpartition(":")
+    if not (separator and host and port.isascii() and port.isdigit() and int(port) <= _PORT_MAX):
+        raise ValueError(f"{address!r}: write host:port with a port of 0 to {_PORT_MAX}, or unix:/path")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError(f"{address!r}: write an IPv6 address in brackets, for example [::1]:50051")
+
+
+def _namespace_range(text: str) -> range:
+    first, separator, last = text.partition("-")
+    bounds = [first, last] if separator else [first, first]
+    if not all(bound.isascii() and bound.isdigit() for bound in bounds):
+        raise ValueError(f"{text!r}: write a number or a range such as 0-9")
+    low, high = int(bounds[0]), int(bounds[1])
+    if low > high or high > _NAMESPACE_MAX:
+        raise ValueError(f"{text!r}: namespaces are 0 to {_NAMESPACE_MAX}, the lower one first")
+    return range(low, high + 1)
+
+
+def _none_of_text(value: Any) -> Any:
+    """Let an absent value be written where there is only text."""
+    return None if value in ("", "none") else value
+
+
+TextList = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class IdentitySettings(_Group):
+    """Who the node is, and where it keeps its files."""
+
+    name: str = Field(default="penstock-1", min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")
+    """Unique among the nodes of a cluster; names the node in metrics, traces and the process list."""
+    data_dir: Path = Path("penstock-data")
+    """Holds the log; one node at a time. Made where it does not exist."""
+    cluster_id: int = Field(default=1, ge=1, lt=1 << 64)
+    """Written into every segment; a node refuses a log that carries another."""
+
+
+class ListenSettings(_Group):
+    """Where the gRPC services are offered. There is no TLS yet: keep them on this machine or on a trusted network."""
+
+    addresses: TextList = Field(default=("127.0.0.1:50051",), min_length=1)
+    """Each ``host:port`` (port 0: any free one), ``[ipv6]:port`` or ``unix:/path``."""
+
+    @field_validator("addresses")
+    @classmethod
+    def _check_addresses(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
+        for address in addresses:
+            _check_address(address)
+        if len(set(addresses)) != len(addresses):
+            raise ValueError("an address is named twice; name each once")
+        return addresses
+
+
+class LogSettings(_Group):
+    """The write-ahead log."""
+
+    segment_bytes: ByteSize = Field(default=ByteSize(64 * _MIB), ge=8 * _MIB, le=4096 * _MIB, multiple_of=_PAGE_BYTES)
+    """Size of one segment file; a multiple of 4 KiB."""
+    sync_mode: Literal["block", "interval", "none"] = "block"
+    """``block``: an answer follows fdatasync. ``interval``: a crash of the machine loses up to ``sync_interval_ms`` of
+    answered transactions. ``none``: it loses what the kernel had not written. A killed process loses nothing at all."""
+    sync_interval_ms: int = Field(default=50, ge=1, le=60_000)
+    """Milliseconds between syncs where ``sync_mode`` is ``interval``; of no meaning otherwise."""
+
+
+class QueueSettings(_Group):
+    """The ring between the edge and the sequencer."""
+
+    slots: int = Field(default=4096, ge=512, le=1 << 16)
+    """Frames that wait at most; a power of two."""
+    area_bytes: ByteSize = Field(default=ByteSize(16 * _MIB), ge=8 * _MIB, le=1024 * _MIB, multiple_of=_PAGE_BYTES)
+    """Each producer's own space for frames; the file is sparse, so only what was ever used takes memory."""
+    wait: WaitStrategy = WaitStrategy.PARK
+    """How the sequencer waits for a frame. ``park`` sleeps and takes no time when idle; ``yield`` and ``spin`` see a
+    frame some microseconds sooner, and keep a core busy for that."""
+
+    @field_validator("slots", "area_bytes")
+    @classmethod
+    def _check_power_of_two(cls, number: int) -> int:
+        if number & (number - 1):
+            raise ValueError(f"must be a power of two, for example {1 << number.bit_length()}")
+        return number
+
+
+class StateSettings(_Group):
+    """The tables of the state machine."""
+
+    bytes_max: ByteSize = Field(default=ByteSize(8192 * _MIB), ge=64 * _MIB)
+    """Address space set aside for the tables; pages are taken when first touched. A node with full tables stops."""
+    session_capacity: int = Field(default=65_536, ge=1, le=1 << 20)
+    """Clients remembered at once for their sequences. Every node of a cluster must have the same."""
+    session_horizon_s: int = Field(default=3600, ge=1)
+    """A client idle for longer may be forgotten when sessions run out. Every node of a cluster must have the same."""
+
+
+class PoolingSettings(_Group):
+    """The object pools, and Python's collector."""
+
+    bytes_max: ByteSize = Field(default=ByteSize(512 * _MIB), ge=64 * _MIB)
+    """What the objects of any one pool may take at most, and what all pools hold together when they are sized anew."""
+    transactions: int = Field(default=10_000, ge=1)
+    """Single records at most, for transactions that are sent one by one."""
+    blocks: int = Field(default=5_000, ge=2)
+    """Blocks under way at most, as far as ``block_bytes_max`` allows."""
+    block_bytes_max: ByteSize = Field(default=ByteSize(80 * _MIB), ge=16 * _MIB)
+    """What the blocks under way may take, each counted with the payloads that it might hold. When all are under way the
+    ring fills, then clients are pushed back: more memory here makes queues longer, not the node faster."""
+    messages: int = Field(default=50_000, ge=1)
+    """Buffers shared with other processes of the host at most."""
+    message_bytes: ByteSize = Field(default=ByteSize(_PAGE_BYTES), ge=_PAGE_BYTES, le=_MIB)
+    """Size of each; a power of two."""
+    preallocate: bool = False
+    """Make all transactions and blocks at start. Otherwise memory is set aside then, and objects when first needed."""
+    optimize_interval_s: float = Field(default=0.0, ge=0, le=3600)
+    """Seconds between learning from the demand and sizing the pools by it; 0: only when asked to (``PoolService``)."""
+    collector: Literal["idle", "python"] = "idle"
+    """``idle``: collect garbage while nothing is under way, or by a small budget; ``python``: whenever Python likes."""
+
+    @field_validator("message_bytes")
+    @classmethod
+    def _check_power_of_two(cls, message_bytes: ByteSize) -> ByteSize:
+        if message_bytes & (message_bytes - 1):
+            raise ValueError(f"must be a power of two, for example {1 << message_bytes.bit_length()}")
+        return message_bytes
+
+    @model_validator(mode="after")
+    def _check_budget(self) -> Self:
+        largest = max(self.transactions * RECORD_BYTES, self.block_bytes_max, self.messages * self.message_bytes)
+        if largest > self.bytes_max:
+            raise ValueError(
+                f"pooling.transactions times {RECORD_BYTES}, pooling.block_bytes_max, and pooling.messages times "
+                f"pooling.message_bytes, are each at most pooling.bytes_max {int(self.bytes_max)}; raise it or lower "
+                "them"
+            )
+        return self
+
+
+class AdmissionSettings(_Group):
+    """What is let in, and how much of it at a time."""
+
+    namespaces: TextList = Field(default=(f"0-{_NAMESPACE_MAX}",), min_length=1)
+    """Numbers and ranges, for example ``0-9,100``; transactions of other namespaces are refused."""
+    in_flight_frames_max: int = Field(default=4096, ge=1)
+    """Frames of the whole node that await their receipts; more are refused with ``RESOURCE_EXHAUSTED``."""
+    stream_in_flight_frames_max: int = Field(default=64, ge=1)
+    """Frames of one stream that await their receipts; the node reads no more of that stream until some are sent."""
+    retry_after_ms: int = Field(default=20, ge=1, le=60_000)
+    """What a refused client is told to wait (``RetryInfo``)."""
+
+    @field_validator("namespaces")
+    @classmethod
+    def _check_namespaces(cls, namespaces: tuple[str, ...]) -> tuple[str, ...]:
+        for text in namespaces:
+            _namespace_range(text)
+        return namespaces
+
+    def allowed_namespaces(self) -> list[int] | None:
+        """Give the numbers of the namespaces let in, or None for all of them."""
+        allowed = set().union(*(_namespace_range(text) for text in self.namespaces))
+        return None if len(allowed) == _NAMESPACE_MAX + 1 else sorted(allowed)
+
+
+class TelemetrySettings(_Group):
+    """What leaves the node for those who watch it. Off by default: a node that nobody watches pays nothing."""
+
+    prometheus: bool = False
+    """Serve metrics to be scraped at ``http://<prometheus_host>:<prometheus_port>/metrics``."""
+    prometheus_host: str = Field(default="127.0.0.1", min_length=1)
+    prometheus_port: int = Field(default=9464, ge=0, le=_PORT_MAX)
+    """0: any free one."""
+    otlp_endpoint: Annotated[str | None, BeforeValidator(_none_of_text)] = Field(default=None, pattern=r"^https?://")
+    """Push metrics and traces to this collector over gRPC, for example ``http://127.0.0.1:4317``."""
+    otlp_interval_s: float = Field(default=10.0, gt=0, le=3600)
+    """Seconds between pushes of metrics."""
+    trace_ratio: float = Field(default=0.001, ge=0, le=1)
+    """Share of blocks that get a span. A block with a sampled submitter always gets one."""
+
+
+class MonitorSettings(_Group):
+    """aiomonitor: look into the running event loop from this machine. It gives full control of the process."""
+
+    enabled: bool = False
+    port: int = Field(default=20101, ge=1, le=_PORT_MAX - 2)
+    """Loopback only: telnet here, the web page on the next port, the Python console on the one after it."""
+
+
+class ShutdownSettings(_Group):
+    """How a node ends."""
+
+    grace_s: float = Field(default=10.0, ge=0, le=3600)
+    """Seconds given to calls in progress; what was accepted is answered first."""
+
+
+class NodeSettings(BaseSettings):
+    """All settings of a node. Unknown groups and names are refused."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix=ENVIRONMENT_PREFIX,
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        enable_decoding=False,
+    )
+
+    node: IdentitySettings = IdentitySettings()
+    listen: ListenSettings = ListenSettings()
+    log: LogSettings = LogSettings()
+    queue: QueueSettings = QueueSettings()
+    pooling: PoolingSettings = PoolingSettings()
+    state: StateSettings = StateSettings()
+    admission: AdmissionSettings = AdmissionSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    monitor: MonitorSettings = MonitorSettings()
+    shutdown: ShutdownSettings = ShutdownSettings()
+
+    @classmethod
+    def settings_customise_sources(  # noqa: D102
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings passes all of them by name
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # The layers are laid by `settings_layers`, which remembers where each value came from.
+        return (init_settings,)
+
+    @model_validator(mode="after")
+    def _check_ports_differ(self) -> Self:
+        monitor_ports = range(self.monitor.port, self.monitor.port + 3)
+        if self.monitor.enabled and self.telemetry.prometheus and self.telemetry.prometheus_port in monitor_ports:
+            raise ValueError(
+                f"telemetry.prometheus_port {self.telemetry.prometheus_port} is one of the three ports from "
+                f"monitor.port {self.monitor.port} on, which the monitor takes; move one of them"
+            )
+        return self
+
+
+def setting_names() -> list[str]:
+    """Give every setting's ``group.name``, in the order in which they are shown."""
+    names = []
+    for group, field in NodeSettings.model_fields.items():
+        assert isinstance(field.annotation, type)
+        assert issubclass(field.annotation, _Group)
+        names += [f"{group}.{name}" for name in field.annotation.model_fields]
+    return names

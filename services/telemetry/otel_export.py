@@ -1,0 +1,133 @@
+"""Telemetry by OpenTelemetry: metrics to a Prometheus page and an OTLP collector, spans of blocks to the collector."""
+
+import os
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Final
+
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import MetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+
+from services.settings.model import NodeSettings, TelemetrySettings
+from services.telemetry import metrics
+from services.telemetry import queue_metrics as queue_telemetry
+from services.telemetry.counters import Counters
+from services.telemetry.telemetry import BlockTimes, Telemetry, TelemetryError
+from services.telemetry.throughput import Paces
+from services.telemetry.tracing import BlockSpans
+from txqueue.queue_metrics import QueueMetrics
+
+_SCOPE: Final = "penstock"
+_EXPORT_TIMEOUT_S: Final = 3
+
+
+class ExportedTelemetry:
+    """Telemetry through the given readers and processors, under a resource that names this process."""
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        counters: Counters,
+        paces: Paces,
+        *,
+        readers: Sequence[MetricReader] = (),
+        span_processors: Sequence[SpanProcessor] = (),
+        on_close: Callable[[], None] | None = None,
+    ) -> None:
+        """Declare all metrics to ``readers``; ``on_close`` runs last."""
+        resource = _resource(settings)
+        self._meters = MeterProvider(readers, resource, shutdown_on_exit=False)
+        self._latency = metrics.register(self._meters.get_meter(_SCOPE), counters, paces)
+        self._tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
+        for processor in span_processors:
+            self._tracers.add_span_processor(processor)
+        self._spans: BlockSpans | None = None
+        if span_processors:
+            self._spans = BlockSpans(self._tracers.get_tracer(_SCOPE), settings.telemetry.trace_ratio)
+        self._on_close = on_close
+
+    def observe_block(self, times: BlockTimes, traceparents: Sequence[str] = ()) -> None:
+        """Record the block's latency, and its span where it is sampled. Takes some microseconds."""
+        # The system's clock may be set back between two readings; a latency below 0 would spoil the sums.
+        self._latency.record(max(0, times.durable_ns - times.sealed_ns) / 1e9, {"stage": "durable"})
+        self._latency.record(max(0, times.applied_ns - times.sealed_ns) / 1e9, {"stage": "applied"})
+        if self._spans is not None:
+            self._spans.record(times, traceparents)
+
+    def watch_queue(self, read: Callable[[], QueueMetrics]) -> None:
+        """Declare the ring's metrics too."""
+        queue_telemetry.register(self._meters.get_meter(_SCOPE), read)
+
+    def close(self) -> None:
+        """Send what is left; blocks for some seconds where a collector does not answer."""
+        self._tracers.shutdown()
+        self._meters.shutdown(timeout_millis=_EXPORT_TIMEOUT_S * 1000)
+        if self._on_close is not None:
+            self._on_close()
+
+
+def export(settings: NodeSettings, counters: Counters, paces: Paces) -> Telemetry:
+    """Build what ``settings.telemetry`` asks for; see `services.telemetry.start`."""
+    readers: list[MetricReader] = []
+    span_processors: list[SpanProcessor] = []
+    on_close: Callable[[], None] | None = None
+    if settings.telemetry.prometheus:
+        reader, on_close = _serve_prometheus(settings.telemetry)
+        readers.append(reader)
+    if settings.telemetry.otlp_endpoint is not None:
+        reader, processor = _push_otlp(settings.telemetry.otlp_endpoint, settings.telemetry.otlp_interval_s)
+        readers.append(reader)
+        span_processors.append(processor)
+    return ExportedTelemetry(
+        settings, counters, paces, readers=readers, span_processors=span_processors, on_close=on_close
+    )
+
+
+def _serve_prometheus(settings: TelemetrySettings) -> tuple[MetricReader, Callable[[], None]]:
+    from opentelemetry.exporter.prometheus import PrometheusMetricReader
+    from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
+
+    # A registry of its own, as the process-wide one would mix the nodes of one process (as tests have them).
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    reader = PrometheusMetricReader(registry=registry)
+    try:
+        server, thread = start_http_server(settings.prometheus_port, settings.prometheus_host, registry)
+    except OSError as error:
+        raise TelemetryError(
+            f"cannot serve metrics on {settings.prometheus_host}:{settings.prometheus_port}: {error.strerror}; choose "
+            "another telemetry.prometheus_host and telemetry.prometheus_port, or switch telemetry.prometheus off"
+        ) from error
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return reader, stop
+
+
+def _push_otlp(endpoint: str, interval_s: float) -> tuple[MetricReader, SpanProcessor]:
+    from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    reader = PeriodicExportingMetricReader(
+        OTLPMetricExporter(endpoint, timeout=_EXPORT_TIMEOUT_S), export_interval_millis=interval_s * 1000
+    )
+    return reader, BatchSpanProcessor(OTLPSpanExporter(endpoint, timeout=_EXPORT_TIMEOUT_S))
+
+
+def _resource(settings: NodeSettings) -> Resource:
+    return Resource.create(
+        {
+            "service.name": "penstock",
+            "service.version": version("penstock"),
+            # Per process, or the series of two processes of one node would overwrite each other.
+            "service.instance.id": f"{settings.node.name}/{os.getpid()}",
+            "penstock.cluster.id": str(settings.node.cluster_id),
+        }
+    )

@@ -1,0 +1,230 @@
+"""Applies a block: the one compiled call that a transaction's effect comes from.
+
+Records are hashed and their entries prefetched a chunk ahead of being applied, so that a table larger than the caches
+costs overlapping misses and not one after the other. A TRANSFER without flags takes the short way through the loop;
+session and digest stay in registers between records.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from statestore.kernel.chain import apply_chain
+from statestore.kernel.execute import FULL, INVALID, OK, execute, move, transfer, transfer_between
+from statestore.kernel.hashing import mix
+from statestore.kernel.layout import (
+    CHUNK_RECORDS,
+    DEPTH,
+    DIRECTORY,
+    EFFECTS_DIGEST,
+    HASH_BITS,
+    ONE,
+    RING_MASK,
+    SCRATCH_CREDIT,
+    SCRATCH_DEBIT,
+    SCRATCH_HASH,
+    SCRATCH_PAYLOAD,
+    SESSION_HIGHEST,
+    SESSION_WINDOW,
+    WINDOW_MASK,
+    WINDOW_PAGE_MASK,
+    ZERO,
+)
+from statestore.kernel.record_fields import (
+    APPEND,
+    LINKED,
+    RECORD_WORDS,
+    TRANSFER,
+    WORD_CLIENT,
+    WORD_SEQUENCE,
+    flags_of,
+    hash_of_credit,
+    hash_of_debit,
+    hash_of_key,
+    operation_of,
+    payload_length_of,
+)
+from statestore.kernel.sessions import NEW, SESSIONS_EXHAUSTED, admit, open_page, session_of
+from statestore.kernel.table import candidate, group_in, segment_at
+from statestore.kernel.undo import ALONE
+from txqueue.jit.decorators import inner, kernel
+from txqueue.jit.raw_memory import U64, Bytes, Words, pointer, prefetch
+
+CODE_BITS = np.uint64(8)
+OVERRUN = ~ZERO
+
+
+@inner
+def prepare(
+    words: Words,
+    scratch: Words,
+    records: Words,
+    payloads: Bytes,
+    payload_bytes: U64,
+    start: U64,
+    end: U64,
+    payload_at: U64,
+) -> U64:
+    """Hashes the keys of records `start` to `end` into the scratch ring and prefetches their entries.
+
+    Returns where the payloads go on, or OVERRUN where they are longer than `payload_bytes`.
+    """
+    directory = words[DIRECTORY]
+    shift = HASH_BITS - words[DEPTH]
+    for i in range(start, end):
+        base = i * RECORD_WORDS
+        at = i & RING_MASK
+        scratch[SCRATCH_PAYLOAD + at] = payload_at
+        operation = operation_of(records, base)
+        length = payload_length_of(records, base)
+        if length > payload_bytes - payload_at:
+            return OVERRUN
+        if operation == TRANSFER:
+            hashed = hash_of_debit(words, records, base)
+            scratch[SCRATCH_DEBIT + at] = hashed
+            prefetch(words, group_in(segment_at(words, directory, shift, hashed), hashed))
+            hashed = hash_of_credit(words, records, base)
+            scratch[SCRATCH_CREDIT + at] = hashed
+            prefetch(words, group_in(segment_at(words, directory, shift, hashed), hashed))
+        elif operation != APPEND:
+            hashed = hash_of_key(words, records, payloads, base, payload_at)
+            scratch[SCRATCH_HASH + at] = hashed
+            scratch[SCRATCH_DEBIT + at] = hashed
+            prefetch(words, group_in(segment_at(words, directory, shift, hashed), hashed))
+        payload_at += length
+    # Their tags are on the way now. What is no transfer gets a candidate for a credit that it does not have: cheaper
+    # than a branch.
+    for i in range(start, end):
+        at = i & RING_MASK
+        hashed = scratch[SCRATCH_DEBIT + at]
+        debit = candidate(words, segment_at(words, directory, shift, hashed), hashed)
+        scratch[SCRATCH_DEBIT + at] = debit
+        prefetch(words, debit)
+        hashed = scratch[SCRATCH_CREDIT + at]
+        credit = candidate(words, segment_at(words, directory, shift, hashed), hashed)
+        scratch[SCRATCH_CREDIT + at] = credit
+        prefetch(words, credit)
+    return payload_at
+
+
+@kernel
+def apply_block(
+    region_words: NDArray[np.uint64],
+    region_bytes: NDArray[np.uint8],
+    scratch_words: NDArray[np.uint64],
+    record_words: NDArray[np.uint64],
+    payload_data: NDArray[np.uint8],
+    result_data: NDArray[np.uint8],
+    first_position: U64,
+    time_ns: U64,
+) -> U64:
+    """Applies the records of a block.
+
+    Args:
+        region_words: the state's region, uint64; `region_bytes`: the same memory as uint8.
+        scratch_words: uint64[SCRATCH_WORDS].
+        record_words: uint64[n * 8], read-only; `payload_data`: uint8, read-only.
+        result_data: uint8[n], written.
+        first_position: of the first record, uint64; `time_ns`: the block's time, uint64.
+
+    Returns:
+        0, or where the state machine must stop: the record's number << 8 | FULL or INVALID.
+    """
+    words = pointer(region_words)
+    region = pointer(region_bytes)
+    scratch = pointer(scratch_words)
+    records = pointer(record_words)
+    payloads = pointer(payload_data)
+    payload_bytes = np.uint64(payload_data.size)
+    results = pointer(result_data)
+    count = np.uint64(result_data.size)
+    prepared = ZERO
+    payload_next = ZERO
+    client = ZERO
+    session = ZERO
+    highest = ZERO
+    window = ZERO
+    known = False
+    digest = words[EFFECTS_DIGEST]
+    i = ZERO
+    while i < count:
+        while prepared < count and prepared < i + CHUNK_RECORDS:
+            end = min(prepared + CHUNK_RECORDS, count)
+            payload_next = prepare(words, scratch, records, payloads, payload_bytes, prepared, end, payload_next)
+            if payload_next == OVERRUN:
+                return (prepared << CODE_BITS) | INVALID
+            prepared = end
+        base = i * RECORD_WORDS
+        flags = flags_of(records, base)
+        if flags & LINKED:
+            if known and session != ZERO:
+                words[session + SESSION_HIGHEST] = highest
+            known = False
+            words[EFFECTS_DIGEST] = digest
+            payload_at = scratch[SCRATCH_PAYLOAD + (i & RING_MASK)]
+            i, code = apply_chain(
+                words,
+                region,
+                scratch,
+                records,
+                payloads,
+                payload_bytes,
+                results,
+                count,
+                i,
+                payload_at,
+                first_position,
+                time_ns,
+            )
+            if code != OK:
+                return (i << CODE_BITS) | code
+            digest = words[EFFECTS_DIGEST]
+            continue
+        if records[base + WORD_CLIENT] != client or not known:
+            if known and session != ZERO:
+                words[session + SESSION_HIGHEST] = highest
+            client = records[base + WORD_CLIENT]
+            session = session_of(words, client, time_ns)
+            known = True
+            if session != ZERO:
+                highest = words[session + SESSION_HIGHEST]
+                window = words[session + SESSION_WINDOW]
+        sequence = records[base + WORD_SEQUENCE]
+        result = NEW
+        if session == ZERO:
+            result = SESSIONS_EXHAUSTED
+        elif sequence == highest + ONE and sequence != ZERO:
+            highest = sequence
+            # The page of the highest sequence is open, but for that of sequence 1.
+            if sequence & WINDOW_PAGE_MASK <= ONE:
+                open_page(words, region, session, sequence)
+        else:
+            words[session + SESSION_HIGHEST] = highest
+            result = admit(words, region, session, sequence)
+            highest = words[session + SESSION_HIGHEST]
+        effect = ZERO
+        if result == NEW:
+            at = i & RING_MASK
+            version = first_position + i + ONE
+            if operation_of(records, base) == TRANSFER:
+                debit = scratch[SCRATCH_DEBIT + at]
+                credit = scratch[SCRATCH_CREDIT + at]
+                if transfer_between(words, records, base, debit, credit):
+                    result, effect = move(words, scratch, records, base, debit, credit, version, ALONE)
+                else:
+                    result, effect = transfer(words, scratch, records, base, version, ALONE)
+            else:
+                hashed = scratch[SCRATCH_HASH + at]
+                payload_at = scratch[SCRATCH_PAYLOAD + at]
+                result, effect = execute(
+                    words, region, scratch, records, payloads, base, payload_at, hashed, version, ALONE
+                )
+                if result >= FULL:
+                    return (i << CODE_BITS) | result
+            region[window + (sequence & WINDOW_MASK)] = np.uint8(result)
+        results[i] = np.uint8(result)
+        digest = mix(digest, result ^ effect)
+        i += ONE
+    if known and session != ZERO:
+        words[session + SESSION_HIGHEST] = highest
+    words[EFFECTS_DIGEST] = digest
+    return ZERO

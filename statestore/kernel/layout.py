@@ -1,0 +1,201 @@
+"""Where everything lies in the state's one region, an array of 64-bit words.
+
+    header       one page: the region's own, counters, heads of the heap's free lists
+    sessions     64-byte rows, an index from client id to row, and one result window per row
+    directory    one word per hash prefix: the segment that holds the keys with that prefix
+    arena        table segments grow upwards from its start, heap blocks downwards from its end
+
+Offsets are in words unless a name says bytes. All are ``uint64``: in numba a mix of signed and unsigned operands turns
+signed, and a signed index costs a test for Python's negative indexing on every access.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from penstock.contract import limits
+
+U = np.uint64
+ZERO: Final = U(0)
+ONE: Final = U(1)
+WORD_BYTES: Final = U(8)
+LINE_WORDS: Final = U(8)
+
+# --- header, from word 8: the region has its own before it ------------------------------------------------------------
+APPLIED_INDEX: Final = U(8)
+APPLIED_POSITION: Final = U(9)
+EFFECTS_DIGEST: Final = U(10)
+ENTRIES: Final = U(11)
+SESSIONS: Final = U(12)
+DEPTH: Final = U(13)
+"""Leading hash bits that select a directory word."""
+SESSION_PAGES: Final = U(14)
+"""Pages of windows that were ever written."""
+HASH_MASK: Final = U(15)
+"""HASH_ALL, except where a test wants keys to collide."""
+HASH_ALL: Final = (1 << 64) - 1
+DIRECTORY: Final = U(16)
+DEPTH_MAX: Final = U(17)
+SEGMENT_TOP: Final = U(18)
+"""First free word above the segments."""
+HEAP_BOTTOM: Final = U(19)
+"""First used word of the heap."""
+SESSION_ROWS: Final = U(20)
+SESSION_INDEX: Final = U(21)
+SESSION_INDEX_MASK: Final = U(22)
+SESSION_WINDOWS: Final = U(23)
+SESSION_CAPACITY: Final = U(24)
+SESSION_HORIZON_NS: Final = U(25)
+SESSION_FREE: Final = U(26)
+"""Number + 1 of the first row that was used and forgotten; 0: none."""
+SESSION_FRESH: Final = U(27)
+"""Rows ever used: the next one that never was."""
+SESSION_SWEEP_TIME: Final = U(28)
+"""Block time of the last sweep for idle sessions; another one at the same time would find nothing."""
+SECRET_LO: Final = U(32)
+"""The first of the words that key the hashes: for a key's words, its identity, both together, bytes of long keys."""
+SECRET_HI: Final = U(33)
+SECRET_IDENT: Final = U(34)
+SECRET_KIND: Final = U(35)
+SECRET_KEY: Final = U(36)
+SECRET_START: Final = U(37)
+SECRET_DATA: Final = U(38)
+SECRET_WORDS: Final = 7
+HEAP_FREE: Final = U(64)
+"""Heads of the free lists, one per size class."""
+HEADER_WORDS: Final = U(512)
+
+# --- entries: one cache line each -------------------------------------------------------------------------------------
+ENTRY_KEY_LO: Final = U(0)
+"""The key where it fits, zero-padded; of a longer key the heap block that holds it, and 0 in KEY_HI."""
+ENTRY_KEY_HI: Final = U(1)
+ENTRY_IDENT: Final = U(2)
+"""kind | namespace << 8 | key length << 32; 0: no entry."""
+ENTRY_AMOUNT: Final = U(3)
+"""Balance or count as i64; of a value the heap block that holds it."""
+ENTRY_VERSION: Final = U(4)
+ENTRY_DETAIL: Final = U(5)
+"""Of an account: 1 where it may be overdrawn. Of a value: its length in bytes."""
+ENTRY_HASH: Final = U(6)
+ENTRY_WORDS: Final = U(8)
+
+KIND_VALUE: Final = U(1)
+KIND_COUNTER: Final = U(2)
+KIND_ACCOUNT: Final = U(3)
+KIND_MASK: Final = U(0xFF)
+IDENT_NAMESPACE_SHIFT: Final = U(8)
+IDENT_LENGTH_SHIFT: Final = U(32)
+ACCOUNT_IDENT: Final = KIND_ACCOUNT | U(16) << IDENT_LENGTH_SHIFT
+KEY_INLINE_BYTES: Final = U(limits.KEY_INLINE_BYTES_MAX)
+
+# --- segments: a header line, 1,023 entries packed from the front, and an index of 128 groups of 16 tags -------------
+SEGMENT_COUNT: Final = U(0)
+"""Entries: they are numbers 1 to this one. The header is in place of number 0, and its IDENT word is always 0."""
+SEGMENT_DEPTH: Final = U(1)
+SEGMENT_NEXT: Final = U(3)
+"""The next segment for the same hash prefix; 0: none. (Word 2 is the IDENT of number 0.)"""
+SEGMENT_ENTRIES_MAX: Final = U(1023)
+"""At most half of the index is used, so hardly ever does a group overflow into the next one."""
+SEGMENT_INDEX: Final = U(1024) * ENTRY_WORDS
+SEGMENT_WORDS: Final = SEGMENT_INDEX + U(1024)
+GROUP_WORDS: Final = LINE_WORDS
+GROUP_TAGS: Final = U(16)
+GROUP_MASK: Final = U(127)
+"""The hash bits that choose a group."""
+TAG_HASH_SHIFT: Final = U(7)
+TAG_NUMBER_MASK: Final = U(1023)
+TAG_HASH_MASK: Final = U(0x7FFFFC00)
+TAG_USED: Final = U(0x80000000)
+"""A tag is a u32: the entry's number, 21 bits of its hash, and this bit; 0: none."""
+HASH_BITS: Final = U(63)
+
+# --- heap -------------------------------------------------------------------------------------------------------------
+HEAP_UNIT_BYTES: Final = U(32)
+HEAP_UNIT_WORDS: Final = U(4)
+
+# --- sessions ---------------------------------------------------------------------------------------------------------
+SESSION_CLIENT: Final = U(0)
+SESSION_HIGHEST: Final = U(1)
+SESSION_STALE: Final = U(2)
+"""A bit per page of the window that is to be read as zeros, whatever it holds."""
+SESSION_TIME_NS: Final = U(3)
+SESSION_WINDOW: Final = U(4)
+"""Byte offset of the window in the region."""
+SESSION_USED: Final = U(5)
+SESSION_NEXT_FREE: Final = U(6)
+SESSION_TOUCHED: Final = U(7)
+"""A bit per page of the window that was ever written. It outlives the session, as the memory does."""
+SESSION_WORDS: Final = U(8)
+WINDOW_BYTES: Final = U(131_072)
+WINDOW_MASK: Final = WINDOW_BYTES - ONE
+WINDOW_PAGE_SHIFT: Final = U(12)
+WINDOW_PAGE_BYTES: Final = ONE << WINDOW_PAGE_SHIFT
+WINDOW_PAGE_MASK: Final = WINDOW_PAGE_BYTES - ONE
+WINDOW_PAGES_ALL: Final = (ONE << (WINDOW_BYTES >> WINDOW_PAGE_SHIFT)) - ONE
+
+# --- scratch: not state, an array of its own --------------------------------------------------------------------------
+CHUNK_RECORDS: Final = U(32)
+"""Records that are hashed and prefetched together, ahead of the ones being applied."""
+RING_MASK: Final = CHUNK_RECORDS * U(2) - ONE
+SCRATCH_HASH: Final = U(0)
+SCRATCH_DEBIT: Final = SCRATCH_HASH + CHUNK_RECORDS * U(2)
+SCRATCH_CREDIT: Final = SCRATCH_DEBIT + CHUNK_RECORDS * U(2)
+SCRATCH_PAYLOAD: Final = SCRATCH_CREDIT + CHUNK_RECORDS * U(2)
+SCRATCH_UNDO_COUNT: Final = SCRATCH_PAYLOAD + CHUNK_RECORDS * U(2)
+SCRATCH_CHAIN: Final = U(512)
+CHAIN_ADMISSION: Final = U(0)
+CHAIN_SESSION: Final = U(1)
+CHAIN_EFFECT: Final = U(2)
+CHAIN_WORDS: Final = U(3)
+SCRATCH_UNDO: Final = SCRATCH_CHAIN + U(limits.BATCH_SIZE) * CHAIN_WORDS
+"""Per change of a chain: what it was, and the entry as it was."""
+UNDO_WORDS: Final = U(9)
+SCRATCH_SEGMENT: Final = SCRATCH_UNDO + U(2 * limits.BATCH_SIZE) * UNDO_WORDS
+SCRATCH_WORDS: Final = int(SCRATCH_SEGMENT + SEGMENT_WORDS)
+
+PAGE_BYTES: Final = 4096
+VERSION: Final = 2
+"""Of this layout."""
+ENTRIES_BYTES_MIN: Final = 4 << 20
+"""Least arena that is of any use: a few segments and one value of the largest size."""
+
+
+@dataclass(frozen=True)
+class RegionLayout:
+    """Where the parts of a region begin (bytes), for given limits."""
+
+    session_rows: int
+    session_index: int
+    session_index_slots: int
+    session_windows: int
+    directory: int
+    directory_depth_max: int
+    arena: int
+    size: int
+
+    @classmethod
+    def plan(cls, bytes_max: int, reserve_bytes: int, session_capacity: int) -> "RegionLayout":
+        """Lays a region out for an arena of `bytes_max` (entries and values) and a reserve behind it, and sessions.
+
+        Raises:
+            ValueError: where a limit makes no sense.
+        """
+        if bytes_max < ENTRIES_BYTES_MIN:
+            raise ValueError(f"bytes_max is {bytes_max}; the state store needs at least {ENTRIES_BYTES_MIN}")
+        if session_capacity < 1:
+            raise ValueError(f"session_capacity is {session_capacity}; allow at least one session")
+        index_slots = 1 << (2 * session_capacity - 1).bit_length()
+        # Hashing leaves some prefixes fuller than others: two bits more than evenly filled segments would need.
+        depth_max = ((bytes_max + reserve_bytes) // (int(SEGMENT_WORDS) * 8)).bit_length() + 2
+        rows = int(HEADER_WORDS) * 8
+        index = rows + session_capacity * int(SESSION_WORDS) * 8
+        directory = index + index_slots * 8
+        windows = _round_up(directory + (8 << depth_max), PAGE_BYTES)
+        arena = windows + session_capacity * int(WINDOW_BYTES)
+        size = arena + _round_up(bytes_max + reserve_bytes, PAGE_BYTES)
+        return cls(rows, index, index_slots, windows, directory, depth_max, arena, size)
+
+
+def _round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple

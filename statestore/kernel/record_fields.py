@@ -1,0 +1,117 @@
+"""The fields of a record as compiled code reads them: from the words of a block, at the record's first word `base`."""
+
+import numpy as np
+
+from penstock.contract import flag, opcode, record
+from statestore.kernel.hashing import key_hash, long_key_hash
+from statestore.kernel.layout import (
+    ACCOUNT_IDENT,
+    IDENT_LENGTH_SHIFT,
+    IDENT_NAMESPACE_SHIFT,
+    KEY_INLINE_BYTES,
+    KIND_COUNTER,
+    KIND_VALUE,
+    ZERO,
+)
+from txqueue.jit.decorators import inner
+from txqueue.jit.raw_memory import U64, Bytes, Words
+
+APPEND = np.uint64(opcode.APPEND)
+PUT = np.uint64(opcode.PUT)
+DELETE = np.uint64(opcode.DELETE)
+CAS = np.uint64(opcode.CAS)
+ADD = np.uint64(opcode.ADD)
+TRANSFER = np.uint64(opcode.TRANSFER)
+OPEN_ACCOUNT = np.uint64(opcode.OPEN_ACCOUNT)
+LINKED = np.uint64(flag.LINKED)
+OVERDRAFT = np.uint64(flag.OVERDRAFT)
+FLOOR = np.uint64(flag.FLOOR)
+
+RECORD_WORDS = np.uint64(record.RECORD_WORDS)
+WORD_CLIENT = np.uint64(record.WORD_CLIENT)
+WORD_SEQUENCE = np.uint64(record.WORD_SEQUENCE)
+WORD_KEY_LO = np.uint64(record.WORD_KEY_LO)
+WORD_KEY_HI = np.uint64(record.WORD_KEY_HI)
+WORD_OPERAND_LO = np.uint64(record.WORD_OPERAND_LO)
+WORD_OPERAND_HI = np.uint64(record.WORD_OPERAND_HI)
+WORD_AMOUNT = np.uint64(record.WORD_AMOUNT)
+WORD_META = np.uint64(record.WORD_META)
+
+NAMESPACE_MASK = np.uint64(0xFFFF)
+OPERATION_SHIFT = np.uint64(16)
+OPERATION_MASK = np.uint64(0xFF)
+FLAGS_SHIFT = np.uint64(24)
+FLAGS_MASK = np.uint64(0xFF)
+PAYLOAD_SHIFT = np.uint64(32)
+KEY_LENGTH_MASK = np.uint64(0xFFFF)
+
+
+@inner
+def operation_of(records: Words, base: U64) -> U64:
+    """The operation."""
+    return (records[base + WORD_META] >> OPERATION_SHIFT) & OPERATION_MASK
+
+
+@inner
+def flags_of(records: Words, base: U64) -> U64:
+    """The flags."""
+    return (records[base + WORD_META] >> FLAGS_SHIFT) & FLAGS_MASK
+
+
+@inner
+def payload_length_of(records: Words, base: U64) -> U64:
+    """Bytes of payload."""
+    return records[base + WORD_META] >> PAYLOAD_SHIFT
+
+
+@inner
+def account_ident(records: Words, base: U64) -> U64:
+    """The identity word of the accounts in a record's namespace."""
+    return ACCOUNT_IDENT | (records[base + WORD_META] & NAMESPACE_MASK) << IDENT_NAMESPACE_SHIFT
+
+
+@inner
+def key_ident(records: Words, base: U64) -> U64:
+    """The identity word of a record's key: of the debit account for a TRANSFER."""
+    operation = operation_of(records, base)
+    if operation >= TRANSFER:
+        return account_ident(records, base)
+    kind = KIND_COUNTER if operation == ADD else KIND_VALUE
+    length = records[base + WORD_OPERAND_HI] & KEY_LENGTH_MASK
+    return kind | (records[base + WORD_META] & NAMESPACE_MASK) << IDENT_NAMESPACE_SHIFT | length << IDENT_LENGTH_SHIFT
+
+
+@inner
+def long_key_bytes(records: Words, base: U64) -> U64:
+    """Bytes of the payload that are the key: 0 where it stands in the record. For PUT, DELETE, CAS and ADD."""
+    length = records[base + WORD_OPERAND_HI] & KEY_LENGTH_MASK
+    return length if length > KEY_INLINE_BYTES else ZERO
+
+
+@inner
+def hash_of_key(words: Words, records: Words, payloads: Bytes, base: U64, payload_at: U64) -> U64:
+    """Hash of the key of a record that is not an APPEND; its payload must lie within `payloads`.
+
+    0 where the key overruns the payload: such a record is INVALID.
+    """
+    ident = key_ident(records, base)
+    length = ident >> IDENT_LENGTH_SHIFT
+    if length <= KEY_INLINE_BYTES:
+        return key_hash(words, records[base + WORD_KEY_LO], records[base + WORD_KEY_HI], ident)
+    if length > payload_length_of(records, base):
+        return ZERO
+    return key_hash(words, long_key_hash(words, payloads, payload_at, length), ZERO, ident)
+
+
+@inner
+def hash_of_debit(words: Words, records: Words, base: U64) -> U64:
+    """Hash of a TRANSFER's debit account: `hash_of_key` without what only other operations need."""
+    lo = records[base + WORD_KEY_LO]
+    return key_hash(words, lo, records[base + WORD_KEY_HI], account_ident(records, base))
+
+
+@inner
+def hash_of_credit(words: Words, records: Words, base: U64) -> U64:
+    """Hash of a TRANSFER's credit account."""
+    lo = records[base + WORD_OPERAND_LO]
+    return key_hash(words, lo, records[base + WORD_OPERAND_HI], account_ident(records, base))

@@ -1,0 +1,61 @@
+"""Hand-read frames and hand-written receipts are the contract's protobuf."""
+
+import pytest
+from google.protobuf.message import DecodeError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.contract.frame_codec import MalformedFrame, encode_receipt, locate_frame
+from penstock.v1 import txqueue_pb2
+
+U64 = st.integers(0, 2**64 - 1)
+
+
+@given(frame_id=U64, records=st.binary(max_size=300), payloads=st.binary(max_size=300), unknown=st.booleans())
+def test_fields_are_found_where_protobuf_put_them(
+    frame_id: int, records: bytes, payloads: bytes, unknown: bool
+) -> None:
+    request = txqueue_pb2.SubmitStreamRequest(
+        frame_id=frame_id, records=records, payloads=payloads, traceparent="00-ab-cd-01"
+    )
+    message = request.SerializeToString()
+    if unknown:  # a varint, a fixed32 and bytes under numbers that this version does not know
+        message = b"\x98\x06\x96\x01" + b"\x9d\x06abcd" + b"\xa2\x06\x02hi" + message
+    fields = locate_frame(message)
+    assert fields.frame_id == frame_id
+    assert message[fields.records_offset :][: fields.records_length] == records
+    assert message[fields.payloads_offset :][: fields.payloads_length] == payloads
+    assert fields.traceparent == "00-ab-cd-01"
+
+
+@given(st.binary(max_size=64))
+def test_any_bytes_are_either_located_within_bounds_or_refused(message: bytes) -> None:
+    try:
+        fields = locate_frame(message)
+    except MalformedFrame:
+        return
+    assert fields.records_offset + fields.records_length <= len(message)
+    assert fields.payloads_offset + fields.payloads_length <= len(message)
+
+
+@given(st.binary(min_size=1, max_size=200), st.data())
+def test_a_frame_cut_short_is_refused_wherever_protobuf_refuses_it(records: bytes, data: st.DataObject) -> None:
+    message = txqueue_pb2.SubmitFrameRequest(frame_id=7, records=records).SerializeToString()
+    cut = message[: data.draw(st.integers(0, len(message) - 1))]
+    try:
+        txqueue_pb2.SubmitFrameRequest.FromString(cut)
+    except DecodeError:
+        with pytest.raises(MalformedFrame):
+            locate_frame(cut)
+    else:
+        locate_frame(cut)
+
+
+@given(frame_id=U64, log_index=U64, first_position=U64, results=st.binary(max_size=10_000))
+def test_receipts_parse_as_the_contract_says(
+    frame_id: int, log_index: int, first_position: int, results: bytes
+) -> None:
+    receipt = txqueue_pb2.SubmitStreamResponse.FromString(encode_receipt(frame_id, log_index, first_position, results))
+    assert (receipt.frame_id, receipt.log_index, receipt.first_position) == (frame_id, log_index, first_position)
+    assert receipt.results == results
+    assert not receipt.HasField("error")

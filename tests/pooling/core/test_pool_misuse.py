@@ -1,0 +1,115 @@
+"""Double returns, foreign objects and use after return are errors that say who did what."""
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pooling.core.errors import NotBorrowed, UsedAfterReturn
+from pooling.core.factory import CallableFactory
+from pooling.core.object_pool import ObjectPool
+from pooling.core.pool_options import PoolOptions
+from tests.pooling.core.things import Thing, ThingFactory
+
+TRACED = PoolOptions(trace=True)
+GUARDED = PoolOptions(trace=True, guard=True)
+
+
+@pytest.mark.parametrize("options", [PoolOptions(), TRACED, GUARDED])
+def test_returning_twice_is_an_error_and_harms_nothing(options: PoolOptions) -> None:
+    pool = ObjectPool("things", ThingFactory(), options)
+    thing = pool.borrow_object()
+    pool.return_object(thing)
+    with pytest.raises(NotBorrowed, match=r"this Thing of pool things was returned before, by"):
+        pool.return_object(thing)
+    assert (pool.idle, pool.in_use) == (1, 0)
+
+
+@pytest.mark.parametrize("options", [TRACED, GUARDED])
+def test_the_second_to_return_learns_who_was_the_first(options: PoolOptions) -> None:
+    pool = ObjectPool("things", ThingFactory(), options)
+    thing = pool.borrow_object()
+
+    def hasty() -> None:
+        pool.return_object(thing)
+
+    thread = threading.Thread(target=hasty, name="the-hasty-one")
+    thread.start()
+    thread.join()
+    with pytest.raises(NotBorrowed, match=r"thread 'the-hasty-one'.*test_pool_misuse\.py:\d+ \(hasty\)"):
+        pool.return_object(thing)
+
+
+@pytest.mark.parametrize("options", [PoolOptions(), GUARDED])
+def test_an_object_of_another_pool_is_refused_and_stays_on_loan_there(options: PoolOptions) -> None:
+    mine, other = (ObjectPool(name, ThingFactory(), options) for name in ("mine", "other"))
+    thing = other.borrow_object()
+    with pytest.raises(NotBorrowed, match="not on loan from pool mine"):
+        mine.return_object(thing)
+    other.return_object(thing)
+
+
+def test_an_object_that_no_pool_lent_is_refused() -> None:
+    pool = ObjectPool("things", ThingFactory())
+    with pytest.raises(NotBorrowed, match="belongs elsewhere"):
+        pool.return_object(Thing(0))
+
+
+def test_a_guarded_object_cannot_be_used_after_its_return() -> None:
+    pool = ObjectPool("things", ThingFactory(), GUARDED)
+    thing = pool.borrow_object()
+    thing.uses += 1
+    assert thing.uses == 1
+    pool.return_object(thing)
+    for use in (lambda: thing.uses, lambda: setattr(thing, "uses", 2), lambda: hash(thing)):
+        with pytest.raises(UsedAfterReturn, match=r"of a Thing was used after its return; last returned by thread"):
+            use()
+
+
+def test_a_guard_ends_with_its_loan_though_the_object_is_lent_again() -> None:
+    pool = ObjectPool("things", ThingFactory(), GUARDED)
+    first = pool.borrow_object()
+    pool.return_object(first)
+    second = pool.borrow_object()
+    assert second.number == 0
+    with pytest.raises(UsedAfterReturn):
+        _ = first.number
+    with pytest.raises(NotBorrowed):
+        pool.return_object(first)
+    pool.return_object(second)
+
+
+def test_operators_pass_through_a_guard_and_stop_with_it() -> None:
+    pool: ObjectPool[dict[str, int]] = ObjectPool("dicts", CallableFactory(dict), GUARDED)
+    item = pool.borrow_object()
+    item["a"] = 1
+    assert len(item) == 1
+    assert "a" in item
+    assert list(item) == ["a"]
+    assert item == {"a": 1}
+    pool.return_object(item)
+    for use in (lambda: item["a"], lambda: len(item), lambda: "a" in item, lambda: item.update(a=2)):
+        with pytest.raises(UsedAfterReturn):
+            use()
+
+
+def test_operators_in_place_leave_the_guard_in_place() -> None:
+    pool: ObjectPool[Any] = ObjectPool("arrays", CallableFactory(lambda: np.full(3, 6)), GUARDED)
+    lent = item = pool.borrow_object()
+    item += 1
+    item *= 2
+    item //= 7
+    assert item is lent
+    assert [list(result) for result in (item, item % 2, 1 - item, -item, item @ item + item)] == [
+        *([2] * 3, [0] * 3, [-1] * 3, [-2] * 3, [14] * 3)
+    ]
+    pool.return_object(item)
+    with pytest.raises(UsedAfterReturn):
+        item += 1
+
+
+def test_without_a_guard_the_very_object_is_lent() -> None:
+    factory = ThingFactory()
+    pool = ObjectPool("things", factory, TRACED)
+    assert pool.borrow_object() is factory.things[0]

@@ -1,0 +1,259 @@
+"""Recovery keeps every durable block, cuts what was not, and refuses to start on damage."""
+
+import random
+import shutil
+import struct
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from replication.log.block import Block
+from replication.log.disk import Disk
+from replication.log.durable_watermark import read_durable_mark
+from replication.log.errors import LogCorrupted, LogVersionUnsupported
+from replication.log.recovery import LogScan
+from replication.log.write_ahead_log import WriteAheadLog
+from tests.replication.log.chain import CLUSTER, SEGMENT_BYTES, append, contents, flip, hashes, scanned, seal_after
+from tests.replication.log.unsafe_disk import CrashDisk, abandon
+
+
+def _open(directory: Path, disk: Disk | None = None) -> WriteAheadLog:
+    return WriteAheadLog.open(directory, CLUSTER, segment_bytes=SEGMENT_BYTES, disk=disk)
+
+
+_steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), st.lists(st.integers(0, 400), min_size=1, max_size=6)),
+        st.tuples(st.just("sync"), st.just([])),
+        st.tuples(st.just("mark"), st.just([])),
+        st.tuples(st.just("recycle"), st.just([])),
+    ),
+    min_size=1,
+    max_size=10,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(lives=st.lists(_steps, min_size=2, max_size=4), seed=st.integers(0, 2**32))
+def test_after_any_power_cut_the_log_is_a_prefix_that_holds_all_that_was_durable(
+    tmp_path_factory: pytest.TempPathFactory, lives: list[list[tuple[str, list[int]]]], seed: int
+) -> None:
+    directory, rng = tmp_path_factory.mktemp("log"), random.Random(seed)
+    disk = CrashDisk()
+    written: list[bytes] = []
+    for steps in lives:
+        log = _open(directory, disk)
+        written = written[: log.last_index]
+        assert hashes(log, log.first_index) == written[log.first_index - 1 :]
+        for step, counts in steps:
+            if step == "append":
+                written += [block.hash for block in append(log, counts, sync=False)]
+            elif step == "sync":
+                assert log.sync() == len(written)
+            elif step == "mark":
+                log._write_mark()
+            else:
+                log.recycle_below(rng.randint(1, log.last_index + 1))
+        durable = log.durable_index
+        abandon(log)
+        disk.lose(rng)
+        scan = LogScan(directory, CLUSTER, Disk())
+        found = scanned(scan)
+        last = scan.next_index - 1
+        assert durable <= last <= len(written)
+        assert found == written[last - len(found) : last]
+    shutil.rmtree(directory)
+
+
+def test_a_torn_tail_is_cut_told_and_gone_afterwards(tmp_path: Path) -> None:
+    disk = CrashDisk()
+    log = _open(tmp_path, disk)
+    append(log, [10, 20])
+    append(log, [30, 40], sync=False)
+    abandon(log)
+    flip(tmp_path / "0000000001.segment", 4096 * 3 + 300)
+    with _open(tmp_path) as log:
+        assert log.last_index == 2
+        assert log.torn_tail is not None
+        assert (log.torn_tail.index, log.torn_tail.offset) == (3, 4096 * 3)
+        assert "body's hash" in str(log.torn_tail)
+    with _open(tmp_path) as log:
+        assert log.torn_tail is None
+        append(log, [1])
+        assert len(hashes(log)) == 3
+
+
+def test_a_segment_started_but_not_synced_behind_a_full_one_is_cut(tmp_path: Path) -> None:
+    disk = CrashDisk()
+    log = _open(tmp_path, disk)
+    append(log, [190] * 5)  # three pages each: the segment's fifteen are full
+    abandon(log)
+    (tmp_path / "0000000002.segment").write_bytes(b"torn".ljust(SEGMENT_BYTES, b"\0"))
+    with _open(tmp_path) as log:
+        assert log.last_index == 5
+        assert log.torn_tail is not None
+        append(log, [190])
+        assert len(hashes(log)) == 6
+
+
+def test_what_recycled_segments_still_hold_is_no_torn_tail(tmp_path: Path) -> None:
+    with _open(tmp_path) as log:
+        append(log, [100] * 60)
+        assert log.recycle_below(60) > 2
+        append(log, [100] * 40)
+    prepared = [path.read_bytes() for path in tmp_path.glob("*.segment") if not path.read_bytes()[:4096].strip(b"\0")]
+    assert any(data.strip(b"\0") for data in prepared), "a recycled segment waits behind the last block"
+    with _open(tmp_path) as log:
+        assert log.torn_tail is None
+        assert log.last_index == 100
+
+
+def test_a_whole_block_of_another_chain_is_not_taken_for_the_next(tmp_path: Path) -> None:
+    for name, payload_bytes in (("a", 0), ("b", 7)):
+        log = _open(tmp_path / name)
+        first = seal_after(log, 1, payload_bytes)
+        log.append([first, seal_after(log, 1, previous=first)])
+        log.sync()
+        abandon(log)
+    segment = "0000000001.segment"
+    mixed = (tmp_path / "a" / segment).read_bytes()[:8192] + (tmp_path / "b" / segment).read_bytes()[8192:]
+    (tmp_path / "a" / segment).write_bytes(mixed)
+    with _open(tmp_path / "a") as log:
+        assert log.last_index == 1
+        assert "does not follow" in str(log.torn_tail)
+
+
+def _damaged_log(directory: Path) -> list[bytes]:
+    """A log of 6 blocks in 3 segments that a crash ended: no mark tells what was durable."""
+    log = _open(directory)
+    written = [block.hash for _ in range(6) for block in append(log, [400])]
+    abandon(log)
+    assert read_durable_mark(directory, CLUSTER) == 0
+    return written
+
+
+@pytest.mark.parametrize(
+    ("file", "offset", "index"),
+    [
+        ("0000000001.segment", 4096 + 128 + 777, 1),  # a body
+        ("0000000001.segment", 4096 + 28672 + 24, 2),  # the last header of a full segment
+        ("0000000002.segment", 70, 3),  # behind a segment's header, where all is zero and nothing is checked: see below
+        ("0000000002.segment", 20, 3),  # a segment's header
+        ("0000000003.segment", 4096 + 500, 5),  # of the blocks that a crash might have torn, one that the next knows
+    ],
+)
+def test_damage_to_what_was_durable_is_corruption_and_nothing_is_changed(
+    tmp_path: Path, file: str, offset: int, index: int
+) -> None:
+    _damaged_log(tmp_path)
+    if offset == 70:
+        (tmp_path / file).write_bytes(bytes(4096) + (tmp_path / file).read_bytes()[4096:])
+    else:
+        flip(tmp_path / file, offset)
+    before = contents(tmp_path)
+    with pytest.raises(LogCorrupted, match="Restore this log") as caught:
+        _open(tmp_path)
+    assert caught.value.index == index
+    assert contents(tmp_path) == before
+
+
+def test_damage_to_the_newest_block_is_corruption_after_a_clean_close(tmp_path: Path) -> None:
+    with _open(tmp_path) as log:
+        append(log, [10, 10])
+    assert read_durable_mark(tmp_path, CLUSTER) == 2
+    flip(tmp_path / "0000000001.segment", 2 * 4096 + 200)
+    with pytest.raises(LogCorrupted, match="block 2 was known to be durable"):
+        _open(tmp_path)
+
+
+def test_damage_to_the_newest_block_looks_like_a_torn_tail_after_a_crash_and_is_told(tmp_path: Path) -> None:
+    log = _open(tmp_path)
+    append(log, [10, 10])
+    abandon(log)
+    flip(tmp_path / "0000000001.segment", 2 * 4096 + 200)
+    with _open(tmp_path) as log:
+        assert log.last_index == 1
+        assert log.torn_tail is not None
+
+
+def test_a_damaged_mark_tells_nothing(tmp_path: Path) -> None:
+    with _open(tmp_path) as log:
+        append(log, [10, 10])
+    flip(tmp_path / "durable", 9)
+    assert read_durable_mark(tmp_path, CLUSTER) == 0
+    with _open(tmp_path) as log:
+        assert log.last_index == 2
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_missing_segment_is_corruption(tmp_path: Path, number: int) -> None:
+    _damaged_log(tmp_path)
+    if number == 1:
+        for used in (1, 2, 3):
+            (tmp_path / f"{used:010d}.segment").unlink()
+    else:
+        (tmp_path / f"{number:010d}.segment").unlink()
+    with pytest.raises(LogCorrupted, match="missing"):
+        _open(tmp_path)
+
+
+def test_a_segment_cut_short_is_corruption(tmp_path: Path) -> None:
+    _damaged_log(tmp_path)
+    with (tmp_path / "0000000001.segment").open("r+b") as file:
+        file.truncate(8192)
+    with pytest.raises(LogCorrupted, match="8192 bytes"):
+        _open(tmp_path)
+
+
+def test_segments_without_the_identity_are_corruption(tmp_path: Path) -> None:
+    _damaged_log(tmp_path)
+    (tmp_path / "cluster").unlink()
+    with pytest.raises(LogCorrupted, match="whose they are"):
+        _open(tmp_path)
+
+
+def test_a_segment_of_a_newer_format_says_so(tmp_path: Path) -> None:
+    _damaged_log(tmp_path)
+    _rewrite(tmp_path / "0000000002.segment", 0, 64)
+    with pytest.raises(LogVersionUnsupported, match="format version 2"):
+        _open(tmp_path)
+
+
+def test_a_block_of_a_newer_format_says_so(tmp_path: Path) -> None:
+    _damaged_log(tmp_path)
+    _rewrite(tmp_path / "0000000002.segment", 4096, 128)
+    with pytest.raises(LogVersionUnsupported, match="format version 2"):
+        _open(tmp_path)
+
+
+def test_opening_with_another_segment_size_goes_on_with_the_new_one(tmp_path: Path) -> None:
+    written = _damaged_log(tmp_path)
+    with WriteAheadLog.open(tmp_path, CLUSTER, segment_bytes=2 * SEGMENT_BYTES) as log:
+        written += [block.hash for block in append(log, [900] * 5)]
+        assert hashes(log) == written
+    with _open(tmp_path) as log:
+        assert hashes(log) == written
+
+
+def test_an_error_while_blocks_are_applied_leaves_the_log_free_for_another_try(tmp_path: Path) -> None:
+    written = _damaged_log(tmp_path)
+
+    def apply(block: Block) -> None:
+        raise RuntimeError(f"{block} cannot be applied")
+
+    with pytest.raises(RuntimeError):
+        WriteAheadLog.open(tmp_path, CLUSTER, on_block=apply)
+    with _open(tmp_path) as log:
+        assert hashes(log) == written
+
+
+def _rewrite(path: Path, offset: int, header_bytes: int) -> None:
+    """Raise a header's version, and make its checksum right again."""
+    data = bytearray(path.read_bytes())
+    data[offset + 4] = 2
+    end = offset + header_bytes
+    data[end - 4 : end] = struct.pack("<I", zlib.crc32(data[offset : end - 4]))
+    path.write_bytes(data)

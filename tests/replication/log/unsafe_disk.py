@@ -1,0 +1,96 @@
+"""Disks that fail, and a disk that loses, tears and reorders what was not synced."""
+
+import errno
+import os
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from replication.log.disk import Buffer, Disk
+from replication.log.write_ahead_log import WriteAheadLog
+
+SECTOR_BYTES = 512
+
+
+class CrashDisk(Disk):
+    """Writes through, and remembers what each sector held when its file was last synced."""
+
+    def __init__(self) -> None:
+        self._paths: dict[int, Path] = {}
+        self._before: dict[Path, dict[int, bytes]] = {}
+
+    def open(self, path: Path, flags: int) -> int:
+        fd = super().open(path, flags)
+        self._paths[fd] = path
+        return fd
+
+    def write(self, fd: int, buffers: Sequence[Buffer], offset: int) -> None:
+        path = self._paths[fd]
+        unsynced = self._before.setdefault(path, {})
+        size = sum(buffer.size for buffer in buffers)
+        with path.open("rb") as file:
+            file.seek(offset)
+            old = file.read(size).ljust(size, b"\0")
+        for start in range(0, size, SECTOR_BYTES):
+            unsynced.setdefault(offset + start, old[start : start + SECTOR_BYTES])
+        super().write(fd, buffers, offset)
+
+    def sync(self, fd: int) -> None:
+        super().sync(fd)
+        self._before.pop(self._paths[fd], None)
+
+    def lose(self, rng: random.Random) -> None:
+        """Cut the power: of each file's unsynced sectors some are as they were, in no order."""
+        for path, unsynced in self._before.items():
+            if not path.exists():
+                continue
+            unit = rng.choice([1, 8, 64])  # sectors, pages, and longer stretches get lost together
+            share = rng.choice([0.0, 0.1, 0.5, 0.9, 1.0])
+            fates: dict[int, bool] = {}
+            with path.open("r+b") as file:
+                for offset, old in unsynced.items():
+                    if fates.setdefault(offset // SECTOR_BYTES // unit, rng.random() < share):
+                        file.seek(offset)
+                        file.write(old)
+                file.flush()
+                os.fsync(file.fileno())
+        self._before.clear()
+
+
+class FailingDisk(Disk):
+    """Fails the calls it is told to fail, as long as it is told so, and counts syncs."""
+
+    def __init__(self) -> None:
+        self.failing: dict[str, int] = {}
+        self.syncs = 0
+
+    def _maybe_fail(self, call: str) -> None:
+        if call in self.failing:
+            raise OSError(self.failing[call], os.strerror(self.failing[call]))
+
+    def allocate(self, fd: int, byte_count: int) -> None:
+        self._maybe_fail("allocate")
+        super().allocate(fd, byte_count)
+
+    def write(self, fd: int, buffers: Sequence[Buffer], offset: int) -> None:
+        self._maybe_fail("write")
+        super().write(fd, buffers, offset)
+
+    def sync(self, fd: int) -> None:
+        self._maybe_fail("sync")
+        self.syncs += 1
+        super().sync(fd)
+
+
+NO_SPACE = errno.ENOSPC
+BROKEN = errno.EIO
+
+
+def abandon(log: WriteAheadLog) -> None:
+    """Let go of a log as a killed process does: nothing is synced, nothing written."""
+    log._closing.set()
+    log._ticker.join()
+    log._supply.close()
+    log._writer.close()
+    log._mark.close()
+    log._lock.release()

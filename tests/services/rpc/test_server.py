@@ -1,0 +1,126 @@
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from services.rpc.server import MESSAGE_BYTES_MAX, ListenError, NodeServer
+
+SERVICE = "penstock.v1.TxQueueService"
+Status = health_pb2.HealthCheckResponse
+
+
+def handler() -> grpc.ServiceRpcHandler:
+    async def submit_frame(message: bytes, _: object) -> bytes:
+        return message
+
+    async def submit(message: bytes, _: object) -> bytes:
+        await asyncio.sleep(float(message))
+        return b"answered"
+
+    methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+        "SubmitFrame": grpc.unary_unary_rpc_method_handler(submit_frame),
+        "Submit": grpc.unary_unary_rpc_method_handler(submit),
+    }
+    made = grpc.method_handlers_generic_handler(SERVICE, methods)
+    assert isinstance(made, grpc.ServiceRpcHandler)
+    return made
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[tuple[NodeServer, str]]:
+    node = NodeServer(["127.0.0.1:0"], [handler()])
+    (address,) = await node.start()
+    yield node, address
+    await node.stop(0)
+
+
+async def health_of(address: str, service: str) -> int:
+    async with grpc.aio.insecure_channel(address) as channel:
+        response = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service))
+    status: int = response.status
+    return status
+
+
+async def test_a_node_is_unhealthy_until_it_serves(server: tuple[NodeServer, str]) -> None:
+    node, address = server
+    assert await health_of(address, "") == Status.NOT_SERVING
+    assert await health_of(address, SERVICE) == Status.NOT_SERVING
+    await node.set_serving()
+    assert await health_of(address, "") == Status.SERVING
+    assert await health_of(address, SERVICE) == Status.SERVING
+
+
+async def test_reflection_names_and_describes_the_services(server: tuple[NodeServer, str]) -> None:
+    _, address = server
+    requests = [
+        reflection_pb2.ServerReflectionRequest(list_services=""),
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE),
+    ]
+    async with grpc.aio.insecure_channel(address) as channel:
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        listed, described = [response async for response in stub.ServerReflectionInfo(iter(requests))]
+    assert {service.name for service in listed.list_services_response.service} == {
+        SERVICE,
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
+    }
+    assert described.file_descriptor_response.file_descriptor_proto
+
+
+async def test_the_largest_frame_passes_and_a_larger_message_than_the_limit_does_not(
+    server: tuple[NodeServer, str],
+) -> None:
+    _, address = server
+    options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+    async with grpc.aio.insecure_channel(address, options=options) as channel:
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{SERVICE}/SubmitFrame")
+        frame = bytes(640_000 + (4 << 20) + 100)
+        assert await call(frame) == frame
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(bytes(MESSAGE_BYTES_MAX + 1))
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert await call(b"still here") == b"still here"
+
+
+async def test_a_stopping_node_answers_the_calls_in_progress(server: tuple[NodeServer, str]) -> None:
+    node, address = server
+    async with grpc.aio.insecure_channel(address) as channel:
+        submit: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{SERVICE}/Submit")
+        call = submit(b"0.2")
+        await call.wait_for_connection()
+        await asyncio.sleep(0.05)
+        await node.stop(5)
+        assert await call == b"answered"
+
+
+async def test_a_port_in_use_is_refused_and_never_shared(server: tuple[NodeServer, str]) -> None:
+    _, address = server
+    with pytest.raises(ListenError, match=r"choose another in listen\.addresses"):
+        await NodeServer([address], [handler()]).start()
+
+
+async def test_a_socket_in_a_missing_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ListenError, match=r"directory that does not exist"):
+        await NodeServer([f"unix:{tmp_path}/missing/socket"], [handler()]).start()
+
+
+async def test_a_node_listens_on_several_addresses(tmp_path: Path) -> None:
+    node = NodeServer([f"unix:{tmp_path}/s", "127.0.0.1:0"], [handler()])
+    for address in await node.start():
+        assert await health_of(address, "") == Status.NOT_SERVING
+    await node.stop(0)
+
+
+async def test_a_socket_left_by_a_killed_node_does_not_stop_the_next(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(f"{tmp_path}/s")
+    node = NodeServer([f"unix:{tmp_path}/s"], [handler()])
+    (address,) = await node.start()
+    assert await health_of(address, "") == Status.NOT_SERVING
+    await node.stop(0)

@@ -1,0 +1,87 @@
+"""Decorators that compile the path of a transaction: kernels, their inner functions, and entries that Python calls."""
+
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from numba import njit, types
+
+from txqueue.jit import kernel_cache  # noqa: F401 - settles where machine code is kept
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_compile: Any = njit  # typed without the options used here
+_loading = threading.Lock()
+"""An entry is compiled by one thread, and closed to other types before another one looks."""
+
+
+def kernel(function: Function) -> Function:
+    """Decorates a function of the hot path: it releases the GIL, and its machine code is kept on disk.
+
+    It may not allocate (no ``np.empty``, no arrays returned): numba's reference counts are left out. They are two
+    locked instructions for each array and call, more than a whole claim costs; callers hold the arrays anyway.
+    """
+    compiled: Function = _compile(nogil=True, cache=True, _nrt=False)(function)
+    return compiled
+
+
+def inner(function: Function) -> Function:
+    """Decorates a function that only compiled code calls.
+
+    It has no wrappers for Python and no file in the cache: its code is part of its callers'. That saves a fifth of the
+    time that a first start spends compiling. What :func:`kernel` says about allocation holds here, too.
+    """
+    compiled: Function = _compile(nogil=True, _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    return compiled
+
+
+WORDS = types.Array(types.uint64, 1, "C")
+"""A region, or any other words that compiled code writes to."""
+ROWS = types.Array(types.uint64, 2, "C")
+BYTES = types.Array(types.uint8, 1, "C")
+ROWS_IN = types.Array(types.uint64, 2, "C", readonly=True)
+"""Rows that are only read: arguments may be read-only or not, and are the same machine code."""
+BYTES_IN = types.Array(types.uint8, 1, "C", readonly=True)
+
+
+def entry(*arguments: Any) -> Callable[[Function], Function]:
+    """As :func:`kernel`, for a function that Python calls: for exactly these types, once it was loaded.
+
+    Importing it costs nothing; whoever is going to call it passes it to :func:`load` first.
+    """
+
+    def decorate(function: Function) -> Function:
+        compiled: Any = kernel(function)
+        compiled.arguments = arguments
+        typed: Function = compiled
+        return typed
+
+    return decorate
+
+
+def operation(integers: int) -> Callable[[Function], Function]:
+    """Decorates a function of a region's words and so many int64, for Python and for compiled code anywhere.
+
+    It becomes part of the code that calls it, for functions that are cheaper than a call. As with :func:`entry`,
+    whoever calls it from Python loads it first.
+    """
+
+    def decorate(function: Function) -> Function:
+        compiled: Any = _compile(nogil=True, cache=True, _nrt=False, forceinline=True)(function)
+        compiled.arguments = (WORDS, *(types.int64,) * integers)
+        typed: Function = compiled
+        return typed
+
+    return decorate
+
+
+def load(*entries: Any) -> None:
+    """Gets the machine code of entries from the cache, or compiles them.
+
+    From then on other arguments raise TypeError, where a plain kernel would quietly be compiled once more, for seconds.
+    """
+    with _loading:
+        for compiled in entries:
+            if compiled.arguments not in compiled.overloads:
+                compiled.compile(compiled.arguments)
+                compiled.disable_compile()

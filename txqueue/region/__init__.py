@@ -1,0 +1,1 @@
+"""Memory that processes share: mapped regions, the identity of a process, sleeping on a word."""
