@@ -19,15 +19,15 @@ from typing import Final
 from penstock.v1 import node_pb2
 from replication.log.errors import LogFailed
 from replication.log.write_ahead_log import WriteAheadLog
-from services.admission.frame_validator import Admission
-from services.admission.state_capacity import StateRoom
+from services.admission.frame_validator import FrameValidator
+from services.admission.state_capacity import StateCapacity
 from services.pipeline.applier import Applier
 from services.pipeline.log_writer import LogWriter
-from services.pipeline.pending_frames import Receipts
+from services.pipeline.pending_frames import PendingFrames
 from services.pipeline.pipeline import Pipeline
-from services.pipeline.results_file import ResultsLog
+from services.pipeline.results_file import ResultsFile
 from services.pipeline.sequencer import Sequencer
-from services.rpc.buffer_leases import Leases
+from services.rpc.buffer_leases import BufferLeases
 from services.rpc.node_service import NodeService
 from services.rpc.pool_service import PoolService
 from services.rpc.refusal import Reason, Refusal
@@ -36,13 +36,13 @@ from services.rpc.state_service import StateService
 from services.rpc.txqueue_service import TxQueueService
 from services.runtime import malloc_tuning as memory
 from services.runtime.debug_monitor import attached
-from services.runtime.maintenance import Housekeeping
+from services.runtime.maintenance import Maintenance
 from services.runtime.node_pools import NodePools
 from services.runtime.warmup import load_kernels
 from services.settings.model import NodeSettings
 from services.telemetry import telemetry
 from services.telemetry.counters import Counter, Counters
-from services.telemetry.throughput import Paces
+from services.telemetry.throughput import PhaseThroughput
 from statestore.state_machine import StateMachine
 from txqueue.queue import LockFreeTxQueue
 
@@ -64,7 +64,7 @@ class Node:
         """Prepare a node; nothing is opened yet."""
         self._settings = settings
         self._counters = Counters()
-        self._paces = Paces(self._counters)
+        self._throughput = PhaseThroughput(self._counters)
         self._condition = "starting"
         self._started_ns = time.time_ns()
         self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
@@ -79,13 +79,13 @@ class Node:
             TelemetryError: an endpoint is taken.
         """
         settings = self._settings
-        self._receipts = Receipts(asyncio.get_running_loop(), self._counters)
-        self._telemetry = telemetry.start(settings, self._counters, self._paces)
+        self._pending_frames = PendingFrames(asyncio.get_running_loop(), self._counters)
+        self._telemetry = telemetry.start(settings, self._counters, self._throughput)
         await asyncio.to_thread(self._open)
         self._serve_from_pipeline()
         bound = await self._server.start()
         self._pipeline.start()
-        self._housekeeping.start()
+        self._maintenance.start()
         await self._server.set_serving()
         self._condition = "serving"
         return bound
@@ -97,18 +97,18 @@ class Node:
         self._txqueue_service.close(refusal)
         self._state_service.close(refusal)
         stopped = asyncio.create_task(self._server.stop(self._settings.shutdown.grace_s))
-        await self._receipts.drained()  # also by a failure, which refuses all that wait
+        await self._pending_frames.drained()  # also by a failure, which refuses all that wait
         await asyncio.to_thread(self._pipeline.stop)
         try:
             await asyncio.to_thread(self._log.close)
         except LogFailed as error:
             self._fail(error)
         await stopped
-        await self._housekeeping.stop()
+        await self._maintenance.stop()
         self._leases.close()
         await asyncio.to_thread(self._telemetry.close)
         self._queue.close()
-        self._results_log.close()
+        self._results_file.close()
         self._pools.close()
 
     def _open(self) -> None:
@@ -121,9 +121,9 @@ class Node:
             session_horizon_ns=settings.state.session_horizon_s * 1_000_000_000,
         )
         self._pools = NodePools(settings.pooling)
-        self._results_log = ResultsLog(settings.node.data_dir / "results")
+        self._results_file = ResultsFile(settings.node.data_dir / "results")
         self._applier = Applier(
-            self._state, self._results_log, self._pools.blocks, self._receipts, self._counters, self._telemetry
+            self._state, self._results_file, self._pools.blocks, self._pending_frames, self._counters, self._telemetry
         )
         started = time.monotonic()
         self._log = WriteAheadLog.open(
@@ -153,14 +153,14 @@ class Node:
 
     def _serve_from_pipeline(self) -> None:
         settings = self._settings
-        log_writer = LogWriter(self._log, self._counters, self._applier.inbox)
+        log_writer = LogWriter(self._log, self._counters, self._applier.channel)
         sequencer = Sequencer(
             self._queue,
             self._pools.blocks,
             self._log,
-            self._receipts,
+            self._pending_frames,
             self._counters,
-            log_writer.inbox,
+            log_writer.channel,
             cluster_id=settings.node.cluster_id,
             epoch=_EPOCH,
         )
@@ -170,22 +170,22 @@ class Node:
             loop.call_soon_threadsafe(self._fail, error)
 
         self._pipeline = Pipeline(sequencer, log_writer, self._applier, on_failure)
-        admission = Admission(self._queue.register(), settings.admission.allowed_namespaces())
+        admission = FrameValidator(self._queue.register(), settings.admission.allowed_namespaces())
         self._txqueue_service = TxQueueService(
             self._queue,
             admission,
-            self._receipts,
+            self._pending_frames,
             self._counters,
             settings.admission,
             self._pools.transactions,
-            StateRoom(self._state, self._receipts),
+            StateCapacity(self._state, self._pending_frames),
         )
         self._state_service = StateService(
-            self._pipeline.ask, self._log, self._results_log, self._receipts, self._counters
+            self._pipeline.query, self._log, self._results_file, self._pending_frames, self._counters
         )
-        self._housekeeping = Housekeeping(self._pools.manager, self._counters, settings.pooling)
-        self._leases = Leases(self._pools.messages)
-        pool_service = PoolService(self._pools, self._leases, self._housekeeping.collector)
+        self._maintenance = Maintenance(self._pools.manager, self._counters, settings.pooling)
+        self._leases = BufferLeases(self._pools.messages)
+        pool_service = PoolService(self._pools, self._leases, self._maintenance.collector)
         node_service = NodeService(self._describe)
         self._server = NodeServer(
             settings.listen.addresses,
@@ -203,7 +203,7 @@ class Node:
         self._condition = f"failed: {error}"
         refusal = Refusal.of(Reason.NODE_FAILED)
         self._txqueue_service.close(refusal)
-        self._receipts.refuse_all(refusal)
+        self._pending_frames.refuse_all(refusal)
         if not self.failure.done():
             self.failure.set_result(error)
 
@@ -211,9 +211,9 @@ class Node:
         """Describe the node as of one log index.
 
         Raises:
-            InboxClosed: the pipeline has ended.
+            ChannelClosed: the pipeline has ended.
         """
-        asked = self._pipeline.ask(
+        asked = self._pipeline.query(
             lambda state: (
                 state.applied_index,
                 state.applied_position,
@@ -243,7 +243,7 @@ class Node:
                     target_tps=pace.target_tps,
                     transactions=pace.transactions,
                 )
-                for pace in self._paces.read()
+                for pace in self._throughput.read()
             ],
             started_unix_nano=self._started_ns,
             resident_bytes=resident,

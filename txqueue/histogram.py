@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Distribution:
+class Histogram:
     """Counts by size.
 
     Attributes:

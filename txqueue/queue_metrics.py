@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from txqueue.histogram import Distribution
+from txqueue.histogram import Histogram
 from txqueue.jit.decorators import load
 from txqueue.ring import counters, layout
 
@@ -51,9 +51,9 @@ class QueueMetrics:
     """Records that a batch holds at most now."""
     producers: int
     """Registered now."""
-    batch_sizes: Distribution
+    batch_sizes: Histogram
     """Records of each batch."""
-    dwell_s: Distribution
+    dwell_s: Histogram
     """Seconds between a frame's claim and its handing on; of one frame in 16 of a producer, and one in a batch."""
 
 
@@ -63,7 +63,7 @@ def read_metrics(words: NDArray[np.uint64]) -> QueueMetrics:
     totals = np.zeros(counters.TOTALS, np.uint64)
     counters.total(words, totals)
     total = totals.tolist()
-    batch_sizes = Distribution(_BATCH_BOUNDS, _counts(words, layout.BATCH_SIZES, layout.BATCH_SIZE_BUCKETS))
+    batch_sizes = Histogram(_BATCH_BOUNDS, _counts(words, layout.BATCH_SIZES, layout.BATCH_SIZE_BUCKETS))
     return QueueMetrics(
         enqueued=total[counters.ENQUEUED],
         dequeued=total[counters.DEQUEUED],
@@ -83,7 +83,7 @@ def read_metrics(words: NDArray[np.uint64]) -> QueueMetrics:
         parks=int(words[layout.PARKS]),
         batch_bound=int(words[layout.BOUND]),
         batch_sizes=batch_sizes,
-        dwell_s=Distribution(_dwell_bounds_s(), _counts(words, layout.DWELLS, layout.DWELL_BUCKETS)),
+        dwell_s=Histogram(_dwell_bounds_s(), _counts(words, layout.DWELLS, layout.DWELL_BUCKETS)),
     )
 
 

@@ -10,7 +10,7 @@ _DEPTH: Final = 12
 _OWN: Final = __name__.rpartition(".")[0] + "."
 
 
-class Origin(NamedTuple):
+class CallSite(NamedTuple):
     """A moment in some thread. Holds code objects and line numbers, not frames: it keeps no local variable alive."""
 
     thread: str
@@ -20,7 +20,7 @@ class Origin(NamedTuple):
     """Innermost first."""
 
     @classmethod
-    def here(cls) -> "Origin":
+    def here(cls) -> "CallSite":
         """Remember the calls that led into this package."""
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and frame.f_globals.get("__name__", "").startswith(_OWN):

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from pooling.core.errors import UsedAfterReturn
-from pooling.core.pooled_object import Entry
+from pooling.core.pooled_object import PooledObject
 
 _OPERATORS: Final = (
     *("__len__", "__iter__", "__next__", "__contains__", "__getitem__", "__setitem__", "__delitem__", "__call__"),
@@ -41,7 +41,7 @@ class Guard:
 
     __slots__ = ("__weakref__", "_guard_entry", "_guard_item")
 
-    def __init__(self, entry: Entry[Any]) -> None:
+    def __init__(self, entry: PooledObject[Any]) -> None:
         object.__setattr__(self, "_guard_entry", entry)
         object.__setattr__(self, "_guard_item", entry.item)
 
@@ -55,7 +55,7 @@ class Guard:
         delattr(_item_of(self, name), name)
 
 
-def guard(entry: Entry[Any]) -> Guard:
+def guard(entry: PooledObject[Any]) -> Guard:
     """Make a stand-in for the object of ``entry``, with the operators that the object's class has."""
     kind = type(entry.item)
     if kind not in _classes:
@@ -69,9 +69,9 @@ def revoke(stand_in: Guard) -> None:
     object.__setattr__(stand_in, "_guard_item", _RETURNED)
 
 
-def entry_of(stand_in: Guard) -> Entry[Any]:
+def entry_of(stand_in: Guard) -> PooledObject[Any]:
     """The record of the object that it stands for."""
-    entry: Entry[Any] = object.__getattribute__(stand_in, "_guard_entry")
+    entry: PooledObject[Any] = object.__getattribute__(stand_in, "_guard_entry")
     return entry
 
 

@@ -5,8 +5,8 @@ import weakref
 from collections import deque
 from typing import Any, Final, TypeVar
 
-from pooling.core.call_site import Origin
-from pooling.core.pooled_object import Entry
+from pooling.core.call_site import CallSite
+from pooling.core.pooled_object import PooledObject
 
 T = TypeVar("T")
 
@@ -15,7 +15,7 @@ _REMEMBERED: Final = 64
 _log: Final = logging.getLogger("penstock.pooling")
 
 
-def take_abandoned(loans: dict[int, Entry[T]], borrowed_before_ns: int) -> list[Entry[T]]:
+def take_abandoned(loans: dict[int, PooledObject[T]], borrowed_before_ns: int) -> list[PooledObject[T]]:
     """Take loans made before a moment away from their borrowers, who get an error if they return them after all."""
     taken = []
     for key in list(loans):  # of the keys alone: a list of pairs allocates, and the collector may run finalizers then
@@ -37,16 +37,16 @@ class TakenAway:
     """The last objects taken from their borrowers, to explain a late return; keeps none of them alive."""
 
     def __init__(self) -> None:
-        self._borrowers: deque[tuple[weakref.ref[Any], Origin | None]] = deque(maxlen=_REMEMBERED)
+        self._borrowers: deque[tuple[weakref.ref[Any], CallSite | None]] = deque(maxlen=_REMEMBERED)
 
-    def add(self, entry: Entry[Any]) -> None:
+    def add(self, entry: PooledObject[Any]) -> None:
         """Remember what was lent, where Python can without keeping it alive."""
         try:
             self._borrowers.append((weakref.ref(entry.lent), entry.borrowed_by))
         except TypeError:  # lists and dicts, for example
             return
 
-    def find(self, item: object) -> tuple[bool, Origin | None]:
+    def find(self, item: object) -> tuple[bool, CallSite | None]:
         """Tell whether something was taken away, and who had borrowed it."""
         for reference, borrower in list(self._borrowers):
             if reference() is item:
@@ -54,7 +54,7 @@ class TakenAway:
         return False, None
 
 
-def report(pool_name: str, entry: Entry[Any], held_s: float) -> None:
+def report(pool_name: str, entry: PooledObject[Any], held_s: float) -> None:
     """Tell the operator who borrowed it."""
     _log.warning(
         "pool %s: a %s was not returned for %.1f s and is taken for abandoned; borrowed by %s",

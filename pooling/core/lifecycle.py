@@ -8,7 +8,7 @@ from typing import Final, Generic, TypeVar
 from pooling.core.errors import ObjectUnfit
 from pooling.core.factory import Factory
 from pooling.core.pool_options import PoolOptions
-from pooling.core.pooled_object import Entry
+from pooling.core.pooled_object import PooledObject
 
 T = TypeVar("T")
 
@@ -29,20 +29,20 @@ class Lifecycle(Generic[T]):
         self._options = options
         # Reentrant: the collector may run finalizers, and those destroy objects, wherever something is allocated.
         self._lock = threading.RLock()
-        self._entries: dict[int, Entry[T]] = {}
+        self._entries: dict[int, PooledObject[T]] = {}
         self._gone_borrows = self._gone_reuses = self._gone_holding_ns = 0
         self.made = self.destroyed = self.unfit = 0
         self.checks_loans: Final = self._activates or options.test_on_borrow
         self.checks_returns: Final = self._passivates or options.test_on_return
 
-    def make(self) -> Entry[T]:
+    def make(self) -> PooledObject[T]:
         """Make an object.
 
         Raises:
             ObjectUnfit: it failed ``test_on_create``. What the factory raises comes through.
         """
         item = self._factory.make()
-        entry = Entry(item, time.monotonic_ns())
+        entry = PooledObject(item, time.monotonic_ns())
         with self._lock:
             assert id(item) not in self._entries, "a factory makes a new object each time"
             self._entries[id(item)] = entry
@@ -57,25 +57,25 @@ class Lifecycle(Generic[T]):
             raise ObjectUnfit(f"an object that pool {self._pool_name} had just made failed its validation")
         return entry
 
-    def is_fit_to_lend(self, entry: Entry[T]) -> bool:
+    def is_fit_to_lend(self, entry: PooledObject[T]) -> bool:
         """Activate an idle object and test it where that is asked for."""
         if self._activates and not self._survives("activate", entry):
             return False
         return not self._options.test_on_borrow or self._survives("validate", entry)
 
-    def is_fit_to_keep(self, entry: Entry[T]) -> bool:
+    def is_fit_to_keep(self, entry: PooledObject[T]) -> bool:
         """Test an object that came back, where that is asked for, and passivate it."""
         if self._options.test_on_return and not self._survives("validate", entry):
             return False
         return not self._passivates or self._survives("passivate", entry)
 
-    def is_fit_while_idle(self, entry: Entry[T]) -> bool:
+    def is_fit_while_idle(self, entry: PooledObject[T]) -> bool:
         """Test an idle object, awake as it would be for a borrower."""
         if self._activates and not self._survives("activate", entry):
             return False
         return self._survives("validate", entry) and (not self._passivates or self._survives("passivate", entry))
 
-    def destroy(self, entry: Entry[T]) -> None:
+    def destroy(self, entry: PooledObject[T]) -> None:
         """End an object that the caller owns."""
         try:
             self._factory.destroy(entry.item)
@@ -89,7 +89,7 @@ class Lifecycle(Generic[T]):
                 self._gone_reuses += entry.reuses
                 self._gone_holding_ns += entry.holding_ns
 
-    def find(self, item: object) -> Entry[T] | None:
+    def find(self, item: object) -> PooledObject[T] | None:
         """Find a living object's record."""
         with self._lock:
             return self._entries.get(id(item))
@@ -114,7 +114,7 @@ class Lifecycle(Generic[T]):
             for entry in living
         )
 
-    def _survives(self, hook: str, entry: Entry[T]) -> bool:
+    def _survives(self, hook: str, entry: PooledObject[T]) -> bool:
         try:
             answer = getattr(self._factory, hook)(entry.item)
             fit = hook != "validate" or bool(answer)  # numpy's False is not Python's

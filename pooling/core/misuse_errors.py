@@ -3,12 +3,12 @@
 import time
 from typing import Any
 
-from pooling.core.call_site import Origin
+from pooling.core.call_site import CallSite
 from pooling.core.errors import NotBorrowed
-from pooling.core.pooled_object import Entry
+from pooling.core.pooled_object import PooledObject
 
 
-def not_borrowed(pool_name: str, item: object, entry: Entry[Any] | None) -> NotBorrowed:
+def not_borrowed(pool_name: str, item: object, entry: PooledObject[Any] | None) -> NotBorrowed:
     """Explain the return of an object that is not on loan; ``entry`` is its record where the pool has one."""
     kind = type(item if entry is None else entry.item).__name__
     if entry is None:
@@ -20,7 +20,7 @@ def not_borrowed(pool_name: str, item: object, entry: Entry[Any] | None) -> NotB
     return NotBorrowed(f"this {kind} of pool {pool_name} was returned before, by {returner}")
 
 
-def taken_away(pool_name: str, borrower: Origin | None) -> NotBorrowed:
+def taken_away(pool_name: str, borrower: CallSite | None) -> NotBorrowed:
     """Explain the return of an object that had been taken for abandoned."""
     return NotBorrowed(
         f"this object of pool {pool_name} was taken for abandoned before it came back: return it earlier, or raise "

@@ -13,13 +13,13 @@ from typing import Any, Final, TypeVar
 from pooling.core import checked_proxy as guard
 from pooling.core import eviction
 from pooling.core import misuse_errors as misuse
-from pooling.core.call_site import Origin
+from pooling.core.call_site import CallSite
 from pooling.core.errors import ObjectUnfit, PoolClosed
 from pooling.core.factory import Factory
-from pooling.core.pool_core import PLACE, Place, Stock
+from pooling.core.pool_core import PLACE, Place, PoolCore
 from pooling.core.pool_metrics import PoolMetrics
 from pooling.core.pool_options import PoolOptions
-from pooling.core.pooled_object import Entry
+from pooling.core.pooled_object import PooledObject
 from pooling.core.waiters import TaskWaiter, ThreadWaiter
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ T = TypeVar("T")
 _monotonic_ns = time.monotonic_ns
 
 
-class ObjectPool(Stock[T]):
+class ObjectPool(PoolCore[T]):
     """Lends the objects of one factory; safe from any thread, and from coroutines by `borrow_async`.
 
     Objects are told apart by identity: return the very object that was lent.
@@ -240,8 +240,8 @@ class ObjectPool(Stock[T]):
             outcome = self._leave(waiter, entered_ns)
         return self._redeem(outcome, wait_s, waited=waited)
 
-    def _redeem(self, outcome: Entry[T] | Place | PoolClosed | None, wait_s: float, *, waited: bool) -> T:
-        if isinstance(outcome, Entry):
+    def _redeem(self, outcome: PooledObject[T] | Place | PoolClosed | None, wait_s: float, *, waited: bool) -> T:
+        if isinstance(outcome, PooledObject):
             return self._lend(outcome, missed=waited)
         if isinstance(outcome, Place):
             return self._lend(self._make(), fresh=True, missed=True)
@@ -249,7 +249,7 @@ class ObjectPool(Stock[T]):
 
     # One object.
 
-    def _lend(self, entry: Entry[T], *, fresh: bool = False, missed: bool = False) -> T:
+    def _lend(self, entry: PooledObject[T], *, fresh: bool = False, missed: bool = False) -> T:
         """Ready an object and put it on loan; one that is unfit is replaced by a new one."""
         if self._life.checks_loans:
             while not self._passes(self._life.is_fit_to_lend, entry):
@@ -263,7 +263,7 @@ class ObjectPool(Stock[T]):
                     raise ObjectUnfit(f"an object that pool {self.name} had just made is not fit to be lent")
                 entry, fresh, missed = self._make(), True, True
         if self.options.trace:
-            entry.borrowed_by = Origin.here()
+            entry.borrowed_by = CallSite.here()
         item: Any = entry.item
         if self.options.guard:
             entry.lent = item = guard.guard(entry)
@@ -276,10 +276,10 @@ class ObjectPool(Stock[T]):
         lent: T = item
         return lent
 
-    def _take_back(self, entry: Entry[T]) -> None:
+    def _take_back(self, entry: PooledObject[T]) -> None:
         """Clean up an object that came back, and keep or destroy it."""
         if self.options.trace:
-            entry.returned_by = Origin.here()
+            entry.returned_by = CallSite.here()
         if self.options.guard:
             guard.revoke(entry.lent)
         fit = not self._life.checks_returns or self._passes(self._life.is_fit_to_keep, entry)
@@ -288,7 +288,7 @@ class ObjectPool(Stock[T]):
         else:
             self._retire_all([entry])
 
-    def _find_loan(self, item: T) -> Entry[T]:
+    def _find_loan(self, item: T) -> PooledObject[T]:
         """Look again under the lock: `_reclaim_abandoned` may have held the loan in its hands."""
         with self._lock:
             entry = self._loans.pop(id(item), None)

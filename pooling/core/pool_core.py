@@ -25,7 +25,7 @@ from pooling.core.errors import PoolClosed, PoolExhausted
 from pooling.core.factory import Factory
 from pooling.core.lifecycle import Lifecycle
 from pooling.core.pool_options import PoolOptions
-from pooling.core.pooled_object import Entry
+from pooling.core.pooled_object import PooledObject
 from pooling.core.waiters import Waiter
 
 T = TypeVar("T")
@@ -38,16 +38,16 @@ class Place:
 PLACE: Final = Place()
 
 
-class Stock(Generic[T]):
+class PoolCore(Generic[T]):
     """The inner half of `pooling.core.object_pool.ObjectPool`, which lends from it."""
 
     def __init__(self, name: str, factory: Factory[T], options: PoolOptions) -> None:
         self.name: Final = name
         self.options: Final = options
         self._life: Final = Lifecycle(name, factory, options)
-        self._idle: Final[deque[Entry[T]]] = deque()
+        self._idle: Final[deque[PooledObject[T]]] = deque()
         self._take: Final = self._idle.pop if options.order == "lifo" else self._idle.popleft
-        self._loans: Final[dict[int, Entry[T]]] = {}
+        self._loans: Final[dict[int, PooledObject[T]]] = {}
         """By the id of what was lent, which the entry keeps alive."""
         # Reentrant: the collector may run finalizers, and those return objects, wherever something is allocated.
         self._lock: Final = threading.RLock()
@@ -66,13 +66,13 @@ class Stock(Generic[T]):
         self._abandoned = 0
         self._taken_away: Final = abandoned.TakenAway()
 
-    def _enter(self, waiter: Waiter, wait_s: float) -> Entry[T] | Place | PoolClosed | None:
+    def _enter(self, waiter: Waiter, wait_s: float) -> PooledObject[T] | Place | PoolClosed | None:
         """Give what is there, or put the borrower in line and give None."""
         if self._size >= self._max_total:
             self._reclaim_abandoned(time.monotonic_ns())
         with self._lock:
             outcome = None if self._waiters else self._available()
-            self._misses += not isinstance(outcome, Entry)
+            self._misses += not isinstance(outcome, PooledObject)
             if outcome is not None:
                 return outcome
             if wait_s <= 0:
@@ -89,20 +89,20 @@ class Stock(Generic[T]):
             raise
         return None
 
-    def _leave(self, waiter: Waiter, entered_ns: int) -> Entry[T] | Place | PoolClosed | None:
+    def _leave(self, waiter: Waiter, entered_ns: int) -> PooledObject[T] | Place | PoolClosed | None:
         """Get out of line with what was given; None where the borrower gives up."""
         with self._lock:
             waited_ns = time.monotonic_ns() - entered_ns
             self._wait_ns += waited_ns
             self._wait_ns_max = max(self._wait_ns_max, waited_ns)
-            outcome: Entry[T] | Place | PoolClosed | None = waiter.outcome
+            outcome: PooledObject[T] | Place | PoolClosed | None = waiter.outcome
             if outcome is None:
                 with contextlib.suppress(ValueError):  # passed over, as its event loop was closed
                     self._waiters.remove(waiter)
                 self._exhausted += 1
             return outcome
 
-    def _available(self) -> Entry[T] | Place | PoolClosed | None:
+    def _available(self) -> PooledObject[T] | Place | PoolClosed | None:
         """Take an idle object or else a free place, where there is one. Under the lock."""
         if self._closed:
             return PoolClosed(f"pool {self.name} was closed: borrow before that, or from another pool")
@@ -130,16 +130,16 @@ class Stock(Generic[T]):
             self._pressed = bool(self._waiters) or self._closed or self._size - self._doomed > allowed
         self._destroy(entries)
 
-    def _deliver(self, outcome: Entry[T] | Place | PoolClosed) -> bool:
+    def _deliver(self, outcome: PooledObject[T] | Place | PoolClosed) -> bool:
         """Give to the first in line; returns False where all event loops of those in line are gone."""
         while self._waiters:
             if self._waiters.popleft().deliver(outcome):
                 return True
         return False
 
-    def _put_back(self, outcome: Entry[T] | Place | PoolClosed | None) -> None:
+    def _put_back(self, outcome: PooledObject[T] | Place | PoolClosed | None) -> None:
         """Make something available that was given to nobody."""
-        if isinstance(outcome, Entry):
+        if isinstance(outcome, PooledObject):
             self._idle.append(outcome)
         elif isinstance(outcome, Place):
             with self._lock:
@@ -153,7 +153,7 @@ class Stock(Generic[T]):
             "enlarge the pool, or wait longer"
         )
 
-    def _make(self) -> Entry[T]:
+    def _make(self) -> PooledObject[T]:
         """Make an object for a place that the caller has taken."""
         try:
             return self._life.make()
@@ -161,19 +161,19 @@ class Stock(Generic[T]):
             self._put_back(PLACE)
             raise
 
-    def _retire_all(self, entries: list[Entry[T]]) -> int:
+    def _retire_all(self, entries: list[PooledObject[T]]) -> int:
         """Destroy objects that the caller owns, and give their places away; returns how many."""
         with self._lock:
             self._doomed += len(entries)
         self._destroy(entries)
         return len(entries)
 
-    def _destroy(self, entries: list[Entry[T]]) -> None:
+    def _destroy(self, entries: list[PooledObject[T]]) -> None:
         with contextlib.ExitStack() as each:  # all of them, also where KeyboardInterrupt cuts one hook short
             for entry in reversed(entries):
                 each.callback(self._destroy_one, entry)
 
-    def _destroy_one(self, entry: Entry[T]) -> None:
+    def _destroy_one(self, entry: PooledObject[T]) -> None:
         try:
             self._life.destroy(entry)
         finally:
@@ -183,7 +183,7 @@ class Stock(Generic[T]):
             if self._pressed:
                 self._balance()
 
-    def _passes(self, test: Callable[[Entry[T]], bool], entry: Entry[T]) -> bool:
+    def _passes(self, test: Callable[[PooledObject[T]], bool], entry: PooledObject[T]) -> bool:
         """Test an object that the caller owns; one whose test KeyboardInterrupt cuts short is destroyed."""
         try:
             return test(entry)

@@ -2,12 +2,12 @@
 
 from typing import Any, Generic, TypeVar
 
-from pooling.core.call_site import Origin
+from pooling.core.call_site import CallSite
 
 T = TypeVar("T")
 
 
-class Entry(Generic[T]):
+class PooledObject(Generic[T]):
     """What a pool knows of one object.
 
     At any moment an entry belongs to one thread alone, whichever took it out of the idle deque or out of the loans;
@@ -37,8 +37,8 @@ class Entry(Generic[T]):
         """All others: it was made for the borrower, or the borrower had waited for it."""
         self.holding_ns = 0
         self.borrowed_ns = self.returned_ns = self.tested_ns = now_ns
-        self.borrowed_by: Origin | None = None
-        self.returned_by: Origin | None = None
+        self.borrowed_by: CallSite | None = None
+        self.returned_by: CallSite | None = None
 
     @property
     def borrows(self) -> int:

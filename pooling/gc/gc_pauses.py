@@ -10,7 +10,7 @@ _BUCKETS: Final = 64 * _SUBS
 
 @dataclass(frozen=True, slots=True)
 class PauseStatistics:
-    """Pauses since the start of the measurement; times in nanoseconds, percentiles at most a quarter too high."""
+    """GcPauses since the start of the measurement; times in nanoseconds, percentiles at most a quarter too high."""
 
     count: int
     sum_ns: int
@@ -20,7 +20,7 @@ class PauseStatistics:
     max_ns: int
 
 
-class Pauses:
+class GcPauses:
     """Counts pauses. One thread adds at a time, which the collector sees to; any may read."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from pooling.gc.gc_pauses import Pauses, PauseStatistics
+from pooling.gc.gc_pauses import GcPauses, PauseStatistics
 
 _YOUNG_BUDGET: Final = 5_000
 """New containers that a collection under load visits: a fraction of a millisecond."""
@@ -29,7 +29,7 @@ _BUSY_TICKS_MAX: Final = 1200
 _FULL: Final = 2
 
 
-class Collector:
+class GcScheduler:
     """Decides when to collect, and measures how long it takes. The process has one collector, so use one of these.
 
     Life: `start` once what lives long is there, `tick` some ten times a second from one thread, `stop`.
@@ -38,7 +38,7 @@ class Collector:
     def __init__(self, on_pause: Callable[[int], None] | None = None) -> None:
         """Report each pause, in nanoseconds, to ``on_pause``, which must be quick and make no cycles itself."""
         self._on_pause = on_pause
-        self._pauses = Pauses()
+        self._pauses = GcPauses()
         self._started_ns = 0
         self._survivors = 0
         self._quiet_ticks = 0

@@ -72,7 +72,7 @@ def stored_bytes(count: int, payload_bytes: int) -> int:
     return padded(HEADER_BYTES + count * RECORD_BYTES + payload_bytes)
 
 
-def claimed_bytes(buffer: NDArray[np.uint8]) -> int:
+def stated_bytes(buffer: NDArray[np.uint8]) -> int:
     """Bytes the block at the start of ``buffer`` would take if its header, which is not checked, were right."""
     count, payload_bytes = _LENGTHS.unpack_from(buffer[:HEADER_BYTES].tobytes(), 40)
     return min(stored_bytes(count, payload_bytes), BLOCK_BYTES_MAX)

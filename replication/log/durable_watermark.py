@@ -24,7 +24,7 @@ _MAGIC: Final = b"PSDM"
 _VERSION: Final = 1
 
 
-class DurableMark:
+class DurableWatermark:
     """The mark of one log, open for writing."""
 
     def __init__(self, directory: Path, cluster_id: int, disk: Disk) -> None:
@@ -50,7 +50,7 @@ class DurableMark:
         self._disk.close(self._fd)
 
 
-def read_durable_mark(directory: Path, cluster_id: int) -> int:
+def read_durable_watermark(directory: Path, cluster_id: int) -> int:
     """Return the index the mark stands at; 0 where it is missing, torn or another cluster's."""
     try:
         page = _path(directory).read_bytes()[: _MARK.size + _CRC.size]

@@ -20,9 +20,9 @@ from typing import Final
 
 import numpy as np
 
-from replication.log.block import BLOCK_MAGIC, BLOCK_VERSION, NO_HASH, PAGE_BYTES, Block, claimed_bytes
+from replication.log.block import BLOCK_MAGIC, BLOCK_VERSION, NO_HASH, PAGE_BYTES, Block, stated_bytes
 from replication.log.disk import Disk
-from replication.log.durable_watermark import read_durable_mark
+from replication.log.durable_watermark import read_durable_watermark
 from replication.log.errors import (
     BlockInvalid,
     BlockVersionUnsupported,
@@ -32,7 +32,7 @@ from replication.log.errors import (
     SegmentInvalid,
 )
 from replication.log.segment import Segment, segment_files, segment_number
-from replication.log.sequential_reader import Window
+from replication.log.sequential_reader import SequentialReader
 
 _PAGE_WORDS: Final = PAGE_BYTES // 4
 
@@ -52,7 +52,7 @@ class TornTail:
         )
 
 
-class LogScan:
+class LogRecovery:
     """Iterate once, to the end; then the attributes tell what was found. Changes nothing.
 
     Blocks are views of a buffer that the next step overwrites. Iteration raises :class:`LogCorrupted`,
@@ -77,16 +77,16 @@ class LogScan:
         self._durable = 0
 
     def __iter__(self) -> Iterator[Block]:
-        self._durable = read_durable_mark(self._directory, self._cluster_id)
+        self._durable = read_durable_watermark(self._directory, self._cluster_id)
         files = segment_files(self._directory)
         self._check_numbers(files)
-        window = Window(self._disk)
+        reader = SequentialReader(self._disk)
         try:
             why = "no segment is there"
             for place, path in enumerate(files):
-                window.open(path)
+                reader.open(path)
                 try:
-                    segment = self._next_segment(path, window)
+                    segment = self._next_segment(path, reader)
                 except SegmentInvalid as error:
                     why = str(error)
                     self.unused = files[place:]
@@ -95,21 +95,21 @@ class LogScan:
                     self.unused = files[place:]
                     break
                 self.segments.append(segment)
-                why = yield from self._blocks(segment, window)
-            self._judge_end(why, window)
+                why = yield from self._blocks(segment, reader)
+            self._judge_end(why, reader)
         finally:
-            window.close()
+            reader.close()
 
     def _check_numbers(self, files: list[Path]) -> None:
         for before, path in itertools.pairwise(files):
             if segment_number(path) != segment_number(before) + 1:
                 raise LogCorrupted(path, 0, None, f"the segments between {before.name} and this one are missing")
 
-    def _next_segment(self, path: Path, window: Window) -> Segment | None:
+    def _next_segment(self, path: Path, reader: SequentialReader) -> Segment | None:
         """Return the segment if the chain goes on in it; ``None`` if it was never used."""
         number = segment_number(path)
         try:
-            segment = Segment.parse(path, window.at(0)[:PAGE_BYTES])
+            segment = Segment.parse(path, reader.at(0)[:PAGE_BYTES])
         except SegmentInvalid as error:
             if not self.segments and number > 1:
                 raise LogCorrupted(path, 0, None, f"{error}, and it is the first segment there is") from error
@@ -127,17 +127,17 @@ class LogScan:
         elif (segment.first_index, segment.first_position) != (self.next_index, self.next_position):
             what = f"the chain breaks off, and segment {number} goes on at block {segment.first_index}"
             raise LogCorrupted(self.segments[-1].path, self.end, self.next_index, what)
-        if segment.segment_bytes != window.file_bytes:
-            what = f"the file has {window.file_bytes} bytes, not {segment.segment_bytes}"
+        if segment.segment_bytes != reader.file_bytes:
+            what = f"the file has {reader.file_bytes} bytes, not {segment.segment_bytes}"
             raise LogCorrupted(path, 0, self.next_index, what)
         return segment
 
-    def _blocks(self, segment: Segment, window: Window) -> Generator[Block, None, str]:
+    def _blocks(self, segment: Segment, reader: SequentialReader) -> Generator[Block, None, str]:
         """Yield the chain's blocks in a segment; return why it ends."""
         self.end = PAGE_BYTES
         while self.end < segment.segment_bytes:
             try:
-                block = self._next_block(segment, window)
+                block = self._next_block(segment, reader)
             except BlockInvalid as error:
                 return str(error)
             except BlockVersionUnsupported as error:
@@ -152,10 +152,10 @@ class LogScan:
             self.last_time_ns = block.time_ns
         return "the segment is full"
 
-    def _next_block(self, segment: Segment, window: Window) -> Block:
+    def _next_block(self, segment: Segment, reader: SequentialReader) -> Block:
         left = segment.segment_bytes - self.end
-        view = window.at(self.end)
-        block = Block.parse(window.at(self.end, min(claimed_bytes(view), left))[:left])
+        view = reader.at(self.end)
+        block = Block.parse(reader.at(self.end, min(stated_bytes(view), left))[:left])
         if block.cluster_id != self._cluster_id:
             raise BlockInvalid(f"the block is cluster {block.cluster_id:016x}'s")
         if block.index != self.next_index:
@@ -165,19 +165,19 @@ class LogScan:
         block.verify()
         return block
 
-    def _judge_end(self, why: str, window: Window) -> None:
+    def _judge_end(self, why: str, reader: SequentialReader) -> None:
         """Tell the end of the log from a torn tail, and both from corruption."""
         used = [segment.path for segment in self.segments]
         file, offset = (used[-1], self.end) if used else ((self.unused or [self._directory])[0], 0)
         torn = False
         for path in used[-1:] + self.unused:
-            window.open(path)
-            if path in self.unused and window.at(0)[:PAGE_BYTES].any():
+            reader.open(path)
+            if path in self.unused and reader.at(0)[:PAGE_BYTES].any():
                 torn = True
-                if self._is_used(path, window):
+                if self._is_used(path, reader):
                     what = f"{why}, yet the later segment {path.name} is in use"
                     raise LogCorrupted(file, offset, self.next_index, what)
-            for block in self._headers_from(window, offset if path == file else PAGE_BYTES):
+            for block in self._headers_from(reader, offset if path == file else PAGE_BYTES):
                 torn = True
                 self._durable = max(self._durable, block.durable_index)
         if self._durable >= self.next_index:
@@ -187,16 +187,16 @@ class LogScan:
         if torn:
             self.torn = TornTail(file, offset, self.next_index, why)
 
-    def _is_used(self, path: Path, window: Window) -> bool:
+    def _is_used(self, path: Path, reader: SequentialReader) -> bool:
         try:
-            return Segment.parse(path, window.at(0)[:PAGE_BYTES]) is not None
+            return Segment.parse(path, reader.at(0)[:PAGE_BYTES]) is not None
         except SegmentInvalid:
             return False
 
-    def _headers_from(self, window: Window, offset: int) -> Iterator[Block]:
+    def _headers_from(self, reader: SequentialReader, offset: int) -> Iterator[Block]:
         """Yield headers of this log, at or behind the chain's end, that the chain did not reach."""
-        while offset < window.file_bytes:
-            view = window.at(offset)
+        while offset < reader.file_bytes:
+            view = reader.at(offset)
             whole = view[: view.size - view.size % PAGE_BYTES]
             if not whole.size:
                 return

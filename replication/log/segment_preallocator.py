@@ -26,7 +26,7 @@ _RETRY_S: Final = 0.2
 """How soon a full disk is tried again: soon enough to go on by itself, seldom enough to cost nothing."""
 
 
-class SegmentSupply:
+class SegmentPreallocator:
     """Prepared segments of one log, in the order of their numbers; a thread of its own prepares more."""
 
     def __init__(

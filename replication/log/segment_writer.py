@@ -19,14 +19,14 @@ from replication.log.block import PAGE_BYTES, Block, padded
 from replication.log.disk import Disk
 from replication.log.segment import Segment, segment_number
 from replication.log.segment_index import SegmentIndex
-from replication.log.segment_preallocator import SegmentSupply
+from replication.log.segment_preallocator import SegmentPreallocator
 
 
 class SegmentWriter:
     """The end of the log. One thread reserves, one writes, any syncs. All methods may raise ``OSError``."""
 
     def __init__(
-        self, index: SegmentIndex, supply: SegmentSupply, disk: Disk, cluster_id: int, segment_bytes: int
+        self, index: SegmentIndex, supply: SegmentPreallocator, disk: Disk, cluster_id: int, segment_bytes: int
     ) -> None:
         self._index, self._supply, self._disk, self._cluster_id = index, supply, disk, cluster_id
         self._segment_bytes = segment_bytes

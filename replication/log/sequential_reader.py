@@ -18,7 +18,7 @@ _WINDOW_BYTES: Final = 8 << 20
 assert _WINDOW_BYTES >= BLOCK_BYTES_MAX
 
 
-class Window:
+class SequentialReader:
     """A view of some consecutive megabytes of one file at a time."""
 
     def __init__(self, disk: Disk) -> None:

@@ -22,13 +22,13 @@ from typing import Final, Self
 from pooling.buffers import aligned_buffer
 from replication.log.block import NO_HASH, PAGE_BYTES, Block
 from replication.log.disk import Disk
-from replication.log.durable_watermark import DurableMark
+from replication.log.durable_watermark import DurableWatermark
 from replication.log.errors import LogFailed, LogFull
 from replication.log.log_metadata import DirectoryLock, adopt_identity
-from replication.log.recovery import LogScan, TornTail
+from replication.log.recovery import LogRecovery, TornTail
 from replication.log.segment import SEGMENT_BYTES_DEFAULT, Segment, segment_files
 from replication.log.segment_index import SegmentIndex, read_segment
-from replication.log.segment_preallocator import SegmentSupply
+from replication.log.segment_preallocator import SegmentPreallocator
 from replication.log.segment_writer import SegmentWriter
 
 SEGMENT_BYTES_MIN: Final = 64 << 10
@@ -55,7 +55,7 @@ class WriteAheadLog:
         self,
         directory: Path,
         lock: DirectoryLock,
-        scan: LogScan,
+        scan: LogRecovery,
         cluster_id: int,
         segment_bytes: int,
         sync_mode: SyncMode,
@@ -76,9 +76,9 @@ class WriteAheadLog:
         self._index = SegmentIndex(scan.segments)
         ready = segment_files(directory)[len(scan.segments) :]
         next_number = len(ready) + (scan.segments[-1].number if scan.segments else 0) + 1
-        self._supply = SegmentSupply(directory, disk, segment_bytes, ready, next_number)
+        self._supply = SegmentPreallocator(directory, disk, segment_bytes, ready, next_number)
         self._writer = SegmentWriter(self._index, self._supply, disk, cluster_id, segment_bytes)
-        self._mark = DurableMark(directory, cluster_id, disk)
+        self._mark = DurableWatermark(directory, cluster_id, disk)
         if scan.segments:
             self._writer.resume(scan.segments[-1], scan.end, self.last_index)
         self._supply.start()
@@ -121,7 +121,7 @@ class WriteAheadLog:
         try:
             empty = not segment_files(directory)
             cluster_id = adopt_identity(directory, cluster_id, parameters or {}, disk, empty=empty)
-            scan = LogScan(directory, cluster_id, disk)
+            scan = LogRecovery(directory, cluster_id, disk)
             for block in scan:
                 if on_block is not None:
                     on_block(block)
@@ -298,7 +298,7 @@ class WriteAheadLog:
         return LogFailed(self.directory, self._failure)
 
 
-def _cut(scan: LogScan, segment_bytes: int, disk: Disk) -> None:
+def _cut(scan: LogRecovery, segment_bytes: int, disk: Disk) -> None:
     """Remove what a torn tail left, and unused segments of another size."""
     if scan.torn is not None and scan.segments:
         _clear(scan.segments[-1], scan.end, disk)

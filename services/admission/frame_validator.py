@@ -114,7 +114,7 @@ class FrameRefused(Exception):
         super().__init__(place + fault.text)
 
 
-class Admission:
+class FrameValidator:
     """One producer's edge: checks frames against the contract and publishes them to the ring."""
 
     def __init__(self, producer: Producer, namespaces: list[int] | None) -> None:

@@ -18,10 +18,10 @@ from penstock.contract import flag, opcode
 from penstock.contract.record import RECORD
 from replication.log.block import Block, BlockKind
 from replication.log.disk import Disk
-from replication.log.durable_watermark import read_durable_mark
+from replication.log.durable_watermark import read_durable_watermark
 from replication.log.errors import LogCorrupted, LogError, LogInUse
 from replication.log.log_metadata import DirectoryLock, read_identity
-from replication.log.recovery import LogScan
+from replication.log.recovery import LogRecovery
 
 _OPERATIONS: Final = {
     getattr(opcode, name): name for name in ("APPEND", "PUT", "DELETE", "CAS", "ADD", "TRANSFER", "OPEN_ACCOUNT")
@@ -53,10 +53,10 @@ def dump(directory: Path, first: int, last: int | None, records: bool, as_json: 
                 stack.enter_context(DirectoryLock.share(directory))
             except LogInUse:
                 # Blocks up to the mark are whole; behind it, blocks appear while they are being looked for.
-                durable = read_durable_mark(directory, cluster_id)
+                durable = read_durable_watermark(directory, cluster_id)
                 last = min(last or durable, durable)
                 click.echo(f"the log is in use: showing blocks up to {last}", err=True)
-            for block in _blocks(LogScan(directory, cluster_id, Disk()), first, last):
+            for block in _blocks(LogRecovery(directory, cluster_id, Disk()), first, last):
                 for row in _transactions(block) if records else [_header(block)]:
                     click.echo(json.dumps(row) if as_json else _line(row))
 
@@ -67,7 +67,7 @@ def verify(directory: Path) -> None:
     """Check every block of the log in DIRECTORY: chain, hashes, positions, and that what was durable is there."""
     with _explained():
         cluster_id = _cluster_id(directory)
-        scan = LogScan(directory, cluster_id, Disk())
+        scan = LogRecovery(directory, cluster_id, Disk())
         blocks = block_bytes = 0
         with DirectoryLock.share(directory):
             for block in scan:
@@ -81,7 +81,7 @@ def verify(directory: Path) -> None:
         click.echo(f"blocks        {blocks}, from {start_index} to {scan.next_index - 1}, {block_bytes} bytes")
         click.echo(f"transactions  {scan.next_position - start_position}, next is {scan.next_position}")
         click.echo(f"last hash     {(scan.last_hash or b'').hex()}")
-        click.echo(f"durable mark  block {read_durable_mark(directory, cluster_id)}")
+        click.echo(f"durable mark  block {read_durable_watermark(directory, cluster_id)}")
         if scan.torn is not None:
             click.echo(f"note: {scan.torn}; no answer depended on it, and the next start cuts it off")
         click.echo("verified: chain, hashes and positions hold")
@@ -108,7 +108,7 @@ def _cluster_id(directory: Path) -> int:
     return identity.cluster_id
 
 
-def _blocks(scan: LogScan, first: int, last: int | None) -> Iterator[Block]:
+def _blocks(scan: LogRecovery, first: int, last: int | None) -> Iterator[Block]:
     for block in scan:
         if last is not None and block.index > last:
             return

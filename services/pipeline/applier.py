@@ -17,16 +17,16 @@ from penstock.contract.limits import BATCH_SIZE
 from pooling.buffers import Buffer
 from pooling.core.object_pool import ObjectPool
 from replication.log.block import Block
-from services.pipeline.channel import Inbox, InboxClosed
-from services.pipeline.pending_frames import Receipts
-from services.pipeline.results_file import ResultsLog
-from services.pipeline.sealed_block import Batch
+from services.pipeline.channel import Channel, ChannelClosed
+from services.pipeline.pending_frames import PendingFrames
+from services.pipeline.results_file import ResultsFile
+from services.pipeline.sealed_block import SealedBlock
 from services.telemetry.counters import Counter, Counters
 from services.telemetry.telemetry import BlockTimes, Telemetry
 from statestore.state_machine import StateMachine
 
 
-class Question:
+class StateQuery:
     """Something to ask of the state between two blocks; its answer is a future."""
 
     __slots__ = ("answer", "ask")
@@ -42,42 +42,42 @@ class Applier:
     def __init__(
         self,
         state: StateMachine,
-        results_log: ResultsLog,
+        results_file: ResultsFile,
         buffers: ObjectPool[Buffer],
-        receipts: Receipts,
+        pending_frames: PendingFrames,
         counters: Counters,
         telemetry: Telemetry,
     ) -> None:
         """Apply to ``state``, keep results in ``results_log`` and answer through ``receipts``."""
-        self.inbox: Inbox[Batch | Question] = Inbox()
+        self.channel: Channel[SealedBlock | StateQuery] = Channel()
         """Blocks in the order of the log, and questions anywhere in between."""
         self._state = state
-        self._results_log = results_log
+        self._results_file = results_file
         self._buffers = buffers
-        self._receipts = receipts
+        self._pending_frames = pending_frames
         self._counters = counters
         self._telemetry = telemetry
         self._results: NDArray[np.uint8] = np.empty(BATCH_SIZE, np.uint8)
 
     def run(self) -> None:
-        """Apply blocks and answer questions until the end comes; questions that come later raise InboxClosed."""
+        """Apply blocks and answer questions until the end comes; questions that come later raise ChannelClosed."""
         try:
-            while (item := self.inbox.get()) is not None:
-                if isinstance(item, Batch):
+            while (item := self.channel.get()) is not None:
+                if isinstance(item, SealedBlock):
                     self._apply(item)
                 else:
                     self._answer(item)
         finally:
-            self.inbox.close()
-            for item in self.inbox.rest():
-                if isinstance(item, Question):
-                    item.answer.set_exception(InboxClosed())
+            self.channel.close()
+            for item in self.channel.rest():
+                if isinstance(item, StateQuery):
+                    item.answer.set_exception(ChannelClosed())
 
     def replay(self, block: Block) -> None:
         """Apply a block that the log held at start; nobody waits for its results."""
         self._advance(block)
 
-    def _apply(self, batch: Batch) -> None:
+    def _apply(self, batch: SealedBlock) -> None:
         block = batch.block
         results = self._advance(block)
         self._telemetry.observe_block(
@@ -90,9 +90,9 @@ class Applier:
                 batch.durable_ns,
                 time.time_ns(),
             ),
-            self._receipts.traceparents(batch.frames),
+            self._pending_frames.traceparents(batch.frames),
         )
-        self._receipts.complete(batch.frames, block.index, block.first_position, results)
+        self._pending_frames.complete(batch.frames, block.index, block.first_position, results)
         # The block's views end here: the buffer is the next block's from now on.
         self._buffers.return_object(batch.buffer)
 
@@ -105,7 +105,7 @@ class Applier:
             block.body, block.count, block.payload_bytes, block.first_position, block.time_ns, block.index, results
         )
         encoded = results.tobytes()
-        self._results_log.write(block.first_position, encoded)
+        self._results_file.write(block.first_position, encoded)
         self._counters.add(Counter.BLOCKS_APPLIED)
         self._counters.add(Counter.TRANSACTIONS_APPLIED, block.count)
         self._counters.add(Counter.APPLY_NS, time.monotonic_ns() - started_ns)
@@ -116,7 +116,7 @@ class Applier:
         self._counters.put(Counter.STATE_SESSION_BYTES, self._state.session_bytes)
         return encoded
 
-    def _answer(self, question: Question) -> None:
+    def _answer(self, question: StateQuery) -> None:
         if not question.answer.set_running_or_notify_cancel():
             return
         try:

@@ -7,11 +7,11 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 
-class InboxClosed(Exception):
+class ChannelClosed(Exception):
     """The stage takes no more work: it is ending, or has failed."""
 
 
-class Inbox(Generic[Item]):
+class Channel(Generic[Item]):
     """A queue from any number of threads to one.
 
     Nothing is ever left in it unnoticed: what is put before `close` is got, and what comes later is refused to whoever
@@ -32,11 +32,11 @@ class Inbox(Generic[Item]):
         """Add work.
 
         Raises:
-            InboxClosed: the inbox was closed.
+            ChannelClosed: the inbox was closed.
         """
         with self._lock:
             if self._closed:
-                raise InboxClosed
+                raise ChannelClosed
             self._items.put(item)
 
     def close(self) -> None:

@@ -3,9 +3,9 @@
 import time
 
 from replication.log.write_ahead_log import WriteAheadLog
-from services.pipeline.applier import Question
-from services.pipeline.channel import Inbox
-from services.pipeline.sealed_block import Batch
+from services.pipeline.applier import StateQuery
+from services.pipeline.channel import Channel
+from services.pipeline.sealed_block import SealedBlock
 from services.telemetry.counters import Counter, Counters
 
 
@@ -16,10 +16,10 @@ class LogWriter:
         self,
         log: WriteAheadLog,
         counters: Counters,
-        outbox: Inbox[Batch | Question],
+        outbox: Channel[SealedBlock | StateQuery],
     ) -> None:
         """Write to ``log`` what comes through the inbox, and put it into ``outbox`` once it is durable."""
-        self.inbox: Inbox[Batch] = Inbox()
+        self.channel: Channel[SealedBlock] = Channel()
         """Blocks in the order of the log."""
         self._log = log
         self._counters = counters
@@ -30,16 +30,16 @@ class LogWriter:
         try:
             ended = False
             while not ended:
-                group = self.inbox.get_waiting()  # what one sync makes durable
+                group = self.channel.get_waiting()  # what one sync makes durable
                 ended = group[-1] is None
                 batches = [batch for batch in group if batch is not None]
                 if batches:
                     self._write(batches)
         finally:
-            self.inbox.close()
+            self.channel.close()
             self._outbox.close()
 
-    def _write(self, batches: list[Batch]) -> None:
+    def _write(self, batches: list[SealedBlock]) -> None:
         started_ns = time.monotonic_ns()
         self._log.append([batch.block for batch in batches])
         written_ns = time.monotonic_ns()

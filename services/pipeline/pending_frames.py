@@ -27,7 +27,7 @@ class _Waiting(NamedTuple):
     payload_bytes: int
 
 
-class Receipts:
+class PendingFrames:
     """The frames that were admitted and not answered yet. Lives in the event loop; the pipeline calls in."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, counters: Counters) -> None:
@@ -44,7 +44,7 @@ class Receipts:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def expect(self, frame_id: int, deliver: Deliver, traceparent: str, records: int, payload_bytes: int) -> int:
+    def register(self, frame_id: int, deliver: Deliver, traceparent: str, records: int, payload_bytes: int) -> int:
         """Register a frame that is about to be admitted; returns its token."""
         token = self._next_token
         self._next_token += 1
@@ -53,7 +53,7 @@ class Receipts:
         self.payload_bytes += payload_bytes
         return token
 
-    def forget(self, token: int) -> None:
+    def unregister(self, token: int) -> None:
         """Drop a frame that was not admitted after all."""
         self._take(token)
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
-from services.pipeline.applier import Applier, Question
-from services.pipeline.channel import InboxClosed
+from services.pipeline.applier import Applier, StateQuery
+from services.pipeline.channel import ChannelClosed
 from services.pipeline.log_writer import LogWriter
 from services.pipeline.sequencer import Sequencer
 from statestore.state_machine import StateMachine
@@ -49,21 +49,21 @@ class Pipeline:
         for thread in self._threads:
             thread.join()
 
-    def ask(self, question: Callable[[StateMachine], Answer]) -> "Future[Answer]":
+    def query(self, question: Callable[[StateMachine], Answer]) -> "Future[Answer]":
         """Ask something of the state between two blocks.
 
         Raises:
-            InboxClosed: the pipeline has ended, also from the future that is returned.
+            ChannelClosed: the pipeline has ended, also from the future that is returned.
         """
-        asked = Question(question)
-        self._applier.inbox.put(asked)
+        asked = StateQuery(question)
+        self._applier.channel.put(asked)
         return asked.answer
 
     def _run(self, stage: Callable[[], None]) -> None:
         """Run a stage. However it ends, it has passed the end on, and found its own inbox closed: none waits for it."""
         try:
             stage()
-        except InboxClosed:
+        except ChannelClosed:
             pass  # the stage behind this one has failed, and tells of it
         except BaseException as error:
             if self._failed.acquire(blocking=False):

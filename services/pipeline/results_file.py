@@ -19,7 +19,7 @@ class ResultsUnavailable(Exception):
     """The results could not be kept, for want of disk space."""
 
 
-class ResultsLog:
+class ResultsFile:
     """A file whose byte ``position`` is the result of that transaction."""
 
     def __init__(self, path: Path) -> None:

@@ -10,7 +10,7 @@ from replication.log.block import Block
 
 
 @dataclass(slots=True)
-class Batch:
+class SealedBlock:
     """A sealed block in a pooled buffer, and the frames it was made of."""
 
     block: Block

@@ -12,9 +12,9 @@ from pooling.core.object_pool import ObjectPool
 from replication.log.block import HEADER_BYTES, Block, stored_bytes
 from replication.log.errors import LogFull
 from replication.log.write_ahead_log import WriteAheadLog
-from services.pipeline.channel import Inbox, InboxClosed
-from services.pipeline.pending_frames import Receipts
-from services.pipeline.sealed_block import Batch
+from services.pipeline.channel import Channel, ChannelClosed
+from services.pipeline.pending_frames import PendingFrames
+from services.pipeline.sealed_block import SealedBlock
 from services.rpc.refusal import Reason, Refusal
 from services.telemetry.counters import Counter, Counters
 from txqueue.queue import LockFreeTxQueue
@@ -35,9 +35,9 @@ class Sequencer:
         queue: LockFreeTxQueue,
         buffers: ObjectPool[Buffer],
         log: WriteAheadLog,
-        receipts: Receipts,
+        pending_frames: PendingFrames,
         counters: Counters,
-        outbox: Inbox[Batch],
+        outbox: Channel[SealedBlock],
         *,
         cluster_id: int,
         epoch: int,
@@ -45,7 +45,7 @@ class Sequencer:
         self._queue = queue
         self._buffers = buffers
         self._log = log
-        self._receipts = receipts
+        self._pending_frames = pending_frames
         self._counters = counters
         self._outbox = outbox
         self._cluster_id = cluster_id
@@ -75,13 +75,13 @@ class Sequencer:
             self._outbox.close()
 
     def _borrow(self) -> Buffer:
-        """Wait for a buffer; raises InboxClosed where none will come, since the next stage has failed with them."""
+        """Wait for a buffer; raises ChannelClosed where none will come, since the next stage has failed with them."""
         while True:
             try:
                 return self._buffers.borrow_object(_IDLE_WAIT_S)
             except PoolExhausted:
                 if self._outbox.closed:
-                    raise InboxClosed from None
+                    raise ChannelClosed from None
 
     def _seal(self, frames: np.ndarray[tuple[int, int], np.dtype[np.uint64]]) -> None:
         buffer = self._borrow()
@@ -94,7 +94,7 @@ class Sequencer:
             self._log.reserve(stored_bytes(batch.count, batch.payload_bytes))
         except LogFull:
             self._buffers.return_object(buffer)
-            self._receipts.refuse(sealed_frames, Refusal.of(Reason.LOG_FULL))
+            self._pending_frames.refuse(sealed_frames, Refusal.of(Reason.LOG_FULL))
             return
         started_ns = time.monotonic_ns()
         # Block time never goes back, whatever the wall clock does between two blocks or two starts.
@@ -112,7 +112,7 @@ class Sequencer:
             durable_index=self._log.durable_index,
         )
         self._index, self._position, self._hash = block.index, block.next_position, block.hash
-        self._outbox.put(Batch(block, buffer, sealed_frames, time.time_ns()))
+        self._outbox.put(SealedBlock(block, buffer, sealed_frames, time.time_ns()))
         self._counters.add(Counter.BLOCKS_SEALED)
         self._counters.add(Counter.TRANSACTIONS_SEALED, block.count)
         self._counters.add(Counter.SEAL_NS, time.monotonic_ns() - started_ns)

@@ -34,7 +34,7 @@ class _Borrower:
     borrowing: int = 0
 
 
-class Leases:
+class BufferLeases:
     """The leases of one pool. Lives in the event loop."""
 
     def __init__(self, pool: ObjectPool[SharedBuffer]) -> None:

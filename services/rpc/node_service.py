@@ -6,7 +6,7 @@ from typing import Final
 import grpc
 
 from penstock.v1 import node_pb2
-from services.pipeline.channel import InboxClosed
+from services.pipeline.channel import ChannelClosed
 from services.rpc.handlers import service_handler, unary_method
 from services.rpc.refusal import Context, Reason, Refusal, abort
 
@@ -32,5 +32,5 @@ class NodeService:
         """Describe the node."""
         try:
             return await self._describe(request.with_state_digest)
-        except InboxClosed:
+        except ChannelClosed:
             await abort(context, Refusal.of(Reason.SHUTTING_DOWN))

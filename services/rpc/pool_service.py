@@ -10,8 +10,8 @@ from penstock.v1 import pooling_pb2
 from pooling.core.errors import BudgetTooSmall, PoolClosed, PoolExhausted, PoolUnknown
 from pooling.core.object_pool import ObjectPool
 from pooling.core.pool_metrics import PoolMetrics
-from pooling.gc.gc_scheduler import Collector
-from services.rpc.buffer_leases import BorrowersTooMany, BorrowerUnknown, Leases, LeaseUnknown
+from pooling.gc.gc_scheduler import GcScheduler
+from services.rpc.buffer_leases import BorrowersTooMany, BorrowerUnknown, BufferLeases, LeaseUnknown
 from services.rpc.handlers import service_handler, unary_method
 from services.rpc.refusal import Context, Refusal, abort
 from services.runtime.node_pools import NodePools
@@ -25,7 +25,7 @@ _RETRY_AFTER_MS: Final = 20
 class PoolService:
     """Answers for a node's pools. What may take long runs in a thread; the pools are safe for that."""
 
-    def __init__(self, pools: NodePools, leases: Leases, collector: Collector) -> None:
+    def __init__(self, pools: NodePools, leases: BufferLeases, collector: GcScheduler) -> None:
         self._node_pools = pools
         self._pools = pools.manager
         self._leases = leases

@@ -13,9 +13,9 @@ from penstock.v1 import state_pb2
 from replication.log.block import Block
 from replication.log.errors import LogRecycled
 from replication.log.write_ahead_log import WriteAheadLog
-from services.pipeline.channel import InboxClosed
-from services.pipeline.pending_frames import Receipts
-from services.pipeline.results_file import ResultsLog, ResultsUnavailable
+from services.pipeline.channel import ChannelClosed
+from services.pipeline.pending_frames import PendingFrames
+from services.pipeline.results_file import ResultsFile, ResultsUnavailable
 from services.rpc.handlers import service_handler, streaming_method, unary_method
 from services.rpc.refusal import Context, Reason, Refusal, abort
 from services.rpc.watch_filter import WatchFilter
@@ -40,20 +40,20 @@ _KINDS: Final = {"value": int(KIND_VALUE), "counter": int(KIND_COUNTER), "accoun
 
 
 class StateService:
-    """Answers reads between two blocks, through ``ask``, and watches from the log."""
+    """Answers reads between two blocks, through ``query``, and watches from the log."""
 
     def __init__(
         self,
-        ask: Callable[[Callable[[StateMachine], Any]], "Future[Any]"],
+        query: Callable[[Callable[[StateMachine], Any]], "Future[Any]"],
         log: WriteAheadLog,
-        results_log: ResultsLog,
-        receipts: Receipts,
+        results_file: ResultsFile,
+        pending_frames: PendingFrames,
         counters: Counters,
     ) -> None:
-        self._ask = ask
+        self._query = query
         self._log = log
-        self._results_log = results_log
-        self._receipts = receipts
+        self._results_file = results_file
+        self._pending_frames = pending_frames
         self._counters = counters
         self._questions = 0
         self._closed: Refusal | None = None
@@ -61,7 +61,7 @@ class StateService:
     def close(self, why: Refusal) -> None:
         """Refuse reads and end watches."""
         self._closed = why
-        self._receipts.wake()
+        self._pending_frames.wake()
 
     def handler(self) -> grpc.ServiceRpcHandler:
         """The service's methods."""
@@ -96,7 +96,7 @@ class StateService:
             while self._closed is None:
                 applied = self._counters[Counter.APPLIED_INDEX]
                 if index > applied:
-                    await self._receipts.progress()
+                    await self._pending_frames.progress()
                     continue
                 end = min(applied, index + _WATCH_BLOCKS - 1)
                 for response in await asyncio.to_thread(self._select, wanted, index, end):
@@ -115,7 +115,7 @@ class StateService:
         responses = []
         block: Block
         for block in self._log.read(first):
-            response = wanted.select(block, self._results_log.read(block.first_position, block.count))
+            response = wanted.select(block, self._results_file.read(block.first_position, block.count))
             if response is not None:
                 responses.append(response)
             if block.index == last:
@@ -131,7 +131,7 @@ class StateService:
         kinds, namespaces, lengths, names = _columns(keys)
         self._questions += 1
         try:
-            asked = self._ask(
+            asked = self._query(
                 lambda state: (
                     state.read(kinds, namespaces, lengths, names, values_bytes_max=_ANSWER_BYTES_MAX),
                     state.applied_index,
@@ -141,7 +141,7 @@ class StateService:
         except AnswerTooLarge as error:
             text = f"{error.values_bytes:,} bytes of values; an answer holds {_ANSWER_BYTES_MAX:,}: split the request"
             await abort(context, Refusal.bad_request("ANSWER_TOO_LARGE", "keys", text))
-        except InboxClosed:
+        except ChannelClosed:
             await abort(context, self._closed or Refusal.of(Reason.NODE_FAILED))
         finally:
             self._questions -= 1

@@ -9,7 +9,7 @@ import grpc
 from services.rpc.refusal import Context, Refusal
 
 
-class FrameStream:
+class SubmitStream:
     """Bounds the frames that one client has unanswered, its unread receipts included.
 
     A client that does not read its receipts stops being read from in turn; nobody else notices.

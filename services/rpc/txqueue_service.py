@@ -13,13 +13,13 @@ from penstock.contract.frame_codec import MalformedFrame, locate_frame
 from penstock.contract.record import RECORD_BYTES
 from penstock.v1 import txqueue_pb2
 from pooling.core.object_pool import ObjectPool
-from services.admission.frame_validator import Admission, FrameRefused
-from services.admission.state_capacity import StateRoom
-from services.pipeline.pending_frames import Deliver, Receipts
+from services.admission.frame_validator import FrameRefused, FrameValidator
+from services.admission.state_capacity import StateCapacity
+from services.pipeline.pending_frames import Deliver, PendingFrames
 from services.rpc import transaction_codec as spelled
 from services.rpc.handlers import service_handler, unary_method
 from services.rpc.refusal import Context, Reason, Refusal, abort
-from services.rpc.submit_stream import FrameStream
+from services.rpc.submit_stream import SubmitStream
 from services.settings.model import AdmissionSettings
 from services.telemetry.counters import Counter, Counters
 from txqueue.queue import LockFreeTxQueue
@@ -33,23 +33,23 @@ class TxQueueService:
     def __init__(
         self,
         queue: LockFreeTxQueue,
-        admission: Admission,
-        receipts: Receipts,
+        admission: FrameValidator,
+        pending_frames: PendingFrames,
         counters: Counters,
         settings: AdmissionSettings,
         transactions: ObjectPool[Any],
-        state_room: StateRoom,
+        state_capacity: StateCapacity,
     ) -> None:
         """Admit frames through ``admission`` while there is ``state_room``; ``transactions`` lends single records."""
         self._queue = queue
         self._admission = admission
-        self._receipts = receipts
+        self._pending_frames = pending_frames
         self._counters = counters
         self._settings = settings
         self._transactions = transactions
-        self._state_room = state_room
+        self._state_capacity = state_capacity
         self._closed: Refusal | None = None
-        self._streams: set[FrameStream] = set()
+        self._streams: set[SubmitStream] = set()
 
     def close(self, why: Refusal) -> None:
         """Refuse new frames; streams answer what they had accepted, then end."""
@@ -93,7 +93,7 @@ class TxQueueService:
         self._arrived(message)
         try:
             refused = self._refusal()
-            if refused is None and len(self._receipts) >= self._settings.in_flight_frames_max:
+            if refused is None and len(self._pending_frames) >= self._settings.in_flight_frames_max:
                 refused = self._busy(Reason.IN_FLIGHT_LIMIT)
             if refused is None and (full := self._admit(message, deliver, _traceparent_of(context))):
                 refused = self._busy(full)
@@ -108,7 +108,7 @@ class TxQueueService:
         """Take frames and give receipts until the client closes its side or the node shuts down."""
         if self._closed is not None:
             await abort(context, self._closed)
-        stream = FrameStream(context, self._settings.stream_in_flight_frames_max)
+        stream = SubmitStream(context, self._settings.stream_in_flight_frames_max)
         self._streams.add(stream)
         self._counters.add(Counter.STREAMS_OPENED)
         reader = asyncio.create_task(self._read(stream, _traceparent_of(context)))
@@ -119,7 +119,7 @@ class TxQueueService:
             self._counters.add(Counter.STREAMS_CLOSED)
             reader.cancel()
 
-    async def _read(self, stream: FrameStream, traceparent: str) -> None:
+    async def _read(self, stream: SubmitStream, traceparent: str) -> None:
         """Admit a stream's frames one after the other; reading no further is what pushes back on its client."""
         try:
             async for message in stream.frames():
@@ -128,7 +128,7 @@ class TxQueueService:
                     while (refused := self._refusal()) is None:
                         full = self._admit(message, stream.deliver, traceparent)
                         if full is Reason.QUEUE_FULL:
-                            await self._receipts.progress()
+                            await self._pending_frames.progress()
                             continue
                         refused = self._busy(full) if full else None
                         break
@@ -157,10 +157,10 @@ class TxQueueService:
         """Publish a frame to the ring, or say what there is no room in: QUEUE_FULL passes, STATE_FULL does not."""
         fields = locate_frame(message)
         records = fields.records_length // RECORD_BYTES
-        if not self._state_room.fits(records, fields.payloads_length):
+        if not self._state_capacity.fits(records, fields.payloads_length):
             # Frames under way count at their worst: only without any is it sure that there is no room.
-            return Reason.QUEUE_FULL if len(self._receipts) else Reason.STATE_FULL
-        token = self._receipts.expect(
+            return Reason.QUEUE_FULL if len(self._pending_frames) else Reason.STATE_FULL
+        token = self._pending_frames.register(
             fields.frame_id, deliver, fields.traceparent or traceparent, records, fields.payloads_length
         )
         published = False
@@ -168,7 +168,7 @@ class TxQueueService:
             published, wake = self._admission.admit(message, fields, token)
         finally:
             if not published:
-                self._receipts.forget(token)
+                self._pending_frames.unregister(token)
         if wake:
             self._queue.wake()
         if not published:

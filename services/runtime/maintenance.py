@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Final
 
-from pooling.gc.gc_scheduler import Collector
+from pooling.gc.gc_scheduler import GcScheduler
 from pooling.manager import ObjectPoolManager
 from services.settings.model import PoolingSettings
 from services.telemetry.counters import Counter, Counters
@@ -16,14 +16,14 @@ _UPKEEP_S: Final = 1.0
 _LONG_PAUSES: Final = ((1_000_000, Counter.COLLECTOR_PAUSES_OVER_1MS), (10_000_000, Counter.COLLECTOR_PAUSES_OVER_10MS))
 
 
-class Housekeeping:
+class Maintenance:
     """Runs in the event loop from `start` to `stop`."""
 
     def __init__(self, pools: ObjectPoolManager, counters: Counters, settings: PoolingSettings) -> None:
         self._pools = pools
         self._counters = counters
         self._settings = settings
-        self.collector: Final = Collector(self._paused)
+        self.collector: Final = GcScheduler(self._paused)
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:

@@ -12,7 +12,7 @@ from penstock.contract import limits, opcode, record, result_code
 from penstock.contract.frame_codec import locate_frame
 from penstock.v1 import txqueue_pb2
 from replication.log.block import BLOCK_BYTES_MAX
-from services.admission.frame_validator import Admission
+from services.admission.frame_validator import FrameValidator
 from statestore.state_machine import StateMachine
 from txqueue.jit import kernel_cache
 from txqueue.queue import LockFreeTxQueue
@@ -29,7 +29,7 @@ def load_kernels() -> None:
     body = np.empty(BLOCK_BYTES_MAX, np.uint8)
     results = np.empty(limits.BATCH_SIZE, np.uint8)
     with LockFreeTxQueue.create(None, slots=_SLOTS, producers=1) as queue, queue.register() as producer:
-        published, _ = Admission(producer, None).admit(message, locate_frame(message), token=1)
+        published, _ = FrameValidator(producer, None).admit(message, locate_frame(message), token=1)
         assert published
         taken = queue.dequeue_exclusive_batch(body, frames)
         queue.rebalance_if_needed()

@@ -66,7 +66,7 @@ class Counter(IntEnum):
     STATE_BYTES = _APPLIER + 6
     STATE_SESSION_BYTES = _APPLIER + 7
 
-    # Housekeeping: the pools once a second; pauses by whichever thread collects, which is one at a time.
+    # Maintenance: the pools once a second; pauses by whichever thread collects, which is one at a time.
     POOL_OBJECTS_MADE = _HOUSEKEEPING + 0
     POOL_BORROWS_RECYCLED = _HOUSEKEEPING + 1
     POOL_BORROWS_MISSED = _HOUSEKEEPING + 2

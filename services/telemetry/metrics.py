@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
 
 from services.telemetry.counters import Counter, Counters
-from services.telemetry.throughput import Paces
+from services.telemetry.throughput import PhaseThroughput
 
 
 class Metric(NamedTuple):
@@ -130,7 +130,7 @@ _LATENCY_BOUNDS_S: Final = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.012, 0.025, 0.
 """Explicit, as Prometheus's exporter has no exponential histograms; 12, 25 and 100 ms are what the targets speak of."""
 
 
-def register(meter: Meter, counters: Counters, paces: Paces) -> Histogram:
+def register(meter: Meter, counters: Counters, throughput: PhaseThroughput) -> Histogram:
     """Declare all metrics to `meter`; returns the one that is recorded, the latency of blocks by stage, in seconds."""
     for metric in METRICS:
         level = metric.less is not None or metric.is_level
@@ -138,10 +138,10 @@ def register(meter: Meter, counters: Counters, paces: Paces) -> Histogram:
         create(metric.name, [_observe(metric, counters)], metric.unit, metric.description)
 
     def achieved(_: CallbackOptions) -> Iterable[Observation]:
-        return [Observation(pace.achieved_tps, {"phase": pace.name}) for pace in paces.read()]
+        return [Observation(pace.achieved_tps, {"phase": pace.name}) for pace in throughput.read()]
 
     def target(_: CallbackOptions) -> Iterable[Observation]:
-        return [Observation(pace.target_tps, {"phase": pace.name}) for pace in paces.read()]
+        return [Observation(pace.target_tps, {"phase": pace.name}) for pace in throughput.read()]
 
     meter.create_observable_gauge(PHASE_ACHIEVED, [achieved], "{transaction}/s", "Pace of the last seconds.")
     meter.create_observable_gauge(PHASE_TARGET, [target], "{transaction}/s", "Pace that the phase is designed for.")

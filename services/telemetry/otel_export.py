@@ -15,7 +15,7 @@ from services.telemetry import metrics
 from services.telemetry import queue_metrics as queue_telemetry
 from services.telemetry.counters import Counters
 from services.telemetry.telemetry import BlockTimes, Telemetry, TelemetryError
-from services.telemetry.throughput import Paces
+from services.telemetry.throughput import PhaseThroughput
 from services.telemetry.tracing import BlockSpans
 from txqueue.queue_metrics import QueueMetrics
 
@@ -30,7 +30,7 @@ class ExportedTelemetry:
         self,
         settings: NodeSettings,
         counters: Counters,
-        paces: Paces,
+        throughput: PhaseThroughput,
         *,
         readers: Sequence[MetricReader] = (),
         span_processors: Sequence[SpanProcessor] = (),
@@ -39,7 +39,7 @@ class ExportedTelemetry:
         """Declare all metrics to ``readers``; ``on_close`` runs last."""
         resource = _resource(settings)
         self._meters = MeterProvider(readers, resource, shutdown_on_exit=False)
-        self._latency = metrics.register(self._meters.get_meter(_SCOPE), counters, paces)
+        self._latency = metrics.register(self._meters.get_meter(_SCOPE), counters, throughput)
         self._tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
         for processor in span_processors:
             self._tracers.add_span_processor(processor)
@@ -68,7 +68,7 @@ class ExportedTelemetry:
             self._on_close()
 
 
-def export(settings: NodeSettings, counters: Counters, paces: Paces) -> Telemetry:
+def export(settings: NodeSettings, counters: Counters, throughput: PhaseThroughput) -> Telemetry:
     """Build what ``settings.telemetry`` asks for; see `services.telemetry.start`."""
     readers: list[MetricReader] = []
     span_processors: list[SpanProcessor] = []
@@ -81,7 +81,7 @@ def export(settings: NodeSettings, counters: Counters, paces: Paces) -> Telemetr
         readers.append(reader)
         span_processors.append(processor)
     return ExportedTelemetry(
-        settings, counters, paces, readers=readers, span_processors=span_processors, on_close=on_close
+        settings, counters, throughput, readers=readers, span_processors=span_processors, on_close=on_close
     )
 
 

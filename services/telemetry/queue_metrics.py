@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from txqueue.histogram import Distribution
+from txqueue.histogram import Histogram
 from txqueue.queue_metrics import QueueMetrics
 
 _DWELL_MIN_S: Final = 1e-6
@@ -96,7 +96,7 @@ def _observe(
     return lambda _: [Observation(metric.read(read()))]
 
 
-def _cumulated(distribution: Distribution, low: float, high: float) -> Iterator[Observation]:
+def _cumulated(distribution: Histogram, low: float, high: float) -> Iterator[Observation]:
     for bound in distribution.bounds:
         if low <= bound <= high:
             yield Observation(distribution.at_most(bound), {"le": f"{bound:.3g}"})

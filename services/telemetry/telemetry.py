@@ -10,7 +10,7 @@ from typing import Protocol
 
 from services.settings.model import NodeSettings
 from services.telemetry.counters import Counters
-from services.telemetry.throughput import Paces
+from services.telemetry.throughput import PhaseThroughput
 from txqueue.queue_metrics import QueueMetrics
 
 
@@ -57,7 +57,7 @@ class NoTelemetry:
         """Nothing is left."""
 
 
-def start(settings: NodeSettings, counters: Counters, paces: Paces) -> Telemetry:
+def start(settings: NodeSettings, counters: Counters, throughput: PhaseThroughput) -> Telemetry:
     """Offer what ``settings.telemetry`` asks for. Call it in the process that serves: exporters do not survive a fork.
 
     Raises:
@@ -67,4 +67,4 @@ def start(settings: NodeSettings, counters: Counters, paces: Paces) -> Telemetry
         return NoTelemetry()
     from services.telemetry.otel_export import export
 
-    return export(settings, counters, paces)
+    return export(settings, counters, throughput)

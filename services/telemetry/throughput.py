@@ -40,7 +40,7 @@ class _Sample(NamedTuple):
     counts: tuple[int, ...]
 
 
-class Paces:
+class PhaseThroughput:
     """Measures the phases whenever somebody asks, over the last few seconds; costs nothing while nobody does.
 
     Any number of readers may ask at any rhythm, from any thread: the window does not start anew for each. Where the

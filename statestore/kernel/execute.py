@@ -3,7 +3,7 @@
 import numpy as np
 
 from penstock.contract import result_code
-from statestore.kernel.hashing import K1, K2, bytes_digest, half_turn
+from statestore.kernel.hashing import K1, K2, bytes_digest, rotate32
 from statestore.kernel.heap import store
 from statestore.kernel.layout import (
     ENTRY_AMOUNT,
@@ -112,7 +112,7 @@ def move(
     words[debit + ENTRY_VERSION] = version
     words[credit + ENTRY_AMOUNT] = credit_new
     words[credit + ENTRY_VERSION] = version
-    return OK, (debit_new * K1) ^ half_turn(credit_new * K2)
+    return OK, (debit_new * K1) ^ rotate32(credit_new * K2)
 
 
 @inner

@@ -57,7 +57,7 @@ def fin(h: U64) -> U64:
 
 
 @inner
-def half_turn(x: U64) -> U64:
+def rotate32(x: U64) -> U64:
     """`x` rotated by 32 bits."""
     return (x << SHIFT_32) | (x >> SHIFT_32)
 

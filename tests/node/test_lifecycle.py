@@ -11,7 +11,7 @@ import pytest
 
 from penstock.contract import opcode, result_code
 from penstock.v1 import node_pb2, node_pb2_grpc, state_pb2, state_pb2_grpc, txqueue_pb2_grpc
-from services.pipeline.channel import Inbox, InboxClosed
+from services.pipeline.channel import Channel, ChannelClosed
 from tests.frames import frame, rows, status_of
 from tests.node.serve_process import NodeProcess
 
@@ -19,36 +19,36 @@ MIB = 1 << 20
 
 
 def test_an_inbox_gives_all_that_was_put_before_its_end_and_refuses_the_rest() -> None:
-    inbox: Inbox[int] = Inbox()
+    channel: Channel[int] = Channel()
     for number in range(3):
-        inbox.put(number)
-    inbox.close()
-    inbox.close()
-    with pytest.raises(InboxClosed):
-        inbox.put(3)
-    assert [inbox.get(), inbox.get()] == [0, 1]
-    assert inbox.get_waiting() == [2, None]
-    assert inbox.rest() == []
+        channel.put(number)
+    channel.close()
+    channel.close()
+    with pytest.raises(ChannelClosed):
+        channel.put(3)
+    assert [channel.get(), channel.get()] == [0, 1]
+    assert channel.get_waiting() == [2, None]
+    assert channel.rest() == []
 
 
 def test_nothing_that_was_put_while_an_inbox_closes_is_lost_or_left() -> None:
     for _ in range(200):
-        inbox: Inbox[int] = Inbox()
+        channel: Channel[int] = Channel()
         taken: list[int] = []
 
-        def put(inbox: Inbox[int] = inbox, taken: list[int] = taken) -> None:
+        def put(channel: Channel[int] = channel, taken: list[int] = taken) -> None:
             for number in range(50):
                 try:
-                    inbox.put(number)
-                except InboxClosed:
+                    channel.put(number)
+                except ChannelClosed:
                     return
                 taken.append(number)
 
         putter = threading.Thread(target=put)
         putter.start()
-        inbox.close()
+        channel.close()
         putter.join()
-        assert inbox.rest() == taken
+        assert channel.rest() == taken
 
 
 async def test_a_node_stops_while_it_is_asked_for_its_status_all_the_time(node: NodeProcess) -> None:

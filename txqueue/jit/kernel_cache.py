@@ -2,7 +2,7 @@
 
 numba notices when the file of a cached function changes, but not when a function that it calls, in another file, does:
 the machine code of the old one would go on running inside the new. So the cache's directory is named by the state of
-all our sources. Importing this module settles it for the process; `txqueue.jit.decorators` does.
+all sources of compiled code. Importing this module settles it for the process; `txqueue.jit.decorators` does.
 """
 
 import hashlib
@@ -12,8 +12,17 @@ from typing import Final
 
 from numba import config
 
-_PACKAGES: Final = ("penstock/contract", "txqueue", "pooling", "statestore", "services", "loadtest")
-"""Those with compiled code."""
+_SOURCES: Final = (
+    "penstock/contract",
+    "txqueue",
+    "pooling/arena",
+    "statestore",
+    "services/admission",
+    "loadtest/bench",
+    "loadtest/load",
+    "loadtest/verify",
+)
+"""Folders of compiled code and of the constants in it. A test finds any other file that has some."""
 _COMPLETE: Final = "complete"
 _KEPT: Final = 3
 """Caches of this many states stay: switching between two branches need not compile each time."""
@@ -52,8 +61,8 @@ def mark_complete() -> None:
 def _state_of(root: Path) -> str:
     """Digest the sources' names, sizes and times of change."""
     digest = hashlib.blake2b(digest_size=8)
-    for package in _PACKAGES:
-        for source in sorted((root / package).rglob("*.py")):
+    for folder in _SOURCES:
+        for source in sorted((root / folder).rglob("*.py")):
             stat = source.stat()
             digest.update(f"{source.relative_to(root)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()

@@ -22,10 +22,10 @@ from typing import Any, Final
 import services.node
 import services.runtime.node_pools
 from pooling.core.pool_options import PoolOptions
-from pooling.gc.gc_pauses import Pauses
+from pooling.gc.gc_pauses import GcPauses
 from replication.log.write_ahead_log import WriteAheadLog
 from services.cli.main import main
-from services.runtime.maintenance import Housekeeping
+from services.runtime.maintenance import Maintenance
 
 _RECYCLE_EVERY_S: Final = 0.25
 _BLOCKS_KEPT: Final = 1_000  # more than are ever on their way from the log to the tables
@@ -35,15 +35,15 @@ class _PauseWatch:
     """Times the collections of this process from when the node has started: those of the start delay nobody."""
 
     def __init__(self) -> None:
-        self.pauses: Final = Pauses()
+        self.pauses: Final = GcPauses()
         self._started_ns = 0
-        start_housekeeping = Housekeeping.start
+        start_housekeeping = Maintenance.start
 
-        def start(housekeeping: Housekeeping) -> None:
+        def start(housekeeping: Maintenance) -> None:
             start_housekeeping(housekeeping)
             gc.callbacks.append(self._observe)
 
-        vars(services.node)["Housekeeping"] = type("Housekeeping", (Housekeeping,), {"start": start})
+        vars(services.node)["Maintenance"] = type("Maintenance", (Maintenance,), {"start": start})
 
     def _observe(self, phase: str, _info: dict[str, int]) -> None:
         if phase == "start":

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pooling.gc.gc_pauses import Pauses
-from pooling.gc.gc_scheduler import Collector
+from pooling.gc.gc_pauses import GcPauses
+from pooling.gc.gc_scheduler import GcScheduler
 
 
 class Cycle:
@@ -23,15 +23,15 @@ def pauses() -> list[int]:
 
 
 @pytest.fixture
-def collector(pauses: list[int]) -> Iterator[Collector]:
-    made = Collector(pauses.append)
+def collector(pauses: list[int]) -> Iterator[GcScheduler]:
+    made = GcScheduler(pauses.append)
     made.start()
     pauses.clear()
     yield made
     made.stop()
 
 
-def test_nothing_is_collected_while_busy_within_the_budget(collector: Collector, pauses: list[int]) -> None:
+def test_nothing_is_collected_while_busy_within_the_budget(collector: GcScheduler, pauses: list[int]) -> None:
     for _ in range(50):
         Cycle()
         collector.tick(busy=True)
@@ -39,7 +39,7 @@ def test_nothing_is_collected_while_busy_within_the_budget(collector: Collector,
 
 
 def test_garbage_goes_in_the_first_quiet_moment_and_then_there_is_peace(
-    collector: Collector, pauses: list[int]
+    collector: GcScheduler, pauses: list[int]
 ) -> None:
     cycle = Cycle()
     alive = sys.getrefcount(Cycle)
@@ -51,7 +51,7 @@ def test_garbage_goes_in_the_first_quiet_moment_and_then_there_is_peace(
     assert sys.getrefcount(Cycle) < alive
 
 
-def test_under_load_garbage_is_collected_by_budget(collector: Collector, pauses: list[int]) -> None:
+def test_under_load_garbage_is_collected_by_budget(collector: GcScheduler, pauses: list[int]) -> None:
     for _ in range(20_000):
         Cycle()
         if _ % 100 == 0:
@@ -64,7 +64,7 @@ def cycles() -> int:
     return sum(isinstance(thing, Cycle) for thing in gc.get_objects())
 
 
-def test_what_dies_late_goes_with_enough_further_survivors(collector: Collector) -> None:
+def test_what_dies_late_goes_with_enough_further_survivors(collector: GcScheduler) -> None:
     kept: list[Cycle] = []
     for number in range(10_000):
         kept.append(Cycle())
@@ -79,7 +79,7 @@ def test_what_dies_late_goes_with_enough_further_survivors(collector: Collector)
     assert cycles() == 0
 
 
-def test_what_dies_late_goes_in_the_end_without_a_quiet_moment(collector: Collector) -> None:
+def test_what_dies_late_goes_in_the_end_without_a_quiet_moment(collector: GcScheduler) -> None:
     kept = [Cycle() for _ in range(10)]
     gc.collect()
     kept.clear()
@@ -88,7 +88,7 @@ def test_what_dies_late_goes_in_the_end_without_a_quiet_moment(collector: Collec
     assert cycles() == 0
 
 
-def test_without_ticks_python_collects_in_the_end(collector: Collector, pauses: list[int]) -> None:
+def test_without_ticks_python_collects_in_the_end(collector: GcScheduler, pauses: list[int]) -> None:
     for _ in range(250_000):
         Cycle()
     assert pauses
@@ -96,7 +96,7 @@ def test_without_ticks_python_collects_in_the_end(collector: Collector, pauses: 
 
 def test_what_was_there_at_the_start_is_frozen_until_the_stop() -> None:
     thresholds, callbacks = gc.get_threshold(), list(gc.callbacks)
-    collector = Collector()
+    collector = GcScheduler()
     collector.start()
     try:
         assert gc.get_freeze_count() > 1000
@@ -109,7 +109,7 @@ def test_what_was_there_at_the_start_is_frozen_until_the_stop() -> None:
     collector.stop()
 
 
-def test_every_collection_is_measured_whoever_asked_for_it(collector: Collector, pauses: list[int]) -> None:
+def test_every_collection_is_measured_whoever_asked_for_it(collector: GcScheduler, pauses: list[int]) -> None:
     for generation in (0, 1, 2):
         gc.collect(generation)
     metrics = collector.get_metrics()
@@ -120,7 +120,7 @@ def test_every_collection_is_measured_whoever_asked_for_it(collector: Collector,
 
 def test_a_collector_that_only_measures_leaves_python_its_ways(pauses: list[int]) -> None:
     thresholds, frozen = gc.get_threshold(), gc.get_freeze_count()
-    collector = Collector(pauses.append)
+    collector = GcScheduler(pauses.append)
     collector.start(take_over=False)
     try:
         assert (gc.get_threshold(), gc.get_freeze_count()) == (thresholds, frozen)
@@ -136,7 +136,7 @@ def test_a_collector_that_only_measures_leaves_python_its_ways(pauses: list[int]
 
 @given(st.lists(st.integers(0, 1 << 62), min_size=1, max_size=300))
 def test_percentiles_are_never_too_low_and_a_quarter_too_high_at_most(values: list[int]) -> None:
-    pauses = Pauses()
+    pauses = GcPauses()
     for value in values:
         pauses.add(value)
     read = pauses.read()
@@ -148,5 +148,5 @@ def test_percentiles_are_never_too_low_and_a_quarter_too_high_at_most(values: li
 
 
 def test_no_pauses_are_no_pauses() -> None:
-    read = Pauses().read()
+    read = GcPauses().read()
     assert (read.count, read.p50_ns, read.p999_ns, read.max_ns) == (0, 0, 0, 0)

@@ -6,7 +6,7 @@ import numpy as np
 
 from pooling.buffers import aligned_buffer
 from replication.log.block import HEADER_BYTES, Block, stored_bytes
-from replication.log.recovery import LogScan
+from replication.log.recovery import LogRecovery
 from replication.log.write_ahead_log import WriteAheadLog
 
 CLUSTER = 0xC0FFEE
@@ -49,7 +49,7 @@ def hashes(log: WriteAheadLog, from_index: int = 1) -> list[bytes]:
     return [block.hash for block in log.read(from_index)]
 
 
-def scanned(scan: LogScan) -> list[bytes]:
+def scanned(scan: LogRecovery) -> list[bytes]:
     """Hashes of the blocks a scan finds."""
     return [block.hash for block in scan]
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pooling.buffers import aligned_buffer
-from replication.log.block import BLOCK_BYTES_MAX, HEADER_BYTES, NO_HASH, Block, BlockKind, claimed_bytes, stored_bytes
+from replication.log.block import BLOCK_BYTES_MAX, HEADER_BYTES, NO_HASH, Block, BlockKind, stated_bytes, stored_bytes
 from replication.log.errors import BlockInvalid, BlockVersionUnsupported
 
 
@@ -58,7 +58,7 @@ def test_a_sealed_block_parses_to_the_same_fields_and_its_views_are_its_body(cou
     assert block.records.shape == (count, 8)
     assert block.records.tobytes() + block.payloads.tobytes() == block.body.tobytes()
     assert block.stored_bytes % 4096 == 0
-    assert block.stored_bytes == claimed_bytes(block.buffer)
+    assert block.stored_bytes == stated_bytes(block.buffer)
     assert not block.buffer[HEADER_BYTES + block.body.size : block.stored_bytes].any()
     assert block.next_position == 77 + count
 

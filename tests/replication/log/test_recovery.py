@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from replication.log.block import Block
 from replication.log.disk import Disk
-from replication.log.durable_watermark import read_durable_mark
+from replication.log.durable_watermark import read_durable_watermark
 from replication.log.errors import LogCorrupted, LogVersionUnsupported
-from replication.log.recovery import LogScan
+from replication.log.recovery import LogRecovery
 from replication.log.write_ahead_log import WriteAheadLog
 from tests.replication.log.chain import CLUSTER, SEGMENT_BYTES, append, contents, flip, hashes, scanned, seal_after
 from tests.replication.log.unsafe_disk import CrashDisk, abandon
@@ -60,7 +60,7 @@ def test_after_any_power_cut_the_log_is_a_prefix_that_holds_all_that_was_durable
         durable = log.durable_index
         abandon(log)
         disk.lose(rng)
-        scan = LogScan(directory, CLUSTER, Disk())
+        scan = LogRecovery(directory, CLUSTER, Disk())
         found = scanned(scan)
         last = scan.next_index - 1
         assert durable <= last <= len(written)
@@ -131,7 +131,7 @@ def _damaged_log(directory: Path) -> list[bytes]:
     log = _open(directory)
     written = [block.hash for _ in range(6) for block in append(log, [400])]
     abandon(log)
-    assert read_durable_mark(directory, CLUSTER) == 0
+    assert read_durable_watermark(directory, CLUSTER) == 0
     return written
 
 
@@ -163,7 +163,7 @@ def test_damage_to_what_was_durable_is_corruption_and_nothing_is_changed(
 def test_damage_to_the_newest_block_is_corruption_after_a_clean_close(tmp_path: Path) -> None:
     with _open(tmp_path) as log:
         append(log, [10, 10])
-    assert read_durable_mark(tmp_path, CLUSTER) == 2
+    assert read_durable_watermark(tmp_path, CLUSTER) == 2
     flip(tmp_path / "0000000001.segment", 2 * 4096 + 200)
     with pytest.raises(LogCorrupted, match="block 2 was known to be durable"):
         _open(tmp_path)
@@ -183,7 +183,7 @@ def test_a_damaged_mark_tells_nothing(tmp_path: Path) -> None:
     with _open(tmp_path) as log:
         append(log, [10, 10])
     flip(tmp_path / "durable", 9)
-    assert read_durable_mark(tmp_path, CLUSTER) == 0
+    assert read_durable_watermark(tmp_path, CLUSTER) == 0
     with _open(tmp_path) as log:
         assert log.last_index == 2
 

@@ -1,4 +1,4 @@
-"""Leases end with their borrower, and with that one alone."""
+"""BufferLeases end with their borrower, and with that one alone."""
 
 import asyncio
 import errno
@@ -14,7 +14,7 @@ from pooling.core.factory import CallableFactory
 from pooling.core.object_pool import ObjectPool
 from pooling.core.pool_options import PoolOptions
 from pooling.shared_buffers import SharedBuffer
-from services.rpc.buffer_leases import BorrowersTooMany, Leases
+from services.rpc.buffer_leases import BorrowersTooMany, BufferLeases
 
 BORROWER = [sys.executable, "-c", "import sys; sys.stdin.read()"]
 
@@ -28,11 +28,11 @@ def processes() -> Iterator[list["subprocess.Popen[bytes]"]]:
         process.communicate()
 
 
-def leases_of(count: int) -> tuple[Leases, ObjectPool[SharedBuffer]]:
+def leases_of(count: int) -> tuple[BufferLeases, ObjectPool[SharedBuffer]]:
     handles = iter(range(count))
     factory = CallableFactory(lambda: SharedBuffer(next(handles), Path("unused"), 0, 4096))
     pool = ObjectPool("buffers", factory, PoolOptions(max_total=count))
-    return Leases(pool), pool
+    return BufferLeases(pool), pool
 
 
 async def test_a_process_does_not_lose_its_lease_with_the_one_that_had_its_id_before(

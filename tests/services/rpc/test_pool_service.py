@@ -13,9 +13,9 @@ import pytest
 from google.rpc import error_details_pb2
 
 from penstock.v1 import pooling_pb2, pooling_pb2_grpc, txqueue_pb2_grpc
-from pooling.gc.gc_scheduler import Collector
+from pooling.gc.gc_scheduler import GcScheduler
 from pooling.shared_buffers import SharedBuffer, map_buffer
-from services.rpc.buffer_leases import Leases
+from services.rpc.buffer_leases import BufferLeases
 from services.rpc.pool_service import PoolService
 from services.runtime.node_pools import NodePools
 from services.settings.model import PoolingSettings
@@ -140,10 +140,10 @@ async def test_only_processes_of_this_host_borrow_and_return_buffers(method: str
             raise ConnectionRefusedError(code, details)
 
     pools = NodePools(PoolingSettings())
-    leases = Leases(pools.messages)
+    leases = BufferLeases(pools.messages)
     lease_id, _ = await leases.borrow(os.getpid(), 0)
     request = pooling_pb2.ReturnBufferRequest(process_id=os.getpid(), lease_id=lease_id)  # a borrow looks no further
-    call = getattr(PoolService(pools, leases, Collector()), method)
+    call = getattr(PoolService(pools, leases, GcScheduler()), method)
     with pytest.raises(ConnectionRefusedError, match=r"FAILED_PRECONDITION.*of the node's own host"):
         await call(request, Elsewhere())
     assert len(leases) == 1

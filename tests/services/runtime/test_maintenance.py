@@ -1,4 +1,4 @@
-"""Housekeeping goes on, whatever becomes of a single pool."""
+"""Maintenance goes on, whatever becomes of a single pool."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ import pytest
 from pooling.core.pool_options import PoolOptions
 from pooling.manager import ObjectPoolManager
 from services.runtime import maintenance as housekeeping
-from services.runtime.maintenance import Housekeeping
+from services.runtime.maintenance import Maintenance
 from services.settings.model import PoolingSettings
 from services.telemetry.counters import Counter, Counters
 from tests.pooling.core.things import ThingFactory
@@ -21,7 +21,7 @@ async def test_a_factory_that_fails_does_not_end_it(monkeypatch: pytest.MonkeyPa
     factory.fail.add("make")
     pools.create_pool("failing", factory, PoolOptions(idle_min=1))
     pools.create_pool("things", ThingFactory(), PoolOptions(idle_min=2))
-    keeper = Housekeeping(pools, counters, PoolingSettings(collector="python", optimize_interval_s=0.005))
+    keeper = Maintenance(pools, counters, PoolingSettings(collector="python", optimize_interval_s=0.005))
     keeper.start()
     deadline = time.monotonic() + 10
     while counters[Counter.POOL_OBJECTS_IDLE] < 2:
