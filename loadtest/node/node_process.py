@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,7 @@ from loadtest.verify.verify_log import NodeDigests
 from penstock.v1.node_pb2 import GetStatusRequest, GetStatusResponse
 from penstock.v1.node_pb2_grpc import NodeServiceStub
 
-PENSTOCK: Final = ("-m", "services.cli.main")
+PENSTOCK: Final = (sys.executable, "-m", "services.cli.main")
 _STARTUP_DEADLINE_S: Final = 120.0
 _STOP_DEADLINE_S: Final = 60.0
 _POLL_S: Final = 0.02
@@ -30,52 +30,105 @@ class NodeFailed(Exception):
 
 
 class NodeProcess:
-    """``penstock serve`` on a data directory, listening on a Unix socket. Use :func:`running_node`."""
+    """``penstock serve`` on a data directory, listening on a Unix socket; :func:`running_node` stops it, too.
+
+    Args:
+        data_dir: the node's data, and its output in ``node.out``; made where it is missing.
+        socket: path of the socket, 107 bytes at most.
+        options: those of ``penstock serve``.
+        program: the command that ``serve`` is given to: ``penstock``, or what stands in for it.
+        directory: where the process runs; the caller's by default.
+        environment: the process's variables; by default the caller's without those that are settings of Penstock, so
+            that the node is what its options say.
+    """
 
     def __init__(
-        self, data_dir: Path, socket_dir: Path, options: tuple[str, ...], program: tuple[str, ...] = PENSTOCK
+        self,
+        data_dir: Path,
+        socket: Path,
+        *options: str,
+        program: tuple[str, ...] = PENSTOCK,
+        directory: Path | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        self.target = f"unix:{socket_dir / 'node.sock'}"
+        self.target = f"unix:{socket}"
         self.log_directory = data_dir / "log"
         self.output = data_dir / "node.out"
-        data_dir.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, *program, "serve", "--data-dir", str(data_dir), "--listen", self.target]
-        # The caller's PENSTOCK_ variables are for nodes of its own; this one must be what the report says it is.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
-        with self.output.open("ab") as output:
-            self._process = subprocess.Popen([*command, *options], stdout=output, stderr=output, env=environment)
+        self._command = (*program, "serve", "--data-dir", str(data_dir), "--listen", self.target, *options)
+        self._directory = directory
+        if environment is None:
+            environment = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
+        self._environment = environment
+        self._process: subprocess.Popen[bytes] | None = None
 
-    def wait_until_serving(self) -> None:
-        """Return when the health service says so; raises :class:`NodeFailed`."""
-        deadline = time.monotonic() + _STARTUP_DEADLINE_S
+    def spawn(self) -> None:
+        """Start the process, again where it has ended, without waiting for it to serve."""
+        assert self._process is None or self._process.poll() is not None, "it runs already"
+        self.output.parent.mkdir(parents=True, exist_ok=True)
+        with self.output.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command, stdout=output, stderr=output, env=self._environment, cwd=self._directory
+            )
+
+    def start(self) -> float:
+        """Start the process, and return the seconds until the health service says that it serves.
+
+        Raises:
+            NodeFailed: the node ended, or did not serve within two minutes.
+        """
+        started = time.monotonic()
+        self.spawn()
+        assert self._process is not None
         while not is_serving(self.target):
             if self._process.poll() is not None:
                 raise NodeFailed(f"the node ended with code {self._process.returncode}:\n{self.last_output()}")
-            if time.monotonic() > deadline:
+            if time.monotonic() > started + _STARTUP_DEADLINE_S:
                 raise NodeFailed(f"the node did not serve within {_STARTUP_DEADLINE_S:g} s:\n{self.last_output()}")
             time.sleep(_POLL_S)
+        return time.monotonic() - started
+
+    @property
+    def pid(self) -> int:
+        """The process, which must have been started."""
+        assert self._process is not None
+        return self._process.pid
 
     def cpu_s(self) -> float:
-        """Processor time the node has used."""
-        times = psutil.Process(self._process.pid).cpu_times()
+        """Processor time that the node has used."""
+        times = psutil.Process(self.pid).cpu_times()
         return float(times.user + times.system)
 
     def stop(self) -> None:
-        """Ask the node to end and wait for it; raises :class:`NodeFailed` where it did not end well."""
+        """Ask the node to end, and wait for it.
+
+        Raises:
+            NodeFailed: it did not end within a minute, or with another code than 0.
+        """
+        assert self._process is not None
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
         try:
-            code = self._process.wait(_STOP_DEADLINE_S)
+            code = self.wait(_STOP_DEADLINE_S)
         except subprocess.TimeoutExpired:
             self.kill()
             raise NodeFailed(f"the node did not stop within {_STOP_DEADLINE_S:g} s:\n{self.last_output()}") from None
         if code != 0:
             raise NodeFailed(f"the node ended with code {code}:\n{self.last_output()}")
 
+    def wait(self, timeout_s: float) -> int:
+        """Wait until the node has ended by itself; return its exit code.
+
+        Raises:
+            subprocess.TimeoutExpired: it still runs.
+        """
+        assert self._process is not None
+        return self._process.wait(timeout_s)
+
     def kill(self) -> None:
-        """End the node at once, as a crash would."""
-        self._process.kill()
-        self._process.wait()
+        """End the node at once, as a crash would; nothing where it does not run."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     def last_output(self) -> str:
         """The last lines that the node wrote."""
@@ -84,14 +137,15 @@ class NodeProcess:
 
 @contextmanager
 def running_node(data_dir: Path, *options: str, program: tuple[str, ...] = PENSTOCK) -> Iterator[NodeProcess]:
-    """A node that serves; killed at the end where it was not stopped. ``options`` are those of ``penstock serve``.
+    """A node that serves; killed at the end where it was not stopped. The arguments are those of :class:`NodeProcess`.
 
-    ``program`` is what Python runs: ``penstock``, or something that makes changes to it first.
+    Raises:
+        NodeFailed: it did not start.
     """
     with tempfile.TemporaryDirectory(prefix="penstock-") as sockets:  # a socket's path has 107 bytes at most
-        node = NodeProcess(data_dir, Path(sockets), options, program)
+        node = NodeProcess(data_dir, Path(sockets) / "node.sock", *options, program=program)
         try:
-            node.wait_until_serving()
+            node.start()
             yield node
         finally:
             node.kill()
@@ -108,7 +162,11 @@ def is_serving(target: str) -> bool:
 
 
 def status_of(target: str, *, with_state_digest: bool = False) -> GetStatusResponse:
-    """What the node says of itself; raises ``grpc.RpcError``."""
+    """What the node says of itself.
+
+    Raises:
+        grpc.RpcError: no node answers there.
+    """
     with grpc.insecure_channel(target) as channel:
         return NodeServiceStub(channel).GetStatus(GetStatusRequest(with_state_digest=with_state_digest), timeout=60.0)
 

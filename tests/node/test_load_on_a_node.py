@@ -16,6 +16,7 @@ from loadtest.load.load_report import summarize
 from loadtest.load.workload import Workload, parse_mix
 from loadtest.node.node_process import NodeFailed, NodeProcess, digests_of, is_serving, running_node, status_of
 from loadtest.verify.verify_log import Evidence, verify_log
+from tests.eventually import eventually
 
 WORKLOAD = Workload(accounts=2000, frame=500, mix=parse_mix("transfer=70,put=10,add=10,delete=5,append=5"))
 
@@ -52,23 +53,18 @@ def test_closed_and_open_loops_are_verified_to_the_state_digest(node: NodeProces
 
 def test_a_node_killed_under_load_loses_nothing_acknowledged_and_applies_nothing_twice(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="penstock-") as directory:
-        sockets = Path(directory)
-        node = NodeProcess(tmp_path, sockets, ())
+        node = NodeProcess(tmp_path, Path(directory) / "node.sock")
         try:
-            node.wait_until_serving()
+            node.start()
             evidence = [opened(node.target, 1)]
             runs: list[LoadRun] = []
             plan = LoadPlan(node.target, WORKLOAD, in_flight=6, seconds=2.0, warmup_s=0.0)
             load = threading.Thread(target=lambda: runs.append(run_load(plan)))
             load.start()
-            deadline = time.monotonic() + 30
-            while status_of(node.target).applied_transactions < 20_000:
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+            eventually(lambda: status_of(node.target).applied_transactions >= 20_000, "the load")
             node.kill()
             killed_ns = time.monotonic_ns()
-            node = NodeProcess(tmp_path, sockets, ())
-            node.wait_until_serving()
+            node.start()
             load.join()
             status = status_of(node.target, with_state_digest=True)
             node.stop()

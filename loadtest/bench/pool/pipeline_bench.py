@@ -7,6 +7,7 @@ leg against leg, so that a machine that changes its speed does so for both.
 import asyncio
 import json
 import secrets
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -88,7 +89,7 @@ def measure_pipeline(
         for variant in (POOLED, UNPOOLED):
             on_progress(f"starting a node, {variant}")
             data_dir, report = directory / variant, directory / f"{variant}.json"
-            program = ("-m", "loadtest.bench.pool.measured_node", variant, str(report))
+            program = (sys.executable, "-m", "loadtest.bench.pool.measured_node", variant, str(report))
             node = stack.enter_context(running_node(data_dir, program=program))
             opening = OpeningSource(workload, secrets.randbits(63) | 1)
             asyncio.run(open_accounts(node.target, opening, lambda: None))
