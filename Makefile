@@ -5,7 +5,7 @@ UV := $(VENV)/bin/uv
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
 
-.PHONY: help setup demo test verify lint protos protos-check clean
+.PHONY: help setup demo bench-pair test verify lint protos protos-check clean
 
 help: ## This list.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,12 @@ setup: $(VENV)/.ready ## The environment in .venv, from the lock file.
 demo: setup ## Start a node, load it, verify the result, print a summary; writes build/demo.json.
 	@mkdir -p build
 	@$(BIN)/penstock demo --out build/demo.json $(DEMO_OPTIONS)
+
+# The options of `penstock bench pair` by their names: PAIRS, METRIC, FLOOR, SECONDS, HEAD, COMMAND, OUT.
+_PAIR_OPTIONS = $(foreach option,BASE HEAD PAIRS METRIC FLOOR SECONDS COMMAND OUT,$(if $($(option)),--$(shell echo $(option) | tr A-Z a-z) '$($(option))'))
+
+bench-pair: setup ## Ratios of the working tree to BASE=commit, in 20 interleaved pairs of runs; writes build/bench-pair.json.
+	@$(BIN)/penstock bench pair $(_PAIR_OPTIONS) $(PAIR_OPTIONS)
 
 test: setup lint protos-check ## Everything that must hold, in a few minutes.
 	@$(BIN)/pytest -m "not slow"

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from loadtest.cli.bench_pair import pair
+
 if TYPE_CHECKING:
     from loadtest.load.coordinator import LoadPlan
     from loadtest.load.workload import Workload
@@ -175,6 +177,9 @@ def _process_start() -> float:
 @click.group()
 def bench() -> None:
     """Measure one part alone."""
+
+
+bench.add_command(pair)
 
 
 @bench.command()
