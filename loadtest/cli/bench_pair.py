@@ -1,4 +1,7 @@
-"""The command ``penstock bench pair``."""
+"""The command ``penstock bench pair``.
+
+Everything but click is imported when the command runs, so that a mistyped option is answered at once.
+"""
 
 import json
 import os

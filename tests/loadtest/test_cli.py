@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from loadtest.cli.commands import demo, load
+from loadtest.cli.demo import demo
+from loadtest.cli.load import load
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from loadtest.bench.pool.pool_bench import GLIBC, PoolBenchRun, Ratio
 from loadtest.bench.pool.pool_report import glibc_table
 from loadtest.bench.pool.python_pools import GENERIC_POOL
 from loadtest.bench.timed_loop import Row, measure
-from loadtest.cli.commands import bench
+from loadtest.cli.bench import bench
 from loadtest.load.workload import Workload
 
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from loadtest.bench.sizing.demand_traces import KINDS, TICK_S, Trace, make_trace
 from loadtest.bench.sizing.sizing_comparison import Outcome, compare, play, verdicts
 from loadtest.bench.sizing.sizing_policies import SHIPPED, Fixed, Oracle, PeakMark, Policy
-from loadtest.cli.commands import bench
+from loadtest.cli.bench import bench
 
 
 @cache
