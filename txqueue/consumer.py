@@ -8,8 +8,6 @@ takes a claim for an older one of the same process: a fenced consumer that resig
 ``tests/txqueue/model/claim.pml`` is the model.
 """
 
-import os
-import weakref
 from types import TracebackType
 from typing import Final
 
@@ -18,7 +16,8 @@ from numpy.typing import NDArray
 
 from txqueue.errors import ConsumerBusy, ConsumerFenced
 from txqueue.jit.decorators import load
-from txqueue.region.process_identity import is_alive, own
+from txqueue.region.fork import disown_in_children, finalize_in_process
+from txqueue.region.process_identity import is_alive, this_process
 from txqueue.ring import layout
 from txqueue.ring.dequeue import dequeue
 from txqueue.ring.producer_registry import swap
@@ -64,8 +63,8 @@ class Consumer:
         self.kept = np.zeros(layout.KEPT_PRODUCERS + int(words[layout.PRODUCERS]) * layout.KEPT_WORDS, np.uint64)
         self.kept[layout.KEPT_EPOCH] = layout.NO_EPOCH
         self.kept[layout.KEPT_INTERRUPTS] = words[layout.INTERRUPTS]
-        self._resign = weakref.finalize(self, _resign, words, self.kept)
-        _consumers.add(self)
+        self._resign = finalize_in_process(self, _resign, words, self.kept)
+        disown_in_children(self)
         load(dequeue, look, swap)
 
     @property
@@ -104,7 +103,7 @@ class Consumer:
         # Whoever claimed before may have stopped between its two steps: its epoch first, so that each has its turn.
         _raise_epoch(words, claim & layout.EPOCH_MASK)
         epoch = (claim + 1) & layout.EPOCH_MASK
-        if not swap(words, layout.CONSUMER, claim, own() << layout.EPOCH_BITS | epoch):
+        if not swap(words, layout.CONSUMER, claim, this_process() << layout.EPOCH_BITS | epoch):
             raise ConsumerBusy("another consumer claimed at the same time; try again if it dies")
         self.kept[layout.KEPT_PRODUCERS :] = 0
         self.kept[layout.KEPT_EPOCH] = epoch
@@ -120,7 +119,7 @@ class Consumer:
         self.turn = _Turn()
         self.kept[layout.KEPT_EPOCH] = layout.NO_EPOCH
         self.kept[layout.KEPT_PARKED] = layout.AWAKE  # the mark is that of the parent's thread, which may sleep by it
-        self._resign = weakref.finalize(self, _resign, self._words, self.kept)
+        self._resign = finalize_in_process(self, _resign, self._words, self.kept)
 
 
 def _raise_epoch(words: NDArray[np.uint64], epoch: int) -> None:
@@ -140,15 +139,4 @@ def _holds(words: NDArray[np.uint64], kept: NDArray[np.uint64]) -> bool:
 def _resign(words: NDArray[np.uint64], kept: NDArray[np.uint64]) -> None:
     epoch = int(kept[layout.KEPT_EPOCH])
     if epoch != layout.NO_EPOCH:
-        swap(words, layout.CONSUMER, own() << layout.EPOCH_BITS | epoch, epoch)
-
-
-_consumers: "weakref.WeakSet[Consumer]" = weakref.WeakSet()
-
-
-def _disown_all() -> None:
-    for consumer in list(_consumers):
-        consumer.disown()
-
-
-os.register_at_fork(after_in_child=_disown_all)
+        swap(words, layout.CONSUMER, this_process() << layout.EPOCH_BITS | epoch, epoch)

@@ -1,7 +1,5 @@
 """A producer: the right of one thread to enqueue frames."""
 
-import os
-import weakref
 from types import TracebackType
 from typing import Final, Self
 
@@ -11,8 +9,9 @@ from numpy.typing import NDArray
 from penstock.contract.limits import BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX
 from txqueue.errors import FrameTooLarge, ProducersExhausted, QueueClosed, QueueFull
 from txqueue.jit.decorators import load
+from txqueue.region.fork import disown_in_children, finalize_in_process
 from txqueue.region.futex import ParkingWord
-from txqueue.region.process_identity import is_alive, own
+from txqueue.region.process_identity import is_alive, this_process
 from txqueue.ring import layout as ring_layout
 from txqueue.ring import ring
 from txqueue.ring.producer_registry import swap, take
@@ -37,10 +36,10 @@ class Producer:
         load(ring.enqueue, swap, take)
         self.index = _take(words)
         self._parking = ParkingWord(words, ring_layout.PARKED)
-        self._give_up = weakref.finalize(self, _give_up, words, self.index)
+        self._give_up = finalize_in_process(self, _give_up, words, self.index)
         # While a process ends, threads that are daemons go on enqueuing: the place is free once that process is dead.
         self._give_up.atexit = False
-        _producers.add(self)
+        disown_in_children(self)
 
     def enqueue(self, records: NDArray[np.uint64], payloads: NDArray[np.uint8] = NO_PAYLOADS, token: int = 0) -> None:
         """Copies a frame into the queue: all of it, or none where this raises. Never blocks.
@@ -101,29 +100,18 @@ class Producer:
         self.close()
 
 
-_producers: "weakref.WeakSet[Producer]" = weakref.WeakSet()
-
-
-def _disown_all() -> None:
-    for producer in list(_producers):
-        producer.disown()
-
-
-os.register_at_fork(after_in_child=_disown_all)
-
-
 def _owner_at(words: NDArray[np.uint64], index: int) -> int:
     return int(words[ring_layout.CONTROLS_AT]) + index * ring_layout.CONTROL_WORDS + ring_layout.OWNER
 
 
 def _give_up(words: NDArray[np.uint64], index: int) -> None:
     """Makes a producer nobody's. Frames it published stay published."""
-    swap(words, _owner_at(words, index), own(), 0)
+    swap(words, _owner_at(words, index), this_process(), 0)
 
 
 def _take(words: NDArray[np.uint64]) -> int:
     """Finds a producer that is nobody's, or a dead process's."""
-    owner = own()
+    owner = this_process()
     alive = {0: False, owner: True}
     capacity = int(words[ring_layout.PRODUCERS])
     for index in range(capacity):

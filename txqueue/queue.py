@@ -15,7 +15,7 @@ from txqueue.errors import BodyTooSmall, RegionError, RegionForeign
 from txqueue.jit.decorators import load
 from txqueue.producer import NO_PAYLOADS, Producer
 from txqueue.queue_metrics import QueueMetrics, read_metrics
-from txqueue.region.process_identity import process_view
+from txqueue.region.process_identity import process_namespace
 from txqueue.region.region import Region
 from txqueue.ring import counters as ring_counters
 from txqueue.ring import dequeue as ring_consumer
@@ -99,7 +99,7 @@ class LockFreeTxQueue:
         words[ring_layout.SLOTS_AT] = layout.slots_at
         words[ring_layout.CONTROLS_AT] = layout.controls_at
         words[ring_layout.AREAS_AT] = layout.areas_at
-        words[ring_layout.PROCESS_VIEW] = process_view()
+        words[ring_layout.PROCESS_NAMESPACE] = process_namespace()
         # Positions begin with the second lap, so that every slot holds the word of a lap before.
         words[layout.slots_at : layout.slots_at + slots] = np.arange(slots, dtype=np.uint64) << np.uint64(
             ring_layout.PRODUCER_BITS
@@ -278,7 +278,7 @@ def _check(region: Region) -> None:
         fits = False
     if not fits:
         raise RegionForeign(f"{region.path} says things about its capacities that cannot be; remove it and create anew")
-    if int(words[ring_layout.PROCESS_VIEW]) != process_view():
+    if int(words[ring_layout.PROCESS_NAMESPACE]) != process_namespace():
         raise RegionForeign(
             f"{region.path} was created where processes have other ids, as in another container, so that the living "
             "would be taken for dead; let all that share it share a PID namespace"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pooling.arena.errors import HoldersExhausted
 from pooling.arena.kernel import layout
 from pooling.arena.kernel.recovery import empty_magazines, release_holder, take_holder
-from txqueue.region.process_identity import is_alive, own
+from txqueue.region.process_identity import is_alive, this_process
 
 _CLOSED: Final[NDArray[np.uint64]] = np.zeros(layout.HOLDERS_AT + layout.HOLDER_WORDS, np.uint64)
 """In place of a closed holder's region: an arena without pages, in which nothing can be allocated."""
@@ -80,7 +80,7 @@ def recover_dead(words: NDArray[np.uint64]) -> int:
     Returns:
         Slots and runs that were freed.
     """
-    owner = own()
+    owner = this_process()
     freed = 0
     for index, holder in _owners(words):
         dead = holder not in (0, owner) and not is_alive(holder)
@@ -99,7 +99,7 @@ def _owners(words: NDArray[np.uint64]) -> list[tuple[int, int]]:
 
 
 def _take(words: NDArray[np.uint64]) -> int:
-    owner = own()
+    owner = this_process()
     for _ in range(2):
         for index, holder in _owners(words):
             if holder == 0 and take_holder(words, index, 0, owner):

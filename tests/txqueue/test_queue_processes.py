@@ -18,7 +18,7 @@ from tests.txqueue.frames import Frame, Taker, assert_whole, make
 from txqueue import queue as queue_module
 from txqueue.errors import ProducersExhausted, RegionForeign
 from txqueue.queue import LockFreeTxQueue
-from txqueue.region.process_identity import process_view
+from txqueue.region.process_identity import process_namespace
 
 PRELUDE = """
 import os, signal, sys
@@ -224,6 +224,31 @@ def test_a_forked_child_may_not_write_as_its_parent(queue: LockFreeTxQueue) -> N
     assert tokens(Taker(queue).take()) == [7, 8]
 
 
+def test_a_fork_leaves_the_producers_of_other_threads_to_the_parent(queue: LockFreeTxQueue) -> None:
+    script = """
+        import threading
+        registered, forked = threading.Event(), threading.Event()
+
+        def enqueue_before_and_after():
+            queue.enqueue(make(1, 1).records, token=1)
+            registered.set()
+            forked.wait()
+            queue.enqueue(make(2, 1).records, token=2)
+
+        thread = threading.Thread(target=enqueue_before_and_after)
+        thread.start()
+        registered.wait()
+        if os.fork() == 0:
+            os._exit(0)
+        assert os.wait()[1] == 0
+        assert queue.get_queue_metrics().producers == 2, "the child has released what the other thread still uses"
+        forked.set()
+        thread.join()
+    """
+    assert run(queue, script) == 0
+    assert tokens(Taker(queue).take()) == [1, 2]
+
+
 def test_a_process_that_ends_keeps_its_place_until_none_of_its_threads_can_write(queue: LockFreeTxQueue) -> None:
     script = """
         import atexit
@@ -274,13 +299,17 @@ def test_whoever_has_a_place_has_the_space_for_it(tmp_path: Path) -> None:
 def test_a_process_that_sees_other_process_ids_may_not_attach(
     queue: LockFreeTxQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue_module, "process_view", lambda: 7)
+    monkeypatch.setattr(queue_module, "process_namespace", lambda: 7)
     with pytest.raises(RegionForeign, match="PID namespace"):
         LockFreeTxQueue.attach(queue.path)
 
 
 def test_the_view_of_process_ids_is_that_of_the_namespaces() -> None:
-    command = [sys.executable, "-c", "from txqueue.region.process_identity import process_view; print(process_view())"]
+    command = [
+        sys.executable,
+        "-c",
+        "from txqueue.region.process_identity import process_namespace; print(process_namespace())",
+    ]
     folder = Path(__file__).parents[2]
 
     def view(*wrapper: str) -> int:
@@ -289,7 +318,8 @@ def test_the_view_of_process_ids_is_that_of_the_namespaces() -> None:
             pytest.skip(f"needs the right to make a namespace: {done.stderr}")
         return int(done.stdout)
 
-    assert view() == process_view()
+    assert view() == process_namespace()
     assert (
-        view(require("unshare", "util-linux"), "--map-root-user", "--fork", "--pid", "--mount-proc") != process_view()
+        view(require("unshare", "util-linux"), "--map-root-user", "--fork", "--pid", "--mount-proc")
+        != process_namespace()
     )

@@ -13,7 +13,7 @@ from typing import Final
 
 from penstock.contract.limits import BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX
 from penstock.contract.record import RECORD_BYTES, RECORD_WORDS
-from txqueue.region.process_identity import OWNER_BITS
+from txqueue.region.process_identity import IDENTITY_BITS
 
 LINE_WORDS: Final = 8
 _APART: Final = 2 * LINE_WORDS
@@ -26,7 +26,7 @@ AREA_WORDS: Final = CONSTANTS + 2
 SLOTS_AT: Final = CONSTANTS + 3
 CONTROLS_AT: Final = CONSTANTS + 4
 AREAS_AT: Final = CONSTANTS + 5
-PROCESS_VIEW: Final = CONSTANTS + 6
+PROCESS_NAMESPACE: Final = CONSTANTS + 6
 """In which namespaces the names of owners mean something."""
 
 # The tail: the position that the next frame gets. All producers compare-and-swap it, so it is alone.
@@ -130,7 +130,7 @@ KEPT_TOUCHED: Final = 4
 """Number of the batch that last drew from it."""
 KEPT_WORDS: Final = LINE_WORDS
 
-EPOCH_BITS: Final = 64 - OWNER_BITS
+EPOCH_BITS: Final = 64 - IDENTITY_BITS
 EPOCH_MASK: Final = (1 << EPOCH_BITS) - 1
 NO_EPOCH: Final = 1 << EPOCH_BITS
 

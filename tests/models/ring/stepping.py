@@ -27,7 +27,7 @@ from txqueue.jit.atomics import store_release
 from txqueue.jit.decorators import kernel
 from txqueue.producer import Producer
 from txqueue.queue import LockFreeTxQueue
-from txqueue.region.process_identity import own
+from txqueue.region.process_identity import this_process
 from txqueue.ring import dequeue as ring_consumer
 from txqueue.ring import layout as ring_layout
 from txqueue.ring import ring
@@ -164,7 +164,7 @@ class Scene:
 
     def register(self) -> None:
         """What a child does in a dead producer's place."""
-        _register(self.queue.words, _PLACE, self.holder(), own(), self.notes)
+        _register(self.queue.words, _PLACE, self.holder(), this_process(), self.notes)
         os._exit(0)
 
     def holder(self) -> int:

@@ -13,7 +13,7 @@ from tests.txqueue.frames import Taker
 from tests.txqueue.test_queue_processes import process
 from txqueue.errors import ProducersExhausted
 from txqueue.queue import LockFreeTxQueue
-from txqueue.region import process_identity as owner
+from txqueue.region import process_identity
 
 SLEEP = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"]
 
@@ -36,9 +36,9 @@ def state_of(pid: int) -> str:
 
 
 def name_of(pid: int) -> int:
-    start = owner._start_ticks(pid)
+    start = process_identity._start_ticks(pid)
     assert start is not None
-    return owner._word(pid, start)
+    return process_identity._identity(pid, start)
 
 
 def test_a_process_is_alive_until_it_is_killed_and_dead_before_it_is_reaped() -> None:
@@ -46,19 +46,19 @@ def test_a_process_is_alive_until_it_is_killed_and_dead_before_it_is_reaped() ->
         assert child.stdout is not None
         child.stdout.readline()
         name = name_of(child.pid)
-        assert owner.is_alive(name)
-        assert name.bit_length() <= owner.OWNER_BITS
+        assert process_identity.is_alive(name)
+        assert name.bit_length() <= process_identity.IDENTITY_BITS
         child.kill()
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         assert state_of(child.pid) == "Z"
-        assert not owner.is_alive(name)
+        assert not process_identity.is_alive(name)
         child.wait()
-        assert not owner.is_alive(name)
+        assert not process_identity.is_alive(name)
 
 
 def test_another_process_with_the_same_id_is_not_taken_for_it() -> None:
-    assert owner.is_alive(owner.own())
-    assert not owner.is_alive(owner.own() ^ 1 << 22)
+    assert process_identity.is_alive(process_identity.this_process())
+    assert not process_identity.is_alive(process_identity.this_process() ^ 1 << 22)
 
 
 def test_a_producer_outlives_the_first_thread_of_its_process(tmp_path: Path) -> None:

@@ -125,10 +125,10 @@ def test_a_take_over_between_the_steps_of_another_comes_after_it(
     with LockFreeTxQueue.attach(queue.path) as faster, LockFreeTxQueue.attach(queue.path) as third:
 
         def overlap() -> None:
-            monkeypatch.setattr(consumer, "own", lambda: ANOTHER)
+            monkeypatch.setattr(consumer, "this_process", lambda: ANOTHER)
             faster.take_over()
 
-        monkeypatch.setattr(consumer, "own", lambda: ONE)
+        monkeypatch.setattr(consumer, "this_process", lambda: ONE)
         monkeypatch.setattr(consumer, "is_alive", lambda _: True)
         after_the_claim_is_replaced(monkeypatch, overlap)
         queue.take_over()
@@ -138,10 +138,10 @@ def test_a_take_over_between_the_steps_of_another_comes_after_it(
             Taker(queue).take()
         with pytest.raises(ConsumerBusy):
             Taker(third).take()
-        monkeypatch.setattr(consumer, "own", lambda: ONE)
+        monkeypatch.setattr(consumer, "this_process", lambda: ONE)
         queue._consumer.resign()
         assert name_and_epoch(queue) == (ANOTHER, epoch_in_force(queue)), "a fenced one has nothing to resign"
-        monkeypatch.setattr(consumer, "own", lambda: ANOTHER)
+        monkeypatch.setattr(consumer, "this_process", lambda: ANOTHER)
         faster._consumer.resign()
         assert tokens(Taker(third)) == [1]
 
@@ -160,7 +160,7 @@ def test_a_claim_whose_process_died_between_its_steps_is_taken(
     assert tokens(holder, 3) == [1]
     with LockFreeTxQueue.attach(queue.path) as dead, LockFreeTxQueue.attach(queue.path) as third:
         with monkeypatch.context() as patch:
-            patch.setattr(consumer, "own", lambda: ONE)
+            patch.setattr(consumer, "this_process", lambda: ONE)
             after_the_claim_is_replaced(patch, die)
             with pytest.raises(Died):
                 dead.take_over()
