@@ -14,7 +14,7 @@ from pooling.core.object_pool import ObjectPool
 from pooling.core.pool_options import PoolOptions
 from pooling.manager import ObjectPoolManager
 from pooling.sizing.pool_sizer import PoolSizer
-from tests.pooling.core.things import Thing, ThingFactory
+from tests.pooling.core.fake_connections import Connection, ConnectionFactory
 
 
 class Widget:
@@ -32,10 +32,10 @@ def test_any_class_has_a_pool_of_its_own() -> None:
 
 def test_a_class_may_come_with_a_factory_and_options() -> None:
     manager = ObjectPoolManager(1 << 20)
-    factory = ThingFactory()
-    manager.register(Thing, factory, PoolOptions(max_total=3))
-    assert manager.borrow_object(Thing) is factory.things[0]
-    assert manager.pool(Thing).max_total == 3
+    factory = ConnectionFactory()
+    manager.register(Connection, factory, PoolOptions(max_total=3))
+    assert manager.borrow_object(Connection) is factory.connections[0]
+    assert manager.pool(Connection).max_total == 3
 
 
 def test_pools_are_found_by_name_and_cleared() -> None:
@@ -66,12 +66,12 @@ def test_a_name_is_given_once() -> None:
 def test_no_pool_may_exceed_the_budget() -> None:
     manager = ObjectPoolManager(1000)
     with pytest.raises(BudgetTooSmall, match="ask for 10 at most"):
-        manager.create_pool("things", ThingFactory(), PoolOptions(max_total=11), object_bytes=100)
-    manager.create_pool("things", ThingFactory(), PoolOptions(max_total=10), object_bytes=100)
+        manager.create_pool("connections", ConnectionFactory(), PoolOptions(max_total=11), object_bytes=100)
+    manager.create_pool("connections", ConnectionFactory(), PoolOptions(max_total=10), object_bytes=100)
     with pytest.raises(BudgetTooSmall):
-        manager.resize_pool("things", 11)
-    manager.resize_pool("things", 2)
-    assert manager.pool("things").max_total == 2
+        manager.resize_pool("connections", 11)
+    manager.resize_pool("connections", 2)
+    assert manager.pool("connections").max_total == 2
 
 
 def exercise(manager: ObjectPoolManager, name: str, concurrent: int) -> None:
@@ -83,8 +83,8 @@ def exercise(manager: ObjectPoolManager, name: str, concurrent: int) -> None:
 
 def test_sizes_follow_the_peaks_that_were_seen_and_never_touch_what_is_lent() -> None:
     manager = ObjectPoolManager(1 << 30)
-    manager.create_pool("busy", ThingFactory(), PoolOptions(max_total=64))
-    manager.create_pool("quiet", ThingFactory(), PoolOptions(max_total=64))
+    manager.create_pool("busy", ConnectionFactory(), PoolOptions(max_total=64))
+    manager.create_pool("quiet", ConnectionFactory(), PoolOptions(max_total=64))
     manager.pool("quiet").prepare(64)
     lent = [manager.pool("quiet").borrow_object() for _ in range(3)]
     for _ in range(10):
@@ -94,12 +94,12 @@ def test_sizes_follow_the_peaks_that_were_seen_and_never_touch_what_is_lent() ->
     busy, quiet = manager.get_pool_metrics()
     assert 20 <= busy.size <= 64
     assert 3 <= quiet.size < 32
-    assert all(thing.alive for thing in lent)
+    assert all(connection.alive for connection in lent)
 
 
 def test_sizing_keeps_what_the_options_want_ready() -> None:
     manager = ObjectPoolManager(1 << 30)
-    pool = manager.create_pool("things", ThingFactory(), PoolOptions(max_total=64, idle_min=7))
+    pool = manager.create_pool("connections", ConnectionFactory(), PoolOptions(max_total=64, idle_min=7))
     manager.maintain()
     for _ in range(3):
         manager.optimize_pool_sizes()
@@ -109,7 +109,7 @@ def test_sizing_keeps_what_the_options_want_ready() -> None:
 def test_a_budget_that_is_short_is_shared() -> None:
     manager = ObjectPoolManager(4000)
     for name in ("a", "b"):
-        manager.create_pool(name, ThingFactory(), PoolOptions(max_total=40), object_bytes=100)
+        manager.create_pool(name, ConnectionFactory(), PoolOptions(max_total=40), object_bytes=100)
     for _ in range(10):
         exercise(manager, "a", 30)
         exercise(manager, "b", 30)
@@ -145,7 +145,7 @@ def test_sizing_is_done_by_one_thread_at_a_time(monkeypatch: pytest.MonkeyPatch)
         under_way.release()
 
     manager = ObjectPoolManager(1 << 20)
-    manager.create_pool("things", ThingFactory())
+    manager.create_pool("connections", ConnectionFactory())
     monkeypatch.setattr(PoolSizer, "observe", observe)
     with ThreadPoolExecutor(3) as threads:
         for sizing in [threads.submit(manager.optimize_pool_sizes) for _ in range(3)]:
@@ -154,13 +154,13 @@ def test_sizing_is_done_by_one_thread_at_a_time(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_factory_that_fails_does_not_keep_other_pools_from_their_upkeep(caplog: pytest.LogCaptureFixture) -> None:
     manager = ObjectPoolManager(1 << 20)
-    factory = ThingFactory()
+    factory = ConnectionFactory()
     factory.fail.add("make")
     failing = manager.create_pool("failing", factory, PoolOptions(idle_min=1))
-    manager.create_pool("things", ThingFactory(), PoolOptions(idle_min=2))
+    manager.create_pool("connections", ConnectionFactory(), PoolOptions(idle_min=2))
     manager.maintain()
-    assert manager.pool("things").idle == 2
-    assert manager.clear_pool("things") == 2
+    assert manager.pool("connections").idle == 2
+    assert manager.clear_pool("connections") == 2
     assert [resized.size for resized in manager.optimize_pool_sizes()] == [0, 2]
     assert "pool failing: its upkeep failed" in caplog.text
     assert "pool failing could not be sized" in caplog.text
@@ -173,8 +173,8 @@ def test_closing_closes_all_pools_for_good() -> None:
     manager = ObjectPoolManager(1 << 20)
     manager.borrow_object(Widget)
     manager.close()
-    for kind in (Widget, Thing):
+    for kind in (Widget, Connection):
         with pytest.raises(PoolClosed):
             manager.borrow_object(kind)
     with pytest.raises(PoolClosed):
-        manager.create_pool("things", ThingFactory())
+        manager.create_pool("connections", ConnectionFactory())

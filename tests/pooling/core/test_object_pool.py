@@ -16,19 +16,19 @@ from pooling.core.errors import ObjectUnfit, PoolClosed, PoolExhausted
 from pooling.core.factory import CallableFactory, Factory
 from pooling.core.object_pool import ObjectPool
 from pooling.core.pool_options import PoolOptions
-from tests.pooling.core.things import Thing, ThingFactory
+from tests.pooling.core.fake_connections import Connection, ConnectionFactory
 
 
-def pool_of(factory: ThingFactory | None = None, **options: object) -> ObjectPool[Thing]:
-    return ObjectPool("things", factory or ThingFactory(), dataclasses.replace(PoolOptions(), **options))  # type: ignore[arg-type]
+def pool_of(factory: ConnectionFactory | None = None, **options: object) -> ObjectPool[Connection]:
+    return ObjectPool("connections", factory or ConnectionFactory(), dataclasses.replace(PoolOptions(), **options))  # type: ignore[arg-type]
 
 
 def test_an_object_is_made_when_first_needed_and_then_used_again() -> None:
     pool = pool_of()
     for _ in range(3):
-        with pool.lend() as thing:
-            thing.uses += 1
-    assert thing.uses == 3
+        with pool.lend() as connection:
+            connection.uses += 1
+    assert connection.uses == 3
     metrics = pool.get_metrics()
     assert (metrics.made, metrics.borrows, metrics.misses, metrics.recycled) == (1, 3, 1, 2)
 
@@ -42,31 +42,31 @@ def test_two_borrowers_never_have_the_same_object() -> None:
 @pytest.mark.parametrize(("order", "numbers"), [("lifo", [2, 1, 0]), ("fifo", [0, 1, 2])])
 def test_the_last_or_the_first_returned_is_lent_next(order: str, numbers: list[int]) -> None:
     pool = pool_of(order=order)
-    for thing in [pool.borrow_object() for _ in range(3)]:
-        pool.return_object(thing)
+    for connection in [pool.borrow_object() for _ in range(3)]:
+        pool.return_object(connection)
     assert [pool.borrow_object().number for _ in range(3)] == numbers
 
 
 def test_the_hooks_come_in_their_order() -> None:
-    factory = ThingFactory()
+    factory = ConnectionFactory()
     pool = pool_of(factory, test_on_create=True, test_on_borrow=True, test_on_return=True)
-    thing = pool.borrow_object()
+    connection = pool.borrow_object()
     assert factory.hooks() == ["make", "validate", "activate", "validate"]
-    pool.return_object(thing)
+    pool.return_object(connection)
     assert factory.hooks() == ["validate", "passivate"]
     pool.clear()
     assert factory.hooks() == ["destroy"]
 
 
 def test_validation_is_not_asked_for_unless_the_options_say_so() -> None:
-    factory = ThingFactory()
+    factory = ConnectionFactory()
     pool = pool_of(factory)
     pool.return_object(pool.borrow_object())
     assert "validate" not in factory.hooks()
 
 
 def test_an_idle_object_that_is_no_longer_fit_is_replaced() -> None:
-    factory = ThingFactory()
+    factory = ConnectionFactory()
     pool = pool_of(factory, test_on_borrow=True)
     with pool.lend() as first:
         pass
@@ -79,15 +79,15 @@ def test_an_idle_object_that_is_no_longer_fit_is_replaced() -> None:
 
 def test_an_object_returned_unfit_is_destroyed() -> None:
     pool = pool_of(test_on_return=True)
-    thing = pool.borrow_object()
-    thing.fit = False
-    pool.return_object(thing)
-    assert (pool.idle, thing.alive) == (0, False)
+    connection = pool.borrow_object()
+    connection.fit = False
+    pool.return_object(connection)
+    assert (pool.idle, connection.alive) == (0, False)
 
 
 @pytest.mark.parametrize("hook", ["activate", "validate"])
 def test_a_new_object_that_is_unfit_is_an_error_and_leaves_its_place_free(hook: str) -> None:
-    factory = ThingFactory()
+    factory = ConnectionFactory()
     factory.fail.add(hook)
     pool = pool_of(factory, max_total=1, test_on_borrow=True)
     for _ in range(3):
@@ -99,7 +99,7 @@ def test_a_new_object_that_is_unfit_is_an_error_and_leaves_its_place_free(hook: 
 
 
 def test_what_make_raises_reaches_the_borrower_and_leaves_the_place_free() -> None:
-    factory = ThingFactory()
+    factory = ConnectionFactory()
     factory.fail.add("make")
     pool = pool_of(factory, max_total=1)
     with pytest.raises(RuntimeError, match="make failed"):
@@ -110,7 +110,7 @@ def test_what_make_raises_reaches_the_borrower_and_leaves_the_place_free() -> No
 
 @pytest.mark.parametrize("hook", ["passivate", "destroy"])
 def test_a_hook_that_fails_on_the_way_back_harms_nobody(hook: str) -> None:
-    factory = ThingFactory()
+    factory = ConnectionFactory()
     factory.fail.add(hook)
     pool = pool_of(factory, max_total=1)
     pool.return_object(pool.borrow_object())
@@ -121,14 +121,14 @@ def test_a_hook_that_fails_on_the_way_back_harms_nobody(hook: str) -> None:
 
 @pytest.mark.parametrize("hook", ["make", "activate", "validate", "passivate", "destroy"])
 def test_an_interrupted_hook_loses_no_place(hook: str) -> None:
-    factory = ThingFactory()
+    factory = ConnectionFactory()
     pool = pool_of(factory, max_total=3, wait_s=0, test_on_create=True, test_on_borrow=True, test_on_return=True)
     pool.prepare(2)
     factory.interrupt.add(hook)
 
     def use_and_clear() -> None:
-        for thing in [pool.borrow_object() for _ in range(3)]:
-            pool.return_object(thing)
+        for connection in [pool.borrow_object() for _ in range(3)]:
+            pool.return_object(connection)
         pool.clear()
 
     with pytest.raises(KeyboardInterrupt):
@@ -144,17 +144,17 @@ def test_an_interrupted_hook_loses_no_place(hook: str) -> None:
 
 @pytest.mark.parametrize("test", ["test_on_create", "test_on_borrow"])
 def test_an_interrupted_validation_of_a_new_object_destroys_it(test: str) -> None:
-    factory = ThingFactory()
+    factory = ConnectionFactory()
     factory.interrupt.add("validate")
     pool = pool_of(factory, max_total=1, wait_s=0, **{test: True})
     with pytest.raises(KeyboardInterrupt):
         pool.borrow_object()
-    assert not factory.things[0].alive
+    assert not factory.connections[0].alive
     assert pool.borrow_object().alive
 
 
 def test_the_replacement_of_an_unfit_object_loses_no_place_where_its_end_is_interrupted() -> None:
-    factory = ThingFactory()
+    factory = ConnectionFactory()
     pool = pool_of(factory, max_total=1, wait_s=0, test_on_borrow=True)
     with pool.lend() as unfit:
         unfit.fit = False
@@ -191,18 +191,18 @@ def test_an_exhausted_pool_fails_at_once_or_after_the_timeout_and_says_what_to_d
 
 def test_idle_objects_beyond_the_maximum_are_destroyed() -> None:
     pool = pool_of(idle_max=1)
-    for thing in [pool.borrow_object() for _ in range(3)]:
-        pool.return_object(thing)
+    for connection in [pool.borrow_object() for _ in range(3)]:
+        pool.return_object(connection)
     assert (pool.idle, pool.get_metrics().destroyed) == (1, 2)
 
 
 def test_what_comes_back_for_a_line_that_has_gone_is_not_kept_beyond_the_maximum() -> None:
     pool = pool_of(max_total=1, idle_max=0)
-    thing = pool.borrow_object()
+    connection = pool.borrow_object()
     with pytest.raises(PoolExhausted):
         pool.borrow_object(0.001)
-    pool.return_object(thing)
-    assert (pool.idle, thing.alive) == (0, False)
+    pool.return_object(connection)
+    assert (pool.idle, connection.alive) == (0, False)
 
 
 def test_borrowers_that_got_nothing_take_nothing_from_the_count_of_reuse() -> None:
@@ -284,15 +284,15 @@ def test_a_closed_pool_lends_nothing_and_destroys_what_comes_back() -> None:
 
 def test_shrinking_never_touches_what_is_lent() -> None:
     pool = pool_of(max_total=8)
-    things = [pool.borrow_object() for _ in range(6)]
-    pool.return_object(things.pop())
+    connections = [pool.borrow_object() for _ in range(6)]
+    pool.return_object(connections.pop())
     pool.resize(2)
     assert (pool.in_use, pool.idle) == (5, 0)
-    assert all(thing.alive for thing in things)
+    assert all(connection.alive for connection in connections)
     with pytest.raises(PoolExhausted):
         pool.borrow_object(0)
-    for thing in things:
-        pool.return_object(thing)
+    for connection in connections:
+        pool.return_object(connection)
     assert (pool.get_metrics().size, pool.idle) == (2, 2)
 
 
@@ -309,7 +309,7 @@ def test_settling_makes_and_destroys_idle_objects_only() -> None:
     assert pool.settle(6) == 4
     assert pool.settle(3) == -3
     assert pool.settle(0) == -1
-    assert all(thing.alive for thing in lent)
+    assert all(connection.alive for connection in lent)
     assert pool.settle(100) == 6
 
 
@@ -327,8 +327,8 @@ def test_the_peak_is_the_most_that_was_lent_at_once() -> None:
     pool.prepare(16)
     since = pool.borrow_object()
     for count in (3, 9, 5):
-        for thing in [pool.borrow_object() for _ in range(count)]:
-            pool.return_object(thing)
+        for connection in [pool.borrow_object() for _ in range(count)]:
+            pool.return_object(connection)
     assert pool.used_since(0) == 10
     pool.return_object(since)
     assert pool_of(order="fifo").used_since(0) is None

@@ -10,7 +10,7 @@ from pooling.core.errors import NotBorrowed, UsedAfterReturn
 from pooling.core.factory import CallableFactory
 from pooling.core.object_pool import ObjectPool
 from pooling.core.pool_options import PoolOptions
-from tests.pooling.core.things import Thing, ThingFactory
+from tests.pooling.core.fake_connections import Connection, ConnectionFactory
 
 TRACED = PoolOptions(trace=True)
 GUARDED = PoolOptions(trace=True, guard=True)
@@ -18,57 +18,57 @@ GUARDED = PoolOptions(trace=True, guard=True)
 
 @pytest.mark.parametrize("options", [PoolOptions(), TRACED, GUARDED])
 def test_returning_twice_is_an_error_and_harms_nothing(options: PoolOptions) -> None:
-    pool = ObjectPool("things", ThingFactory(), options)
-    thing = pool.borrow_object()
-    pool.return_object(thing)
-    with pytest.raises(NotBorrowed, match=r"this Thing of pool things was returned before, by"):
-        pool.return_object(thing)
+    pool = ObjectPool("connections", ConnectionFactory(), options)
+    connection = pool.borrow_object()
+    pool.return_object(connection)
+    with pytest.raises(NotBorrowed, match=r"this Connection of pool connections was returned before, by"):
+        pool.return_object(connection)
     assert (pool.idle, pool.in_use) == (1, 0)
 
 
 @pytest.mark.parametrize("options", [TRACED, GUARDED])
 def test_the_second_to_return_learns_who_was_the_first(options: PoolOptions) -> None:
-    pool = ObjectPool("things", ThingFactory(), options)
-    thing = pool.borrow_object()
+    pool = ObjectPool("connections", ConnectionFactory(), options)
+    connection = pool.borrow_object()
 
     def hasty() -> None:
-        pool.return_object(thing)
+        pool.return_object(connection)
 
     thread = threading.Thread(target=hasty, name="the-hasty-one")
     thread.start()
     thread.join()
     with pytest.raises(NotBorrowed, match=r"thread 'the-hasty-one'.*test_pool_misuse\.py:\d+ \(hasty\)"):
-        pool.return_object(thing)
+        pool.return_object(connection)
 
 
 @pytest.mark.parametrize("options", [PoolOptions(), GUARDED])
 def test_an_object_of_another_pool_is_refused_and_stays_on_loan_there(options: PoolOptions) -> None:
-    mine, other = (ObjectPool(name, ThingFactory(), options) for name in ("mine", "other"))
-    thing = other.borrow_object()
+    mine, other = (ObjectPool(name, ConnectionFactory(), options) for name in ("mine", "other"))
+    connection = other.borrow_object()
     with pytest.raises(NotBorrowed, match="not on loan from pool mine"):
-        mine.return_object(thing)
-    other.return_object(thing)
+        mine.return_object(connection)
+    other.return_object(connection)
 
 
 def test_an_object_that_no_pool_lent_is_refused() -> None:
-    pool = ObjectPool("things", ThingFactory())
+    pool = ObjectPool("connections", ConnectionFactory())
     with pytest.raises(NotBorrowed, match="belongs elsewhere"):
-        pool.return_object(Thing(0))
+        pool.return_object(Connection(0))
 
 
 def test_a_guarded_object_cannot_be_used_after_its_return() -> None:
-    pool = ObjectPool("things", ThingFactory(), GUARDED)
-    thing = pool.borrow_object()
-    thing.uses += 1
-    assert thing.uses == 1
-    pool.return_object(thing)
-    for use in (lambda: thing.uses, lambda: setattr(thing, "uses", 2), lambda: hash(thing)):
-        with pytest.raises(UsedAfterReturn, match=r"of a Thing was used after its return; last returned by thread"):
+    pool = ObjectPool("connections", ConnectionFactory(), GUARDED)
+    connection = pool.borrow_object()
+    connection.uses += 1
+    assert connection.uses == 1
+    pool.return_object(connection)
+    for use in (lambda: connection.uses, lambda: setattr(connection, "uses", 2), lambda: hash(connection)):
+        with pytest.raises(UsedAfterReturn, match=r"of a Connection was used after its return; .*returned by thread"):
             use()
 
 
 def test_a_guard_ends_with_its_loan_though_the_object_is_lent_again() -> None:
-    pool = ObjectPool("things", ThingFactory(), GUARDED)
+    pool = ObjectPool("connections", ConnectionFactory(), GUARDED)
     first = pool.borrow_object()
     pool.return_object(first)
     second = pool.borrow_object()
@@ -110,6 +110,6 @@ def test_operators_in_place_leave_the_guard_in_place() -> None:
 
 
 def test_without_a_guard_the_very_object_is_lent() -> None:
-    factory = ThingFactory()
-    pool = ObjectPool("things", factory, TRACED)
-    assert pool.borrow_object() is factory.things[0]
+    factory = ConnectionFactory()
+    pool = ObjectPool("connections", factory, TRACED)
+    assert pool.borrow_object() is factory.connections[0]

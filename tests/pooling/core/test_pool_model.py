@@ -7,48 +7,48 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from pooling.core.errors import PoolExhausted
 from pooling.core.object_pool import ObjectPool
 from pooling.core.pool_options import PoolOptions
-from tests.pooling.core.things import Thing, ThingFactory
+from tests.pooling.core.fake_connections import Connection, ConnectionFactory
 
 
 class PoolAgainstModel(RuleBasedStateMachine):
-    """The model: which things are idle, in the order of their return, and which are lent."""
+    """The model: which connections are idle, in the order of their return, and which are lent."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.factory = ThingFactory()
+        self.factory = ConnectionFactory()
         self.pool = ObjectPool(
-            "things",
+            "connections",
             self.factory,
             PoolOptions(max_total=4, idle_max=3, wait_s=0, test_on_borrow=True, test_while_idle=True, tests_per_run=9),
         )
         self.max_total = 4
-        self.idle: list[Thing] = []
-        self.lent: list[Thing] = []
+        self.idle: list[Connection] = []
+        self.lent: list[Connection] = []
 
     @rule()
     def borrow(self) -> None:
         expected = self.idle.pop() if self.idle else None
         try:
-            thing = self.pool.borrow_object()
+            connection = self.pool.borrow_object()
         except PoolExhausted:
             assert expected is None
             assert len(self.lent) >= self.max_total
             return
-        assert thing.fit
-        assert thing.alive
-        assert thing is expected or expected is None or not expected.fit
-        self.lent.append(thing)
+        assert connection.fit
+        assert connection.alive
+        assert connection is expected or expected is None or not expected.fit
+        self.lent.append(connection)
 
     @precondition(lambda self: self.lent)
     @rule(choice=st.integers(0, 9), fit=st.booleans())
     def give_back(self, choice: int, fit: bool) -> None:
-        thing = self.lent.pop(choice % len(self.lent))
-        thing.fit = fit
-        self.pool.return_object(thing)
+        connection = self.lent.pop(choice % len(self.lent))
+        connection.fit = fit
+        self.pool.return_object(connection)
         if len(self.idle) < 3 and len(self.idle) + len(self.lent) < self.max_total:
-            self.idle.append(thing)
+            self.idle.append(connection)
         else:
-            assert not thing.alive
+            assert not connection.alive
 
     @rule()
     def clear(self) -> None:
@@ -58,9 +58,11 @@ class PoolAgainstModel(RuleBasedStateMachine):
     @rule()
     def maintain(self) -> None:
         self.pool.maintain()
-        self.idle = [thing for thing in self.idle if thing.fit]
+        self.idle = [connection for connection in self.idle if connection.fit]
         # A test may change the order; what counts is that each is still there.
-        self.idle = sorted(self.idle, key=lambda thing: [entry.item for entry in self.pool._idle].index(thing))
+        self.idle = sorted(
+            self.idle, key=lambda connection: [entry.item for entry in self.pool._idle].index(connection)
+        )
 
     @rule(total=st.integers(1, 6))
     def resize(self, total: int) -> None:
@@ -73,7 +75,7 @@ class PoolAgainstModel(RuleBasedStateMachine):
     def prepare(self, idle: int) -> None:
         made = self.pool.prepare(idle)
         assert made == max(0, min(min(idle, 3) - len(self.idle), self.max_total - len(self.idle) - len(self.lent)))
-        self.idle += self.factory.things[len(self.factory.things) - made :]
+        self.idle += self.factory.connections[len(self.factory.connections) - made :]
 
     @invariant()
     def agrees(self) -> None:
@@ -81,8 +83,8 @@ class PoolAgainstModel(RuleBasedStateMachine):
         assert metrics.idle == len(self.idle)
         assert metrics.in_use == len(self.lent)
         assert metrics.size == len(self.idle) + len(self.lent) == metrics.made - metrics.destroyed
-        assert all(thing.alive for thing in self.idle + self.lent)
-        assert sum(thing.alive for thing in self.factory.things) == metrics.size
+        assert all(connection.alive for connection in self.idle + self.lent)
+        assert sum(connection.alive for connection in self.factory.connections) == metrics.size
 
 
 TestPoolAgainstModel = PoolAgainstModel.TestCase

@@ -12,14 +12,14 @@ from pooling.core.errors import PoolClosed, PoolExhausted
 from pooling.core.factory import CallableFactory
 from pooling.core.object_pool import ObjectPool
 from pooling.core.pool_options import PoolOptions
-from tests.pooling.core.things import Thing, ThingFactory
+from tests.pooling.core.fake_connections import Connection, ConnectionFactory
 
 
-def pool_of(max_total: int = 1, factory: ThingFactory | None = None) -> ObjectPool[Thing]:
-    return ObjectPool("things", factory or ThingFactory(), PoolOptions(max_total=max_total))
+def pool_of(max_total: int = 1, factory: ConnectionFactory | None = None) -> ObjectPool[Connection]:
+    return ObjectPool("connections", factory or ConnectionFactory(), PoolOptions(max_total=max_total))
 
 
-def until_waiting(pool: ObjectPool[Thing], count: int) -> None:
+def until_waiting(pool: ObjectPool[Connection], count: int) -> None:
     deadline = time.monotonic() + 10
     while pool.get_metrics().waiters < count:
         assert time.monotonic() < deadline
@@ -28,7 +28,7 @@ def until_waiting(pool: ObjectPool[Thing], count: int) -> None:
 
 def test_borrowers_are_served_in_the_order_in_which_they_came() -> None:
     pool = pool_of()
-    thing = pool.borrow_object()
+    connection = pool.borrow_object()
     served: list[int] = []
 
     def borrow(number: int) -> None:
@@ -39,7 +39,7 @@ def test_borrowers_are_served_in_the_order_in_which_they_came() -> None:
     for number, thread in enumerate(threads, 1):
         thread.start()
         until_waiting(pool, number)
-    pool.return_object(thing)
+    pool.return_object(connection)
     for thread in threads:
         thread.join()
     assert served == list(range(8))
@@ -50,7 +50,7 @@ def test_borrowers_are_served_in_the_order_in_which_they_came() -> None:
 
 async def test_threads_and_coroutines_stand_in_one_line() -> None:
     pool = pool_of()
-    thing = pool.borrow_object()
+    connection = pool.borrow_object()
     served: list[str] = []
 
     async def borrow(name: str) -> None:
@@ -68,7 +68,7 @@ async def test_threads_and_coroutines_stand_in_one_line() -> None:
     await asyncio.to_thread(until_waiting, pool, 2)
     last = asyncio.create_task(borrow("last"))
     await asyncio.sleep(0)
-    pool.return_object(thing)
+    pool.return_object(connection)
     await asyncio.gather(first, last)
     thread.join()
     assert served == ["first", "thread", "last"]
@@ -95,15 +95,15 @@ async def test_a_coroutine_that_gives_up_leaves_the_line() -> None:
 @pytest.mark.parametrize("returned_first", [True, False])
 async def test_a_cancelled_borrow_leaks_nothing(returned_first: bool) -> None:
     pool = pool_of()
-    thing = pool.borrow_object()
+    connection = pool.borrow_object()
     task = asyncio.create_task(pool.borrow_async())
     await asyncio.sleep(0)
     if returned_first:  # the object has been delivered, and nobody is there to take it
-        pool.return_object(thing)
+        pool.return_object(connection)
         task.cancel()
     else:
         task.cancel()
-        pool.return_object(thing)
+        pool.return_object(connection)
     with pytest.raises(asyncio.CancelledError):
         await task
     assert (pool.in_use, pool.idle) == (0, 1)
@@ -111,7 +111,7 @@ async def test_a_cancelled_borrow_leaks_nothing(returned_first: bool) -> None:
 
 def test_a_coroutine_whose_loop_was_closed_is_passed_over() -> None:
     pool = pool_of()
-    thing = pool.borrow_object()
+    connection = pool.borrow_object()
 
     async def give_up_badly() -> None:
         waiting = asyncio.ensure_future(pool.borrow_async())
@@ -124,8 +124,8 @@ def test_a_coroutine_whose_loop_was_closed_is_passed_over() -> None:
     loop = asyncio.new_event_loop()
     loop.run_until_complete(give_up_badly())
     loop.close()
-    pool.return_object(thing)
-    assert pool.borrow_object(0) is thing
+    pool.return_object(connection)
+    assert pool.borrow_object(0) is connection
 
 
 def test_a_borrower_that_is_interrupted_on_its_way_into_the_line_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,13 +133,13 @@ def test_a_borrower_that_is_interrupted_on_its_way_into_the_line_leaves_it(monke
         raise KeyboardInterrupt
 
     pool = pool_of()
-    thing = pool.borrow_object()
+    connection = pool.borrow_object()
     with monkeypatch.context() as patched:
         patched.setattr(pool, "_balance", interrupt)
         with pytest.raises(KeyboardInterrupt):
             pool.borrow_object(10)
-    pool.return_object(thing)
-    assert pool.borrow_object(0) is thing
+    pool.return_object(connection)
+    assert pool.borrow_object(0) is connection
 
 
 def test_closing_wakes_those_who_wait() -> None:
@@ -155,7 +155,7 @@ def test_closing_wakes_those_who_wait() -> None:
 
 
 def test_a_failed_make_lets_the_next_in_line_try() -> None:
-    factory = ThingFactory()
+    factory = ConnectionFactory()
     pool = pool_of(1, factory)
     lent = pool.borrow_object()
     with ThreadPoolExecutor(2) as threads:

@@ -1,9 +1,11 @@
-"""A factory that tells what was done to its things."""
+"""A factory of fake connections that records what is done to them."""
 
 from pooling.core.factory import Factory
 
 
-class Thing:
+class Connection:
+    """Valid and open as long as nobody says otherwise."""
+
     def __init__(self, number: int) -> None:
         self.number = number
         self.uses = 0
@@ -11,32 +13,32 @@ class Thing:
         self.alive = True
 
 
-class ThingFactory(Factory[Thing]):
-    """Numbers its things from 0 and logs every hook."""
+class ConnectionFactory(Factory[Connection]):
+    """Numbers its connections from 0 and records every hook."""
 
     def __init__(self) -> None:
-        self.things: list[Thing] = []
+        self.connections: list[Connection] = []
         self.log: list[tuple[str, int]] = []
         self.fail: set[str] = set()
         self.interrupt: set[str] = set()
         """Hooks in which Ctrl-C is pressed the next time."""
 
-    def make(self) -> Thing:
-        self._note("make", len(self.things))
-        self.things.append(Thing(len(self.things)))
-        return self.things[-1]
+    def make(self) -> Connection:
+        self._note("make", len(self.connections))
+        self.connections.append(Connection(len(self.connections)))
+        return self.connections[-1]
 
-    def activate(self, item: Thing) -> None:
+    def activate(self, item: Connection) -> None:
         self._note("activate", item.number)
 
-    def validate(self, item: Thing) -> bool:
+    def validate(self, item: Connection) -> bool:
         self._note("validate", item.number)
         return item.fit
 
-    def passivate(self, item: Thing) -> None:
+    def passivate(self, item: Connection) -> None:
         self._note("passivate", item.number)
 
-    def destroy(self, item: Thing) -> None:
+    def destroy(self, item: Connection) -> None:
         item.alive = False
         self._note("destroy", item.number)
 

@@ -13,15 +13,15 @@ from pooling.core.errors import NotBorrowed, UsedAfterReturn
 from pooling.core.factory import CallableFactory
 from pooling.core.object_pool import ObjectPool
 from pooling.core.pool_options import PoolOptions
-from tests.pooling.core.things import Thing, ThingFactory
+from tests.pooling.core.fake_connections import Connection, ConnectionFactory
 
 SHORT_S = 0.02
 
 
 def test_objects_idle_for_too_long_are_evicted_down_to_the_minimum() -> None:
-    pool = ObjectPool("things", ThingFactory(), PoolOptions(max_total=6, evict_idle_s=SHORT_S, idle_min=2))
-    for thing in [pool.borrow_object() for _ in range(5)]:
-        pool.return_object(thing)
+    pool = ObjectPool("connections", ConnectionFactory(), PoolOptions(max_total=6, evict_idle_s=SHORT_S, idle_min=2))
+    for connection in [pool.borrow_object() for _ in range(5)]:
+        pool.return_object(connection)
     pool.maintain()
     assert pool.idle == 5
     time.sleep(2 * SHORT_S)
@@ -34,7 +34,7 @@ def test_objects_idle_for_too_long_are_evicted_down_to_the_minimum() -> None:
 
 
 def test_maintenance_makes_the_minimum_ready() -> None:
-    pool = ObjectPool("things", ThingFactory(), PoolOptions(max_total=4, idle_min=3))
+    pool = ObjectPool("connections", ConnectionFactory(), PoolOptions(max_total=4, idle_min=3))
     pool.borrow_object()
     pool.maintain()
     assert (pool.idle, pool.in_use) == (3, 1)
@@ -44,13 +44,13 @@ def test_maintenance_makes_the_minimum_ready() -> None:
 
 
 def test_unfit_objects_are_found_while_they_are_idle_all_in_turn() -> None:
-    factory = ThingFactory()
-    pool = ObjectPool("things", factory, PoolOptions(max_total=6, test_while_idle=True, tests_per_run=2))
+    factory = ConnectionFactory()
+    pool = ObjectPool("connections", factory, PoolOptions(max_total=6, test_while_idle=True, tests_per_run=2))
     pool.prepare(6)
-    factory.things[1].fit = factory.things[4].fit = False
+    factory.connections[1].fit = factory.connections[4].fit = False
     for _ in range(3):
         pool.maintain()
-    assert [thing.number for thing in factory.things if not thing.alive] == [1, 4]
+    assert [connection.number for connection in factory.connections if not connection.alive] == [1, 4]
     assert pool.get_metrics().unfit == 2
 
 
@@ -58,9 +58,9 @@ def test_unfit_objects_are_found_while_they_are_idle_all_in_turn() -> None:
 @pytest.mark.parametrize("tests_per_run", [1, 2, 3])
 def test_testing_keeps_the_order(order: Literal["lifo", "fifo"], tests_per_run: int) -> None:
     options = PoolOptions(max_total=3, order=order, test_while_idle=True, tests_per_run=tests_per_run)
-    pool = ObjectPool("things", ThingFactory(), options)
-    for thing in [pool.borrow_object() for _ in range(3)]:
-        pool.return_object(thing)
+    pool = ObjectPool("connections", ConnectionFactory(), options)
+    for connection in [pool.borrow_object() for _ in range(3)]:
+        pool.return_object(connection)
     for _ in range(4):
         pool.maintain()
     expected = [2, 1, 0] if order == "lifo" else [0, 1, 2]
@@ -68,21 +68,21 @@ def test_testing_keeps_the_order(order: Literal["lifo", "fifo"], tests_per_run: 
 
 
 def test_one_object_at_a_time_is_kept_from_borrowers_by_its_test() -> None:
-    class Watching(ThingFactory):
-        def validate(self, item: Thing) -> bool:
+    class Watching(ConnectionFactory):
+        def validate(self, item: Connection) -> bool:
             idle.append(pool.idle)
             return super().validate(item)
 
     idle: list[int] = []
-    pool = ObjectPool("things", Watching(), PoolOptions(max_total=3, test_while_idle=True, tests_per_run=3))
+    pool = ObjectPool("connections", Watching(), PoolOptions(max_total=3, test_while_idle=True, tests_per_run=3))
     pool.prepare(3)
     pool.maintain()
     assert idle == [2, 2, 2]
 
 
 def test_an_interrupted_test_loses_no_place() -> None:
-    factory = ThingFactory()
-    pool = ObjectPool("things", factory, PoolOptions(max_total=3, test_while_idle=True))
+    factory = ConnectionFactory()
+    pool = ObjectPool("connections", factory, PoolOptions(max_total=3, test_while_idle=True))
     pool.prepare(3)
     factory.interrupt.add("validate")
     with pytest.raises(KeyboardInterrupt):
@@ -131,12 +131,12 @@ def test_an_abandoned_object_is_reported_with_its_borrower_and_its_place_freed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     options = PoolOptions(max_total=1, abandoned_s=SHORT_S, trace=True)
-    pool: ObjectPool[Thing] = ObjectPool("things", ThingFactory(), options)
+    pool: ObjectPool[Connection] = ObjectPool("connections", ConnectionFactory(), options)
 
     def forgetful_borrower() -> None:
         forgotten.append(pool.borrow_object())
 
-    forgotten: list[Thing] = []
+    forgotten: list[Connection] = []
     thread = threading.Thread(target=forgetful_borrower, name="forgetful")
     thread.start()
     thread.join()
@@ -153,7 +153,7 @@ def test_an_abandoned_object_is_reported_with_its_borrower_and_its_place_freed(
 
 
 def test_whoever_returns_in_the_moment_of_abandonment_learns_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    pool = ObjectPool("things", ThingFactory(), PoolOptions(max_total=1, abandoned_s=SHORT_S))
+    pool = ObjectPool("connections", ConnectionFactory(), PoolOptions(max_total=1, abandoned_s=SHORT_S))
     late = pool.borrow_object()
     told: list[str] = []
 
@@ -170,7 +170,7 @@ def test_whoever_returns_in_the_moment_of_abandonment_learns_of_it(monkeypatch: 
 
 def test_a_guard_tells_abandonment_from_return() -> None:
     options = PoolOptions(max_total=1, abandoned_s=SHORT_S, trace=True, guard=True)
-    pool = ObjectPool("things", ThingFactory(), options)
+    pool = ObjectPool("connections", ConnectionFactory(), options)
     with pool.lend() as returned:
         pass
     kept = pool.borrow_object()
@@ -183,17 +183,17 @@ def test_a_guard_tells_abandonment_from_return() -> None:
 
 
 def test_a_borrower_that_would_have_to_wait_finds_abandoned_objects_itself() -> None:
-    pool = ObjectPool("things", ThingFactory(), PoolOptions(max_total=1, abandoned_s=SHORT_S))
+    pool = ObjectPool("connections", ConnectionFactory(), PoolOptions(max_total=1, abandoned_s=SHORT_S))
     pool.borrow_object()
     time.sleep(2 * SHORT_S)
     assert pool.borrow_object(0).alive
 
 
 def test_what_is_returned_in_time_is_not_abandoned() -> None:
-    pool = ObjectPool("things", ThingFactory(), PoolOptions(max_total=1, abandoned_s=60))
-    thing = pool.borrow_object()
+    pool = ObjectPool("connections", ConnectionFactory(), PoolOptions(max_total=1, abandoned_s=60))
+    connection = pool.borrow_object()
     pool.maintain()
-    pool.return_object(thing)
+    pool.return_object(connection)
     assert pool.get_metrics().abandoned == 0
 
 
@@ -201,14 +201,14 @@ def test_maintenance_beside_borrowers_loses_nothing() -> None:
     options = PoolOptions(
         max_total=4, idle_min=1, evict_idle_s=1e-6, test_while_idle=True, tests_per_run=2, abandoned_s=30, wait_s=10
     )
-    pool = ObjectPool("things", ThingFactory(), options)
+    pool = ObjectPool("connections", ConnectionFactory(), options)
     stop = time.monotonic() + 1
 
     def work() -> None:
         while time.monotonic() < stop:
-            with pool.lend() as thing:
-                assert thing.alive
-                thing.uses += 1
+            with pool.lend() as connection:
+                assert connection.alive
+                connection.uses += 1
 
     def keep() -> None:
         while time.monotonic() < stop:
