@@ -1,12 +1,12 @@
-"""All pools of a process under one memory budget, by name or by the class of what they lend."""
+"""A manager of object pools: makes them, finds them by name or class, and sizes them under one memory budget."""
 
 import logging
 import math
 import reprlib
 import threading
-import time
 from typing import Any, Final, NamedTuple, TypeVar, overload
 
+from penstock.host.clock import SYSTEM_CLOCK, Clock
 from pooling.core.errors import BudgetTooSmall, PoolClosed, PoolUnknown
 from pooling.core.factory import CallableFactory, Factory
 from pooling.core.object_pool import ObjectPool
@@ -17,66 +17,71 @@ from pooling.sizing.pool_sizer import PoolSizer
 T = TypeVar("T")
 
 _OBJECT_BYTES: Final = 1024
+"""Estimate of an object's size where none is given."""
 
 _log: Final = logging.getLogger("penstock.pooling")
 
 
 class Resized(NamedTuple):
-    """What `ObjectPoolManager.optimize_pool_sizes` did to one pool."""
+    """The outcome of `ObjectPoolManager.optimize_pool_sizes` for one pool; sizes are numbers of objects."""
 
     name: str
     size_before: int
     wanted: int
-    """What the demand calls for, regardless of the budget."""
+    """The size that the demand calls for, regardless of the budget."""
     size: int
 
 
-class _Managed:
-    """A pool with what is needed to size it."""
+class _ManagedPool:
+    """A pool with its sizer and the metrics that the sizer saw last."""
 
-    def __init__(self, pool: ObjectPool[Any], object_bytes: int, now_ns: int) -> None:
+    def __init__(self, pool: ObjectPool[Any], object_bytes: int, clock: Clock) -> None:
         self.pool: Final = pool
         self.object_bytes: Final = object_bytes
+        self._clock: Final = clock
         self._sizer = PoolSizer()
-        self._sizer.observe(time.time_ns(), 0, 0, 0, 0)  # the first interval begins here
+        self._sizer.observe(clock.time_ns(), 0, 0, 0, 0)  # the first interval begins here
         self._seen = pool.get_metrics()
-        self._seen_ns = now_ns
+        self._seen_ns = clock.monotonic_ns()
 
-    def observe(self, now_ns: int) -> PoolMetrics:
+    def observe(self) -> PoolMetrics:
         """Show the sizer what has happened since it looked last."""
+        now_ns = self._clock.monotonic_ns()
         now = self.pool.get_metrics()
         self._sizer.observe(
-            time.time_ns(),
+            self._clock.time_ns(),
             now.in_use,
             now.borrows - self._seen.borrows,
             now.misses - self._seen.misses,
             now.holding_ns - self._seen.holding_ns,
-            self.pool.used_since(self._seen_ns),
+            self.pool.peak_since(self._seen_ns),
         )
         self._seen, self._seen_ns = now, now_ns
         return now
 
     def wanted(self, in_use: int, budget_bytes: int) -> int:
-        """Ask the sizer, within what the pool's own options allow."""
+        """Tell how many objects the demand calls for, within what the pool's own options allow."""
         wanted = self._sizer.recommend(in_use, budget_bytes, self.object_bytes)
         return min(max(wanted, in_use + self.pool.options.idle_min), max(in_use, self.pool.max_total))
 
 
 class ObjectPoolManager:
-    """Makes pools, finds them, and shares a budget of memory among them. Safe from any thread.
+    """Makes pools, finds them, and shares a budget of memory among them. Any thread may use it.
 
-    ``bytes_max`` bounds the objects of each pool by what they may come to take, and what all pools together hold after
-    `optimize_pool_sizes`; between two of these, demand may take a pool up to its own maximum.
+    ``bytes_max`` is the budget: the objects of no pool may take more, and after `optimize_pool_sizes` those of all
+    pools together do not, except that what is lent stays. Between two such calls, demand may take each pool up to its
+    own maximum. ``clock`` is the pools' and the sizers' as well.
     """
 
-    def __init__(self, bytes_max: int) -> None:
+    def __init__(self, bytes_max: int, clock: Clock = SYSTEM_CLOCK) -> None:
         assert bytes_max > 0
         self.bytes_max: Final = bytes_max
+        self._clock: Final = clock
         self._lock = threading.Lock()
-        self._pools: dict[str | type, _Managed] = {}
+        self._pools: dict[str | type, _ManagedPool] = {}
         self._closed = False
         self._sizing_lock = threading.Lock()
-        """Held while pools are sized: a sizer is for one thread, and two at once would each spend the budget."""
+        """Taken to size the pools: a sizer is for one thread, and two threads would each spend the whole budget."""
 
     def create_pool(
         self,
@@ -86,10 +91,12 @@ class ObjectPoolManager:
         *,
         object_bytes: int = _OBJECT_BYTES,
     ) -> ObjectPool[T]:
-        """Make a pool; ``object_bytes`` is what one object may come to take, estimated where it is not known.
+        """Make a pool; ``object_bytes`` is the most that one object takes, or an estimate of it.
 
         Raises:
             BudgetTooSmall: ``options.max_total`` objects exceed ``bytes_max``.
+            ValueError: there is a pool of this name.
+            PoolClosed: the manager was closed.
         """
         return self._add(name, name, factory, options, object_bytes)
 
@@ -105,6 +112,8 @@ class ObjectPoolManager:
 
         Raises:
             BudgetTooSmall: ``options.max_total`` objects exceed ``bytes_max``.
+            ValueError: the class has a pool.
+            PoolClosed: the manager was closed.
         """
         return self._add(kind, _name_of(kind), factory or CallableFactory(kind), options, object_bytes)
 
@@ -119,6 +128,7 @@ class ObjectPoolManager:
 
         Raises:
             PoolUnknown: there is no pool of this name.
+            PoolClosed: the class has no pool, and the manager was closed.
         """
         managed = self._pools.get(kind)
         if managed is not None:
@@ -142,7 +152,7 @@ class ObjectPoolManager:
     def borrow_object(self, kind: str, timeout_s: float | None = None) -> Any: ...
 
     def borrow_object(self, kind: str | type, timeout_s: float | None = None) -> Any:
-        """Lend an object of a pool; see `ObjectPool.borrow_object`. Who borrows often keeps the pool itself."""
+        """Lend an object of a pool; see `ObjectPool.borrow_object`, faster for those who keep the pool."""
         return self.pool(kind).borrow_object(timeout_s)
 
     def return_object(self, kind: str | type, item: Any) -> None:
@@ -150,25 +160,27 @@ class ObjectPoolManager:
         self.pool(kind).return_object(item)
 
     def clear_pool(self, kind: str | type) -> int:
-        """Destroy a pool's idle objects; returns how many."""
+        """Destroy a pool's idle objects; return how many."""
         return self.pool(kind).clear()
 
     def resize_pool(self, kind: str | type, max_total: int) -> None:
         """Change how many objects a pool has at most; see `ObjectPool.resize`.
 
         Raises:
-            BudgetTooSmall: so many exceed ``bytes_max``.
+            PoolUnknown: there is no pool of this name.
+            BudgetTooSmall: so many objects exceed ``bytes_max``.
+            ValueError: ``max_total`` is less than 1.
         """
         pool = self.pool(kind)
         self._check_budget(pool.name, max_total, self._pools[kind].object_bytes)
         pool.resize(max_total)
 
     def get_pool_metrics(self) -> list[PoolMetrics]:
-        """Tell how all pools stand."""
+        """Tell what all pools have done and how they stand."""
         return [pool.get_metrics() for pool in self.pools()]
 
     def optimize_pool_sizes(self) -> list[Resized]:
-        """Size every pool for the demand to come, by what was seen since the last call; call it at equal intervals.
+        """Size every pool for the demand to come, learned from the intervals between calls, which should be equal.
 
         What is lent is never touched. Where the budget is short, what pools want beyond that is cut in proportion.
         """
@@ -176,10 +188,9 @@ class ObjectPoolManager:
             return self._optimize_pool_sizes()
 
     def _optimize_pool_sizes(self) -> list[Resized]:
-        now_ns = time.monotonic_ns()
         with self._lock:
             managed = list(self._pools.values())
-        seen = [each.observe(now_ns) for each in managed]
+        seen = [each.observe() for each in managed]
         wanted = [each.wanted(metrics.in_use, self.bytes_max) for each, metrics in zip(managed, seen, strict=True)]
         lent_bytes = sum(each.object_bytes * metrics.in_use for each, metrics in zip(managed, seen, strict=True))
         spare_bytes = sum(
@@ -190,22 +201,19 @@ class ObjectPoolManager:
         resized = []
         for each, size, metrics in zip(managed, wanted, seen, strict=True):
             try:
-                each.pool.settle(metrics.in_use + math.floor((size - metrics.in_use) * granted))
+                each.pool.adjust_size(metrics.in_use + math.floor((size - metrics.in_use) * granted))
             except Exception:  # one factory's trouble is not the other pools'
                 _log.exception("pool %s could not be sized", each.pool.name)
             resized.append(Resized(each.pool.name, metrics.size, size, each.pool.in_use + each.pool.idle))
         return resized
 
     def maintain(self) -> None:
-        """Do every pool's upkeep: abandoned and idle objects, tests, and what is to be ready.
-
-        What a factory raises is logged, and its pool has its turn again the next time.
-        """
+        """Maintain every pool; see `ObjectPool.maintain`. What a factory raises is logged."""
         for pool in self.pools():
             try:
                 pool.maintain()
             except Exception:
-                _log.exception("pool %s: its upkeep failed", pool.name)
+                _log.exception("pool %s: its maintenance failed", pool.name)
 
     def close(self) -> None:
         """Close all pools; new ones are refused with `PoolClosed`."""
@@ -225,7 +233,7 @@ class ObjectPoolManager:
         or_find: bool = False,
     ) -> ObjectPool[T]:
         self._check_budget(name, options.max_total, object_bytes)
-        pool = ObjectPool(name, factory, options)
+        pool = ObjectPool(name, factory, options, self._clock)
         with self._lock:
             if self._closed:
                 raise PoolClosed(f"there is no pool {name}, and none is made any more: its manager was closed")
@@ -233,7 +241,7 @@ class ObjectPoolManager:
                 if or_find:  # another thread was faster
                     return self._pools[key].pool
                 raise ValueError(f"there is a pool named {name} already: use it, or choose another name")
-            self._pools[key] = _Managed(pool, object_bytes, time.monotonic_ns())
+            self._pools[key] = _ManagedPool(pool, object_bytes, self._clock)
         return pool
 
     def _check_budget(self, name: str, max_total: int, object_bytes: int) -> None:

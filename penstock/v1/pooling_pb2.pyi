@@ -39,9 +39,9 @@ class PoolMetrics(_message.Message):
     WAIT_NS_FIELD_NUMBER: _builtins.int
     WAIT_NS_MAX_FIELD_NUMBER: _builtins.int
     EXHAUSTED_FIELD_NUMBER: _builtins.int
-    UNFIT_FIELD_NUMBER: _builtins.int
+    INVALID_FIELD_NUMBER: _builtins.int
     EVICTED_FIELD_NUMBER: _builtins.int
-    ABANDONED_FIELD_NUMBER: _builtins.int
+    LEAKED_FIELD_NUMBER: _builtins.int
     HOLDING_NS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     max_total: _builtins.int
@@ -62,12 +62,14 @@ class PoolMetrics(_message.Message):
     wait_ns_max: _builtins.int
     exhausted: _builtins.int
     """Borrows that ended without an object."""
-    unfit: _builtins.int
-    """Objects destroyed as unfit, after too long an idle time, and taken from borrowers that never returned them."""
+    invalid: _builtins.int
+    """Objects destroyed because validation or a hook failed."""
     evicted: _builtins.int
-    abandoned: _builtins.int
+    """Objects destroyed because they had been idle for too long."""
+    leaked: _builtins.int
+    """Objects reclaimed from borrowers that had not returned them in time."""
     holding_ns: _builtins.int
-    """Time that returned objects had been on loan, added up."""
+    """Time on loan of all loans that have ended, added up."""
     def __init__(
         self,
         *,
@@ -86,14 +88,14 @@ class PoolMetrics(_message.Message):
         wait_ns: _builtins.int = ...,
         wait_ns_max: _builtins.int = ...,
         exhausted: _builtins.int = ...,
-        unfit: _builtins.int = ...,
+        invalid: _builtins.int = ...,
         evicted: _builtins.int = ...,
-        abandoned: _builtins.int = ...,
+        leaked: _builtins.int = ...,
         holding_ns: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abandoned", b"abandoned", "borrows", b"borrows", "destroyed", b"destroyed", "evicted", b"evicted", "exhausted", b"exhausted", "holding_ns", b"holding_ns", "idle", b"idle", "in_use", b"in_use", "made", b"made", "max_total", b"max_total", "misses", b"misses", "name", b"name", "recycled", b"recycled", "size", b"size", "unfit", b"unfit", "wait_ns", b"wait_ns", "wait_ns_max", b"wait_ns_max", "waiters", b"waiters", "waits", b"waits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["borrows", b"borrows", "destroyed", b"destroyed", "evicted", b"evicted", "exhausted", b"exhausted", "holding_ns", b"holding_ns", "idle", b"idle", "in_use", b"in_use", "invalid", b"invalid", "leaked", b"leaked", "made", b"made", "max_total", b"max_total", "misses", b"misses", "name", b"name", "recycled", b"recycled", "size", b"size", "wait_ns", b"wait_ns", "wait_ns_max", b"wait_ns_max", "waiters", b"waiters", "waits", b"waits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,1 +1,4 @@
-"""Object pools: lending and returning, eviction, waiters, checks against misuse. Start at `object_pool`."""
+"""Object pools that lend interchangeable objects of any class; the fast path takes no lock.
+
+Start at `object_pool.ObjectPool`; what it lends comes from a `factory.Factory`, as `pool_options.PoolOptions` say.
+"""

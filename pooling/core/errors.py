@@ -1,4 +1,4 @@
-"""What can go wrong between a pool and its borrowers, each with what to do about it."""
+"""Errors of object pools; each says what the borrower or the operator can do about it."""
 
 
 class PoolError(Exception):
@@ -14,20 +14,20 @@ class PoolClosed(PoolError):
 
 
 class NotBorrowed(PoolError):
-    """What was returned is not on loan: it was returned before, was given up as abandoned, or is another pool's."""
+    """What was returned is not on loan: it was returned before, was reclaimed as leaked, or is another pool's."""
 
 
 class UsedAfterReturn(PoolError):
-    """A guarded object was touched after its return, or its abandonment. Who needs it longer returns it later."""
+    """A checked proxy was used after its object was returned, or reclaimed as leaked. Return the object later."""
 
 
-class ObjectUnfit(PoolError):
+class ObjectInvalid(PoolError):
     """An object that the factory had just made failed the factory's own validation. Look for the fault there."""
 
 
 class PoolUnknown(PoolError):
-    """No pool has this name. Register one with the manager first."""
+    """No pool has this name. Create one with the manager first."""
 
 
 class BudgetTooSmall(PoolError):
-    """What is asked for does not fit the manager's memory budget. Ask for less, or raise the budget."""
+    """The objects asked for do not fit the manager's memory budget. Ask for fewer, or raise the budget."""

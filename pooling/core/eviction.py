@@ -1,8 +1,8 @@
-"""Which idle objects have been idle for too long, and which are due for a test.
+"""Eviction: the idle objects that have been idle for too long, and those that are due for a test.
 
-What is returned was taken out of the idle deque, so that it belongs to the caller alone. The deque is looked through
-as a list. CPython allocates nothing while it fills one, other than a tuple, so that the collector, which may run
-finalizers that return objects, does not come in between.
+What a function returns was taken out of the idle deque, so it belongs to the caller. To look through the deque, it is
+copied into a list: CPython allocates nothing while it fills a list or a tuple, so the collector, which may run
+finalizers that return objects, cannot change the deque meanwhile.
 """
 
 import bisect
@@ -16,33 +16,33 @@ from pooling.core.pooled_object import PooledObject
 T = TypeVar("T")
 
 
-def take_overdue(idle: deque[PooledObject[T]], returned_before_ns: int, leave: int) -> list[PooledObject[T]]:
-    """Take out the objects last returned before a moment, and leave ``leave`` idle ones at least."""
-    overdue = [entry for entry in list(idle) if entry.returned_ns < returned_before_ns]
-    overdue.sort(key=lambda entry: entry.returned_ns)
+def take_overdue(idle: deque[PooledObject[T]], returned_before_ns: int, idle_min: int) -> list[PooledObject[T]]:
+    """Take out the objects last returned before a moment, oldest first, but leave at least ``idle_min`` idle ones."""
+    overdue = [pooled for pooled in list(idle) if pooled.returned_ns < returned_before_ns]
+    overdue.sort(key=lambda pooled: pooled.returned_ns)
     taken = []
-    for entry in overdue:
-        if len(idle) <= leave:
+    for pooled in overdue:
+        if len(idle) <= idle_min:
             break
-        if _take(idle, entry):
-            taken.append(entry)
+        if _take(idle, pooled):
+            taken.append(pooled)
     return taken
 
 
 def take_for_test(idle: deque[PooledObject[T]], count: int) -> Iterator[PooledObject[T]]:
-    """Take out ``count`` objects at most, those tested longest ago; each when it is asked for, so others stay idle."""
-    for entry in heapq.nsmallest(count, list(idle), key=lambda entry: entry.tested_ns):
-        if _take(idle, entry):
-            yield entry
+    """Take out ``count`` objects at most, those tested longest ago; one at a time, so that the others stay idle."""
+    for pooled in heapq.nsmallest(count, list(idle), key=lambda pooled: pooled.tested_ns):
+        if _take(idle, pooled):
+            yield pooled
 
 
-def put_in_order(idle: deque[PooledObject[T]], entry: PooledObject[T]) -> None:
-    """Put an object back to where it was: between those returned before it and those returned after."""
-    idle.insert(bisect.bisect([each.returned_ns for each in list(idle)], entry.returned_ns), entry)
+def put_in_order(idle: deque[PooledObject[T]], pooled: PooledObject[T]) -> None:
+    """Put an object back where it was: between those returned before it and those returned after."""
+    idle.insert(bisect.bisect([each.returned_ns for each in list(idle)], pooled.returned_ns), pooled)
 
 
 def take_oldest(idle: deque[PooledObject[T]], count: int) -> list[PooledObject[T]]:
-    """Take out ``count`` objects at most, those at the end from which nothing that was just returned is taken."""
+    """Take out ``count`` objects at most, those returned longest ago first."""
     taken: list[PooledObject[T]] = []
     try:
         while len(taken) < count:
@@ -52,9 +52,9 @@ def take_oldest(idle: deque[PooledObject[T]], count: int) -> list[PooledObject[T
     return taken
 
 
-def _take(idle: deque[PooledObject[T]], entry: PooledObject[T]) -> bool:
+def _take(idle: deque[PooledObject[T]], pooled: PooledObject[T]) -> bool:
     try:
-        idle.remove(entry)
+        idle.remove(pooled)
     except (ValueError, IndexError):  # a borrower was faster; IndexError: while the deque was searched
         return False
     return True

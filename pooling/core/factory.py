@@ -1,4 +1,4 @@
-"""How a pool comes by its objects, and what is done to them on their way out, back and away."""
+"""A factory: the hooks by which a pool makes its objects, readies and cleans them, and lets them go."""
 
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -7,10 +7,11 @@ T = TypeVar("T")
 
 
 class Factory(Generic[T]):
-    """Makes the objects of one pool. Only `make` must be given; a hook that is not overridden costs nothing.
+    """The hooks of one pool. Only `make` must be given; a hook that is not overridden costs nothing.
 
-    A life: ``make``, then any number of times (``activate``, [``validate``,] use, [``validate``,] ``passivate``), then
-    ``destroy``. Hooks run in the borrower's thread, outside the pool's lock; one object is never in two hooks at once.
+    In an object's life ``make`` comes first, then any number of times ``activate``, [``validate``,] use,
+    [``validate``,] ``passivate``, and at last ``destroy``. Hooks run in the borrower's thread, outside the pool's lock;
+    one object is never in two hooks at once.
     """
 
     def make(self) -> T:
@@ -20,26 +21,26 @@ class Factory(Generic[T]):
     def activate(self, item: T) -> None:
         """Ready an idle object for a borrower. Where it raises, the object is destroyed and another one is lent."""
 
-    def validate(self, item: T) -> bool:  # noqa: ARG002 - the default passes whatever it is given
-        """Tell whether an object is fit to be lent; one that is not is destroyed."""
+    def validate(self, item: T) -> bool:  # noqa: ARG002 - the default accepts any object
+        """Tell whether an object may be lent; one that may not is destroyed."""
         return True
 
     def passivate(self, item: T) -> None:
         """Clean up an object that came back. Where it raises, the object is destroyed."""
 
     def destroy(self, item: T) -> None:
-        """Let go of an object for good. What it raises is logged and goes no further.
+        """Release what an object uses; it is not lent again. What it raises is logged and goes no further.
 
-        An object that was given up as abandoned may still be in use elsewhere.
+        An object that was reclaimed as leaked may still be in use by its borrower.
         """
 
     def overrides(self, hook: str) -> bool:
-        """Whether a hook does anything."""
+        """Tell whether a hook does anything."""
         return getattr(type(self), hook) is not getattr(Factory, hook)
 
 
 class CallableFactory(Factory[T]):
-    """A factory out of a function without arguments, such as a class, and optionally one that resets an object."""
+    """A factory from a function without arguments, such as a class, and optionally one that resets an object."""
 
     def __init__(self, make: Callable[[], T], reset: Callable[[T], None] | None = None) -> None:
         self._make = make
@@ -50,10 +51,10 @@ class CallableFactory(Factory[T]):
         return self._make()
 
     def passivate(self, item: T) -> None:
-        """Reset the object, where it was said how."""
-        if self._reset is not None:
-            self._reset(item)
+        """Reset the object."""
+        assert self._reset is not None, "overrides() tells the pool that there is nothing to call"
+        self._reset(item)
 
     def overrides(self, hook: str) -> bool:
-        """Whether a hook does anything."""
+        """Tell whether a hook does anything."""
         return self._reset is not None if hook == "passivate" else super().overrides(hook)

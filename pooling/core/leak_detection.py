@@ -1,28 +1,28 @@
-"""Objects that nobody will return: lent for longer than any borrower should need them."""
+"""Leak detection: objects on loan for longer than any borrower should need them are reclaimed and reported."""
 
 import logging
 import weakref
 from collections import deque
 from typing import Any, Final, TypeVar
 
-from pooling.core.call_site import CallSite
+from pooling.core.call_site import CallSite, describe
 from pooling.core.pooled_object import PooledObject
 
 T = TypeVar("T")
 
-_REMEMBERED: Final = 64
+_REMEMBERED_MAX: Final = 64
 
 _log: Final = logging.getLogger("penstock.pooling")
 
 
-def take_abandoned(loans: dict[int, PooledObject[T]], borrowed_before_ns: int) -> list[PooledObject[T]]:
-    """Take loans made before a moment away from their borrowers, who get an error if they return them after all."""
+def take_leaked(loans: dict[int, PooledObject[T]], borrowed_before_ns: int) -> list[PooledObject[T]]:
+    """Take loans that began before a moment out of ``loans``; whoever returns such an object later gets an error."""
     taken = []
-    for key in list(loans):  # of the keys alone: a list of pairs allocates, and the collector may run finalizers then
-        entry = loans.get(key)
-        if entry is None or entry.borrowed_ns >= borrowed_before_ns:
+    for key in list(loans):  # the keys alone: a list of pairs allocates, so the collector could run finalizers
+        pooled = loans.get(key)
+        if pooled is None or pooled.borrowed_ns >= borrowed_before_ns:
             continue
-        # The pop decides between this and a return that comes in the same moment; the loan may even be a new one then.
+        # A return may come between the look and the pop, and even a new loan; the pop decides who has the object.
         claimed = loans.pop(key, None)
         if claimed is None:
             continue
@@ -33,33 +33,33 @@ def take_abandoned(loans: dict[int, PooledObject[T]], borrowed_before_ns: int) -
     return taken
 
 
-class TakenAway:
-    """The last objects taken from their borrowers, to explain a late return; keeps none of them alive."""
+class ReclaimedObjects:
+    """The last objects that were reclaimed, to explain a late return. It keeps none of them alive."""
 
     def __init__(self) -> None:
-        self._borrowers: deque[tuple[weakref.ref[Any], CallSite | None]] = deque(maxlen=_REMEMBERED)
+        self._borrowers: deque[tuple[weakref.ref[Any], CallSite | None]] = deque(maxlen=_REMEMBERED_MAX)
 
-    def add(self, entry: PooledObject[Any]) -> None:
-        """Remember what was lent, where Python can without keeping it alive."""
+    def add(self, pooled: PooledObject[Any]) -> None:
+        """Remember what was lent, unless its class has no weak references, as lists and dicts have none."""
         try:
-            self._borrowers.append((weakref.ref(entry.lent), entry.borrowed_by))
-        except TypeError:  # lists and dicts, for example
+            self._borrowers.append((weakref.ref(pooled.lent), pooled.borrowed_by))
+        except TypeError:
             return
 
     def find(self, item: object) -> tuple[bool, CallSite | None]:
-        """Tell whether something was taken away, and who had borrowed it."""
+        """Tell whether an object was reclaimed, and where it had been borrowed."""
         for reference, borrower in list(self._borrowers):
             if reference() is item:
                 return True, borrower
         return False, None
 
 
-def report(pool_name: str, entry: PooledObject[Any], held_s: float) -> None:
-    """Tell the operator who borrowed it."""
+def report(pool_name: str, pooled: PooledObject[Any], now_ns: int) -> None:
+    """Log a warning that names the borrower of a leaked object."""
     _log.warning(
-        "pool %s: a %s was not returned for %.1f s and is taken for abandoned; borrowed by %s",
+        "pool %s: a %s was not returned for %.1f s and is reclaimed as leaked; borrowed by %s",
         pool_name,
-        type(entry.item).__name__,
-        held_s,
-        entry.borrowed_by or "a caller that was not traced (see PoolOptions.trace)",
+        type(pooled.item).__name__,
+        (now_ns - pooled.borrowed_ns) / 1e9,
+        describe(pooled.borrowed_by, now_ns),
     )

@@ -1,11 +1,11 @@
-"""The objects of one pool from their making to their end, with the factory's hooks in between."""
+"""The lifecycle of a pool's objects, from their making to their destruction, with the factory's hooks in between."""
 
 import logging
 import threading
-import time
+from collections.abc import Callable, Container
 from typing import Final, Generic, TypeVar
 
-from pooling.core.errors import ObjectUnfit
+from pooling.core.errors import ObjectInvalid
 from pooling.core.factory import Factory
 from pooling.core.pool_options import PoolOptions
 from pooling.core.pooled_object import PooledObject
@@ -16,112 +16,121 @@ _log: Final = logging.getLogger("penstock.pooling")
 
 
 class Lifecycle(Generic[T]):
-    """Calls the hooks that the factory overrides and the tests that the options ask for, and keeps the books.
+    """Calls the hooks that the factory overrides and the tests that the options ask for, and counts.
 
-    An object whose hook raises is as unfit as one that fails its validation; only `make` lets errors through.
+    An object whose hook raises is as invalid as one that fails its validation; only what `make` raises goes further.
     """
 
-    def __init__(self, pool_name: str, factory: Factory[T], options: PoolOptions) -> None:
+    def __init__(self, pool_name: str, factory: Factory[T], options: PoolOptions, now_ns: Callable[[], int]) -> None:
         self._pool_name = pool_name
         self._factory = factory
         self._activates = factory.overrides("activate")
         self._passivates = factory.overrides("passivate")
         self._options = options
+        self._now_ns = now_ns
         # Reentrant: the collector may run finalizers, and those destroy objects, wherever something is allocated.
         self._lock = threading.RLock()
-        self._entries: dict[int, PooledObject[T]] = {}
-        self._gone_borrows = self._gone_reuses = self._gone_holding_ns = 0
-        self.made = self.destroyed = self.unfit = 0
-        self.checks_loans: Final = self._activates or options.test_on_borrow
+        self._alive: dict[int, PooledObject[T]] = {}
+        """By the id of the object itself."""
+        self._destroyed_borrows = self._destroyed_reuses = self._destroyed_holding_ns = 0
+        """Sums over the objects that were destroyed."""
+        self.made = self.destroyed = self.invalid = 0
+        self.checks_borrows: Final = self._activates or options.test_on_borrow
         self.checks_returns: Final = self._passivates or options.test_on_return
 
     def make(self) -> PooledObject[T]:
         """Make an object.
 
         Raises:
-            ObjectUnfit: it failed ``test_on_create``. What the factory raises comes through.
+            ObjectInvalid: it failed ``test_on_create``.
+            Exception: what the factory's ``make`` raises.
         """
         item = self._factory.make()
-        entry = PooledObject(item, time.monotonic_ns())
+        pooled = PooledObject(item, self._now_ns())
         with self._lock:
-            assert id(item) not in self._entries, "a factory makes a new object each time"
-            self._entries[id(item)] = entry
+            assert id(item) not in self._alive, "a factory makes a new object each time"
+            self._alive[id(item)] = pooled
             self.made += 1
         try:
-            fit = not self._options.test_on_create or self._survives("validate", entry)
+            valid = not self._options.test_on_create or self._passes("validate", pooled)
         except BaseException:
-            self.destroy(entry)
+            self.destroy(pooled)
             raise
-        if not fit:
-            self.destroy(entry)
-            raise ObjectUnfit(f"an object that pool {self._pool_name} had just made failed its validation")
-        return entry
+        if not valid:
+            self.destroy(pooled)
+            raise ObjectInvalid(f"an object that pool {self._pool_name} had just made failed its validation")
+        return pooled
 
-    def is_fit_to_lend(self, entry: PooledObject[T]) -> bool:
-        """Activate an idle object and test it where that is asked for."""
-        if self._activates and not self._survives("activate", entry):
+    def passes_on_borrow(self, pooled: PooledObject[T]) -> bool:
+        """Activate an idle object, and validate it where the options say so; tell whether it may be lent."""
+        if self._activates and not self._passes("activate", pooled):
             return False
-        return not self._options.test_on_borrow or self._survives("validate", entry)
+        return not self._options.test_on_borrow or self._passes("validate", pooled)
 
-    def is_fit_to_keep(self, entry: PooledObject[T]) -> bool:
-        """Test an object that came back, where that is asked for, and passivate it."""
-        if self._options.test_on_return and not self._survives("validate", entry):
+    def passes_on_return(self, pooled: PooledObject[T]) -> bool:
+        """Validate an object that came back, where the options say so, and passivate it; tell whether it may stay."""
+        if self._options.test_on_return and not self._passes("validate", pooled):
             return False
-        return not self._passivates or self._survives("passivate", entry)
+        return not self._passivates or self._passes("passivate", pooled)
 
-    def is_fit_while_idle(self, entry: PooledObject[T]) -> bool:
-        """Test an idle object, awake as it would be for a borrower."""
-        if self._activates and not self._survives("activate", entry):
+    def passes_while_idle(self, pooled: PooledObject[T]) -> bool:
+        """Validate an idle object, activated as it would be for a borrower; tell whether it may stay."""
+        if self._activates and not self._passes("activate", pooled):
             return False
-        return self._survives("validate", entry) and (not self._passivates or self._survives("passivate", entry))
+        return self._passes("validate", pooled) and (not self._passivates or self._passes("passivate", pooled))
 
-    def destroy(self, entry: PooledObject[T]) -> None:
-        """End an object that the caller owns."""
+    def destroy(self, pooled: PooledObject[T]) -> None:
+        """Destroy an object that the caller owns."""
         try:
-            self._factory.destroy(entry.item)
+            self._factory.destroy(pooled.item)
         except Exception:
             _log.exception("pool %s: destroy failed", self._pool_name)
         finally:
             with self._lock:
-                del self._entries[id(entry.item)]
+                del self._alive[id(pooled.item)]
                 self.destroyed += 1
-                self._gone_borrows += entry.borrows
-                self._gone_reuses += entry.reuses
-                self._gone_holding_ns += entry.holding_ns
+                self._destroyed_borrows += pooled.borrows
+                self._destroyed_reuses += pooled.reuses
+                self._destroyed_holding_ns += pooled.holding_ns
 
     def find(self, item: object) -> PooledObject[T] | None:
-        """Find a living object's record."""
+        """Find the record of an object that was not destroyed."""
         with self._lock:
-            return self._entries.get(id(item))
+            return self._alive.get(id(item))
 
     def totals(self) -> tuple[int, int, int]:
-        """Add up the borrows, those of idle objects, and the nanoseconds on loan of all objects, living and gone."""
+        """Add up borrows, borrows of idle objects, and nanoseconds on loan, of all objects that there ever were."""
         with self._lock:
-            living = list(self._entries.values())
-            borrows, reuses, holding_ns = self._gone_borrows, self._gone_reuses, self._gone_holding_ns
+            alive = list(self._alive.values())
+            borrows, reuses = self._destroyed_borrows, self._destroyed_reuses
+            holding_ns = self._destroyed_holding_ns
         return (
-            borrows + sum(entry.borrows for entry in living),
-            reuses + sum(entry.reuses for entry in living),
-            holding_ns + sum(entry.holding_ns for entry in living),
+            borrows + sum(pooled.borrows for pooled in alive),
+            reuses + sum(pooled.reuses for pooled in alive),
+            holding_ns + sum(pooled.holding_ns for pooled in alive),
         )
 
-    def used_since(self, since_ns: int) -> int:
-        """Count the living objects that were on loan at some time since a moment of the monotonic clock."""
+    def count_used_since(self, since_ns: int, loans: Container[int]) -> int:
+        """Count the objects not destroyed that were on loan at some time since a moment of the pool's clock.
+
+        ``loans`` has the ids of what is on loan, all but what is being borrowed or returned at this moment.
+        """
         with self._lock:
-            living = list(self._entries.values())
+            alive = list(self._alive.values())
         return sum(
-            entry.borrows > 0 and (entry.returned_ns >= since_ns or entry.borrowed_ns > entry.returned_ns)
-            for entry in living
+            pooled.borrows > 0
+            and (pooled.returned_ns >= since_ns or pooled.borrowed_ns > pooled.returned_ns or id(pooled.lent) in loans)
+            for pooled in alive
         )
 
-    def _survives(self, hook: str, entry: PooledObject[T]) -> bool:
+    def _passes(self, hook: str, pooled: PooledObject[T]) -> bool:
         try:
-            answer = getattr(self._factory, hook)(entry.item)
-            fit = hook != "validate" or bool(answer)  # numpy's False is not Python's
+            answer = getattr(self._factory, hook)(pooled.item)
+            passed = hook != "validate" or bool(answer)  # numpy's False is not Python's
         except Exception:
             _log.exception("pool %s: %s failed; the object is destroyed", self._pool_name, hook)
-            fit = False
-        if not fit:
+            passed = False
+        if not passed:
             with self._lock:
-                self.unfit += 1
-        return fit
+                self.invalid += 1
+        return passed

@@ -1,4 +1,4 @@
-"""What a pool has done and how it stands."""
+"""Metrics of one pool: what it has done, and how it stands."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ class PoolMetrics:
     name: str
     max_total: int
     size: int
-    """Objects that there are, lent and idle, those being made included."""
+    """Objects that exist, lent and idle, those being made included."""
     in_use: int
     idle: int
     waiters: int
@@ -22,15 +22,17 @@ class PoolMetrics:
     misses: int
     """Borrows that found nothing idle: they made an object, waited, or failed."""
     recycled: int
-    """Borrows served at once with an object that was there."""
+    """Borrows served at once with an idle object."""
     waits: int
     wait_ns: int
     wait_ns_max: int
     exhausted: int
     """Borrows that ended without an object."""
-    unfit: int
-    """Objects destroyed because they failed validation or a hook."""
+    invalid: int
+    """Objects destroyed because validation or a hook failed."""
     evicted: int
-    abandoned: int
+    """Objects destroyed because they had been idle for too long."""
+    leaked: int
+    """Objects reclaimed from borrowers that had not returned them in time."""
     holding_ns: int
-    """Time that returned objects had been on loan, added up."""
+    """Time on loan of all loans that have ended, added up."""

@@ -1,4 +1,4 @@
-"""A pooled object and its record."""
+"""A pooled object with the record that its pool keeps of it."""
 
 from typing import Any, Generic, TypeVar
 
@@ -8,10 +8,10 @@ T = TypeVar("T")
 
 
 class PooledObject(Generic[T]):
-    """What a pool knows of one object.
+    """The record of one object: its loans, their times, and its last borrower.
 
-    At any moment an entry belongs to one thread alone, whichever took it out of the idle deque or out of the loans;
-    both hand it out atomically. So its fields need no lock, and counts kept here are exact without one.
+    At any moment a record belongs to one thread, whichever took it out of the idle deque or out of the loans; taking
+    from either is atomic. So its fields need no lock, and the counts in it are exact without one.
     """
 
     __slots__ = (
@@ -30,12 +30,13 @@ class PooledObject(Generic[T]):
     def __init__(self, item: T, now_ns: int) -> None:
         self.item = item
         self.lent: Any = item
-        """What the borrower was given: the object, or a guard in front of it."""
+        """What the borrower was given: the object, or a checked proxy of it."""
         self.reuses = 0
         """Borrows that found it idle."""
         self.misses = 0
-        """All others: it was made for the borrower, or the borrower had waited for it."""
+        """All other borrows: it was made for the borrower, or the borrower had waited for it."""
         self.holding_ns = 0
+        """Time on loan of all loans that have ended."""
         self.borrowed_ns = self.returned_ns = self.tested_ns = now_ns
         self.borrowed_by: CallSite | None = None
         self.returned_by: CallSite | None = None

@@ -1,1 +1,1 @@
-"""Python's garbage collector: when it runs, and how long it held everything up."""
+"""Scheduling of Python's garbage collector, and statistics of its pauses. Start at `gc_scheduler.GcScheduler`."""

@@ -1,16 +1,16 @@
-"""How long the collector held everything up, in buckets a quarter of a power of two wide."""
+"""A histogram of garbage collection pauses, log-linear: four buckets for each power of two nanoseconds."""
 
 from dataclasses import dataclass
 from typing import Final
 
-_SUB_BITS: Final = 2
-_SUBS: Final = 1 << _SUB_BITS
-_BUCKETS: Final = 64 * _SUBS
+_SUB_BUCKET_BITS: Final = 2
+_SUB_BUCKETS: Final = 1 << _SUB_BUCKET_BITS
+_BUCKETS: Final = 64 * _SUB_BUCKETS
 
 
 @dataclass(frozen=True, slots=True)
 class PauseStatistics:
-    """GcPauses since the start of the measurement; times in nanoseconds, percentiles at most a quarter too high."""
+    """Statistics of all pauses counted; times in nanoseconds, percentiles at most a quarter too high."""
 
     count: int
     sum_ns: int
@@ -21,7 +21,7 @@ class PauseStatistics:
 
 
 class GcPauses:
-    """Counts pauses. One thread adds at a time, which the collector sees to; any may read."""
+    """Counts pauses. One thread adds at a time, as collections never overlap; any thread may read."""
 
     def __init__(self) -> None:
         self._counts = [0] * _BUCKETS
@@ -36,28 +36,28 @@ class GcPauses:
         self._max_ns = max(self._max_ns, pause_ns)
 
     def read(self) -> PauseStatistics:
-        """Tell what was counted."""
+        """Give the statistics of what was counted."""
         counts = tuple(self._counts)
         p50_ns, p99_ns, p999_ns = (min(_percentile(counts, share), self._max_ns) for share in (0.5, 0.99, 0.999))
         return PauseStatistics(sum(counts), self._sum_ns, p50_ns, p99_ns, p999_ns, self._max_ns)
 
 
 def _bucket(value: int) -> int:
-    if value < _SUBS:
+    if value < _SUB_BUCKETS:
         return value
-    shift = value.bit_length() - _SUB_BITS - 1
-    return (shift + 1) * _SUBS + (value >> shift) - _SUBS
+    shift = value.bit_length() - _SUB_BUCKET_BITS - 1
+    return (shift + 1) * _SUB_BUCKETS + (value >> shift) - _SUB_BUCKETS
 
 
 def _upper_bound(bucket: int) -> int:
-    if bucket < _SUBS:
+    if bucket < _SUB_BUCKETS:
         return bucket
-    shift, sub = divmod(bucket, _SUBS)
-    return ((sub + _SUBS + 1) << (shift - 1)) - 1
+    shift, sub_bucket = divmod(bucket, _SUB_BUCKETS)
+    return ((sub_bucket + _SUB_BUCKETS + 1) << (shift - 1)) - 1
 
 
 def _percentile(counts: tuple[int, ...], share: float) -> int:
-    """The upper bound of the bucket in which a share of all pauses is reached; 0 where there was none."""
+    """Give the upper bound of the bucket in which this share of all pauses is reached; 0 where there was none."""
     wanted = share * sum(counts)
     seen = 0
     for bucket, count in enumerate(counts):

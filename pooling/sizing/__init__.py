@@ -1,1 +1,1 @@
-"""How many objects a pool should hold, learned from its demand."""
+"""Sizing of pools, learned online from their own demand. Start at `pool_sizer.PoolSizer`."""

@@ -1,19 +1,19 @@
 """One manager has pools by name and by class, keeps them within a budget, and sizes them by what it saw."""
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 import pooling.manager
+from penstock.host.clock import SystemClock
 from pooling.core.errors import BudgetTooSmall, PoolClosed, PoolUnknown
 from pooling.core.factory import CallableFactory
 from pooling.core.object_pool import ObjectPool
 from pooling.core.pool_options import PoolOptions
 from pooling.manager import ObjectPoolManager
-from pooling.sizing.pool_sizer import PoolSizer
+from tests.fakes import ManualClock
 from tests.pooling.core.fake_connections import Connection, ConnectionFactory
 
 
@@ -82,14 +82,15 @@ def exercise(manager: ObjectPoolManager, name: str, concurrent: int) -> None:
 
 
 def test_sizes_follow_the_peaks_that_were_seen_and_never_touch_what_is_lent() -> None:
-    manager = ObjectPoolManager(1 << 30)
+    clock = ManualClock()
+    manager = ObjectPoolManager(1 << 30, clock)
     manager.create_pool("busy", ConnectionFactory(), PoolOptions(max_total=64))
     manager.create_pool("quiet", ConnectionFactory(), PoolOptions(max_total=64))
     manager.pool("quiet").prepare(64)
     lent = [manager.pool("quiet").borrow_object() for _ in range(3)]
     for _ in range(10):
         exercise(manager, "busy", 20)
-        time.sleep(0.002)
+        clock.advance(30)
         manager.optimize_pool_sizes()
     busy, quiet = manager.get_pool_metrics()
     assert 20 <= busy.size <= 64
@@ -107,13 +108,14 @@ def test_sizing_keeps_what_the_options_want_ready() -> None:
 
 
 def test_a_budget_that_is_short_is_shared() -> None:
-    manager = ObjectPoolManager(4000)
+    clock = ManualClock()
+    manager = ObjectPoolManager(4000, clock)
     for name in ("a", "b"):
         manager.create_pool(name, ConnectionFactory(), PoolOptions(max_total=40), object_bytes=100)
     for _ in range(10):
         exercise(manager, "a", 30)
         exercise(manager, "b", 30)
-        time.sleep(0.002)
+        clock.advance(30)
         resized = manager.optimize_pool_sizes()
     assert all(each.wanted >= 30 for each in resized)
     sizes = [metrics.size for metrics in manager.get_pool_metrics()]
@@ -136,23 +138,34 @@ def test_two_threads_that_use_a_class_first_share_its_pool(monkeypatch: pytest.M
     assert len(manager.pools()) == 1
 
 
-def test_sizing_is_done_by_one_thread_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    under_way = threading.Semaphore()
+def test_sizing_is_done_by_one_thread_at_a_time() -> None:
+    class SizingClock(SystemClock):
+        """Counts how often a pool is sized; while that is done for the first time, a second thread tries to."""
 
-    def observe(*_: Any) -> None:
-        assert under_way.acquire(blocking=False), "the sizer is used by two threads at once"
-        time.sleep(0.02)
-        under_way.release()
+        sized = 0
 
-    manager = ObjectPoolManager(1 << 20)
+        def time_ns(self) -> int:
+            self.sized += 1
+            if self.sized == 1:
+                second.start()
+                second.join(0.05)
+                assert self.sized == 1, "the sizer is used by two threads at once"
+            return super().time_ns()
+
+    clock = SizingClock()
+    manager = ObjectPoolManager(1 << 20, clock)
+    second = threading.Thread(target=manager.optimize_pool_sizes)
+    clock.sized = -1  # the first interval begins when a pool is made
     manager.create_pool("connections", ConnectionFactory())
-    monkeypatch.setattr(PoolSizer, "observe", observe)
-    with ThreadPoolExecutor(3) as threads:
-        for sizing in [threads.submit(manager.optimize_pool_sizes) for _ in range(3)]:
-            sizing.result(10)
+    assert clock.sized == 0
+    manager.optimize_pool_sizes()
+    second.join(10)
+    assert clock.sized == 2
 
 
-def test_a_factory_that_fails_does_not_keep_other_pools_from_their_upkeep(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_factory_that_fails_leaves_other_pools_their_maintenance(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     manager = ObjectPoolManager(1 << 20)
     factory = ConnectionFactory()
     factory.fail.add("make")
@@ -162,7 +175,7 @@ def test_a_factory_that_fails_does_not_keep_other_pools_from_their_upkeep(caplog
     assert manager.pool("connections").idle == 2
     assert manager.clear_pool("connections") == 2
     assert [resized.size for resized in manager.optimize_pool_sizes()] == [0, 2]
-    assert "pool failing: its upkeep failed" in caplog.text
+    assert "pool failing: its maintenance failed" in caplog.text
     assert "pool failing could not be sized" in caplog.text
     factory.fail.clear()
     manager.maintain()

@@ -9,7 +9,7 @@ class Connection:
     def __init__(self, number: int) -> None:
         self.number = number
         self.uses = 0
-        self.fit = True
+        self.valid = True
         self.alive = True
 
 
@@ -33,7 +33,7 @@ class ConnectionFactory(Factory[Connection]):
 
     def validate(self, item: Connection) -> bool:
         self._note("validate", item.number)
-        return item.fit
+        return item.valid
 
     def passivate(self, item: Connection) -> None:
         self._note("passivate", item.number)

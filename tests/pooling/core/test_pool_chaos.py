@@ -79,7 +79,7 @@ def _hasty_threads() -> Iterator[None]:
     [
         PoolOptions(max_total=OBJECTS, test_while_idle=True, evict_idle_s=1e-6, idle_min=1, test_on_return=True),
         PoolOptions(max_total=OBJECTS, order="fifo", idle_max=1, test_while_idle=True),
-        PoolOptions(max_total=OBJECTS, abandoned_s=0.002, test_on_borrow=True),
+        PoolOptions(max_total=OBJECTS, leak_after_s=0.002, test_on_borrow=True),
     ],
 )
 def test_the_books_are_right_in_the_end(options: PoolOptions) -> None:
@@ -126,7 +126,7 @@ def test_the_books_are_right_in_the_end(options: PoolOptions) -> None:
                     case 2:
                         pool.resize(choices.randint(1, OBJECTS))
                     case 3:
-                        pool.settle(choices.randint(0, OBJECTS))
+                        pool.adjust_size(choices.randint(0, OBJECTS))
                     case 4:
                         sizes.append(pool.get_metrics().size)
             except FAULTS:

@@ -1,4 +1,4 @@
-"""Maintenance evicts, tests and prepares idle objects, and takes abandoned ones from their borrowers."""
+"""Maintenance evicts, tests and prepares idle objects, and reclaims leaked ones."""
 
 import gc
 import logging
@@ -8,23 +8,26 @@ from typing import Literal
 
 import pytest
 
-from pooling.core import leak_detection as abandoned
 from pooling.core.errors import NotBorrowed, UsedAfterReturn
 from pooling.core.factory import CallableFactory
 from pooling.core.object_pool import ObjectPool
 from pooling.core.pool_options import PoolOptions
+from tests.fakes import ManualClock
 from tests.pooling.core.fake_connections import Connection, ConnectionFactory
 
-SHORT_S = 0.02
+LIMIT_S = 60.0
 
 
 def test_objects_idle_for_too_long_are_evicted_down_to_the_minimum() -> None:
-    pool = ObjectPool("connections", ConnectionFactory(), PoolOptions(max_total=6, evict_idle_s=SHORT_S, idle_min=2))
+    clock = ManualClock()
+    options = PoolOptions(max_total=6, evict_idle_s=LIMIT_S, idle_min=2)
+    pool = ObjectPool("connections", ConnectionFactory(), options, clock)
     for connection in [pool.borrow_object() for _ in range(5)]:
         pool.return_object(connection)
+    clock.advance(LIMIT_S)
     pool.maintain()
     assert pool.idle == 5
-    time.sleep(2 * SHORT_S)
+    clock.advance(0.001)
     with pool.lend() as recent:
         pass
     pool.maintain()
@@ -43,15 +46,15 @@ def test_maintenance_makes_the_minimum_ready() -> None:
     assert (pool.idle, pool.in_use) == (2, 2), "the maximum goes before the minimum"
 
 
-def test_unfit_objects_are_found_while_they_are_idle_all_in_turn() -> None:
+def test_invalid_objects_are_found_while_they_are_idle_all_in_turn() -> None:
     factory = ConnectionFactory()
     pool = ObjectPool("connections", factory, PoolOptions(max_total=6, test_while_idle=True, tests_per_run=2))
     pool.prepare(6)
-    factory.connections[1].fit = factory.connections[4].fit = False
+    factory.connections[1].valid = factory.connections[4].valid = False
     for _ in range(3):
         pool.maintain()
     assert [connection.number for connection in factory.connections if not connection.alive] == [1, 4]
-    assert pool.get_metrics().unfit == 2
+    assert pool.get_metrics().invalid == 2
 
 
 @pytest.mark.parametrize("order", ["lifo", "fifo"])
@@ -80,7 +83,7 @@ def test_one_object_at_a_time_is_kept_from_borrowers_by_its_test() -> None:
     assert idle == [2, 2, 2]
 
 
-def test_an_interrupted_test_loses_no_place() -> None:
+def test_an_interrupted_test_leaves_room_for_another_object() -> None:
     factory = ConnectionFactory()
     pool = ObjectPool("connections", factory, PoolOptions(max_total=3, test_while_idle=True))
     pool.prepare(3)
@@ -96,7 +99,7 @@ def test_an_interrupted_test_loses_no_place() -> None:
     [
         PoolOptions(max_total=400, evict_idle_s=60),
         PoolOptions(max_total=400, test_while_idle=True),
-        PoolOptions(max_total=400, abandoned_s=60),
+        PoolOptions(max_total=400, leak_after_s=60),
     ],
 )
 def test_finalizers_may_return_objects_while_maintenance_looks_through_them(options: PoolOptions) -> None:
@@ -127,11 +130,12 @@ def test_finalizers_may_return_objects_while_maintenance_looks_through_them(opti
     assert pool.in_use == len(kept)
 
 
-def test_an_abandoned_object_is_reported_with_its_borrower_and_its_place_freed(
+def test_a_leaked_object_is_reported_with_its_borrower_and_replaced(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    options = PoolOptions(max_total=1, abandoned_s=SHORT_S, trace=True)
-    pool: ObjectPool[Connection] = ObjectPool("connections", ConnectionFactory(), options)
+    clock = ManualClock()
+    options = PoolOptions(max_total=1, leak_after_s=LIMIT_S, trace=True)
+    pool: ObjectPool[Connection] = ObjectPool("connections", ConnectionFactory(), options, clock)
 
     def forgetful_borrower() -> None:
         forgotten.append(pool.borrow_object())
@@ -140,66 +144,78 @@ def test_an_abandoned_object_is_reported_with_its_borrower_and_its_place_freed(
     thread = threading.Thread(target=forgetful_borrower, name="forgetful")
     thread.start()
     thread.join()
-    time.sleep(2 * SHORT_S)
+    clock.advance(LIMIT_S)
+    pool.maintain()
+    assert pool.in_use == 1
+    clock.advance(0.001)
     with caplog.at_level(logging.WARNING):
         pool.maintain()
+    assert "not returned for 60.0 s" in caplog.text
     assert "thread 'forgetful'" in caplog.text
     assert "(forgetful_borrower)" in caplog.text
     assert not forgotten[0].alive
-    assert pool.get_metrics().abandoned == 1
+    assert pool.get_metrics().leaked == 1
     assert pool.borrow_object(0) is not forgotten[0]
-    with pytest.raises(NotBorrowed, match=r"taken for abandoned.*forgetful_borrower"):
+    with pytest.raises(NotBorrowed, match=r"reclaimed as leaked.*forgetful_borrower"):
         pool.return_object(forgotten[0])
 
 
-def test_whoever_returns_in_the_moment_of_abandonment_learns_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    pool = ObjectPool("connections", ConnectionFactory(), PoolOptions(max_total=1, abandoned_s=SHORT_S))
+def test_whoever_returns_an_object_while_it_is_reported_as_leaked_learns_of_it() -> None:
+    class ReturnLate(logging.Handler):
+        def emit(self, _: logging.LogRecord) -> None:
+            try:
+                pool.return_object(late)
+            except NotBorrowed as error:
+                told.append(str(error))
+
+    clock = ManualClock()
+    pool = ObjectPool("connections", ConnectionFactory(), PoolOptions(max_total=1, leak_after_s=LIMIT_S), clock)
     late = pool.borrow_object()
     told: list[str] = []
-
-    def return_late(*_: object) -> None:
-        with pytest.raises(NotBorrowed) as error:
-            pool.return_object(late)
-        told.append(str(error.value))
-
-    monkeypatch.setattr(abandoned, "report", return_late)
-    time.sleep(2 * SHORT_S)
-    pool.maintain()
-    assert "taken for abandoned" in told[0]
+    log, returning = logging.getLogger("penstock.pooling"), ReturnLate()
+    clock.advance(2 * LIMIT_S)
+    log.addHandler(returning)
+    try:
+        pool.maintain()
+    finally:
+        log.removeHandler(returning)
+    assert ["reclaimed as leaked" in error for error in told] == [True]
 
 
-def test_a_guard_tells_abandonment_from_return() -> None:
-    options = PoolOptions(max_total=1, abandoned_s=SHORT_S, trace=True, guard=True)
-    pool = ObjectPool("connections", ConnectionFactory(), options)
+def test_a_checked_proxy_tells_a_leak_from_a_return() -> None:
+    clock = ManualClock()
+    options = PoolOptions(max_total=1, leak_after_s=LIMIT_S, trace=True, checked_proxy=True)
+    pool = ObjectPool("connections", ConnectionFactory(), options, clock)
     with pool.lend() as returned:
         pass
     kept = pool.borrow_object()
-    time.sleep(2 * SHORT_S)
+    clock.advance(2 * LIMIT_S)
     pool.maintain()
-    with pytest.raises(UsedAfterReturn, match=r"taken for abandoned.*borrowed by thread.*test_a_guard_tells"):
+    with pytest.raises(UsedAfterReturn, match=r"reclaimed as leaked.*borrowed by thread.*test_a_checked_proxy_tells"):
         _ = kept.number
     with pytest.raises(UsedAfterReturn, match=r"after its return; last returned by thread"):
         _ = returned.number
 
 
-def test_a_borrower_that_would_have_to_wait_finds_abandoned_objects_itself() -> None:
-    pool = ObjectPool("connections", ConnectionFactory(), PoolOptions(max_total=1, abandoned_s=SHORT_S))
+def test_a_borrower_that_would_have_to_wait_finds_leaked_objects_itself() -> None:
+    clock = ManualClock()
+    pool = ObjectPool("connections", ConnectionFactory(), PoolOptions(max_total=1, leak_after_s=LIMIT_S), clock)
     pool.borrow_object()
-    time.sleep(2 * SHORT_S)
+    clock.advance(2 * LIMIT_S)
     assert pool.borrow_object(0).alive
 
 
-def test_what_is_returned_in_time_is_not_abandoned() -> None:
-    pool = ObjectPool("connections", ConnectionFactory(), PoolOptions(max_total=1, abandoned_s=60))
+def test_what_is_returned_in_time_is_not_leaked() -> None:
+    pool = ObjectPool("connections", ConnectionFactory(), PoolOptions(max_total=1, leak_after_s=60))
     connection = pool.borrow_object()
     pool.maintain()
     pool.return_object(connection)
-    assert pool.get_metrics().abandoned == 0
+    assert pool.get_metrics().leaked == 0
 
 
 def test_maintenance_beside_borrowers_loses_nothing() -> None:
     options = PoolOptions(
-        max_total=4, idle_min=1, evict_idle_s=1e-6, test_while_idle=True, tests_per_run=2, abandoned_s=30, wait_s=10
+        max_total=4, idle_min=1, evict_idle_s=1e-6, test_while_idle=True, tests_per_run=2, leak_after_s=30, wait_s=10
     )
     pool = ObjectPool("connections", ConnectionFactory(), options)
     stop = time.monotonic() + 1

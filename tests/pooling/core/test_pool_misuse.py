@@ -13,10 +13,10 @@ from pooling.core.pool_options import PoolOptions
 from tests.pooling.core.fake_connections import Connection, ConnectionFactory
 
 TRACED = PoolOptions(trace=True)
-GUARDED = PoolOptions(trace=True, guard=True)
+CHECKED = PoolOptions(trace=True, checked_proxy=True)
 
 
-@pytest.mark.parametrize("options", [PoolOptions(), TRACED, GUARDED])
+@pytest.mark.parametrize("options", [PoolOptions(), TRACED, CHECKED])
 def test_returning_twice_is_an_error_and_harms_nothing(options: PoolOptions) -> None:
     pool = ObjectPool("connections", ConnectionFactory(), options)
     connection = pool.borrow_object()
@@ -26,7 +26,7 @@ def test_returning_twice_is_an_error_and_harms_nothing(options: PoolOptions) -> 
     assert (pool.idle, pool.in_use) == (1, 0)
 
 
-@pytest.mark.parametrize("options", [TRACED, GUARDED])
+@pytest.mark.parametrize("options", [TRACED, CHECKED])
 def test_the_second_to_return_learns_who_was_the_first(options: PoolOptions) -> None:
     pool = ObjectPool("connections", ConnectionFactory(), options)
     connection = pool.borrow_object()
@@ -41,7 +41,7 @@ def test_the_second_to_return_learns_who_was_the_first(options: PoolOptions) -> 
         pool.return_object(connection)
 
 
-@pytest.mark.parametrize("options", [PoolOptions(), GUARDED])
+@pytest.mark.parametrize("options", [PoolOptions(), CHECKED])
 def test_an_object_of_another_pool_is_refused_and_stays_on_loan_there(options: PoolOptions) -> None:
     mine, other = (ObjectPool(name, ConnectionFactory(), options) for name in ("mine", "other"))
     connection = other.borrow_object()
@@ -56,19 +56,20 @@ def test_an_object_that_no_pool_lent_is_refused() -> None:
         pool.return_object(Connection(0))
 
 
-def test_a_guarded_object_cannot_be_used_after_its_return() -> None:
-    pool = ObjectPool("connections", ConnectionFactory(), GUARDED)
+def test_a_checked_proxy_cannot_be_used_after_its_return() -> None:
+    pool = ObjectPool("connections", ConnectionFactory(), CHECKED)
     connection = pool.borrow_object()
     connection.uses += 1
     assert connection.uses == 1
     pool.return_object(connection)
+    message = r"of a Connection was used after its return; last returned by thread"
     for use in (lambda: connection.uses, lambda: setattr(connection, "uses", 2), lambda: hash(connection)):
-        with pytest.raises(UsedAfterReturn, match=r"of a Connection was used after its return; .*returned by thread"):
+        with pytest.raises(UsedAfterReturn, match=message):
             use()
 
 
-def test_a_guard_ends_with_its_loan_though_the_object_is_lent_again() -> None:
-    pool = ObjectPool("connections", ConnectionFactory(), GUARDED)
+def test_a_checked_proxy_ends_with_its_loan_though_the_object_is_lent_again() -> None:
+    pool = ObjectPool("connections", ConnectionFactory(), CHECKED)
     first = pool.borrow_object()
     pool.return_object(first)
     second = pool.borrow_object()
@@ -80,8 +81,8 @@ def test_a_guard_ends_with_its_loan_though_the_object_is_lent_again() -> None:
     pool.return_object(second)
 
 
-def test_operators_pass_through_a_guard_and_stop_with_it() -> None:
-    pool: ObjectPool[dict[str, int]] = ObjectPool("dicts", CallableFactory(dict), GUARDED)
+def test_operators_pass_through_a_checked_proxy_and_stop_with_it() -> None:
+    pool: ObjectPool[dict[str, int]] = ObjectPool("dicts", CallableFactory(dict), CHECKED)
     item = pool.borrow_object()
     item["a"] = 1
     assert len(item) == 1
@@ -94,8 +95,8 @@ def test_operators_pass_through_a_guard_and_stop_with_it() -> None:
             use()
 
 
-def test_operators_in_place_leave_the_guard_in_place() -> None:
-    pool: ObjectPool[Any] = ObjectPool("arrays", CallableFactory(lambda: np.full(3, 6)), GUARDED)
+def test_operators_in_place_leave_the_checked_proxy_in_place() -> None:
+    pool: ObjectPool[Any] = ObjectPool("arrays", CallableFactory(lambda: np.full(3, 6)), CHECKED)
     lent = item = pool.borrow_object()
     item += 1
     item *= 2
@@ -109,7 +110,7 @@ def test_operators_in_place_leave_the_guard_in_place() -> None:
         item += 1
 
 
-def test_without_a_guard_the_very_object_is_lent() -> None:
+def test_without_a_checked_proxy_the_very_object_is_lent() -> None:
     factory = ConnectionFactory()
     pool = ObjectPool("connections", factory, TRACED)
     assert pool.borrow_object() is factory.connections[0]

@@ -34,16 +34,16 @@ class PoolAgainstModel(RuleBasedStateMachine):
             assert expected is None
             assert len(self.lent) >= self.max_total
             return
-        assert connection.fit
+        assert connection.valid
         assert connection.alive
-        assert connection is expected or expected is None or not expected.fit
+        assert connection is expected or expected is None or not expected.valid
         self.lent.append(connection)
 
     @precondition(lambda self: self.lent)
-    @rule(choice=st.integers(0, 9), fit=st.booleans())
-    def give_back(self, choice: int, fit: bool) -> None:
+    @rule(choice=st.integers(0, 9), valid=st.booleans())
+    def give_back(self, choice: int, valid: bool) -> None:
         connection = self.lent.pop(choice % len(self.lent))
-        connection.fit = fit
+        connection.valid = valid
         self.pool.return_object(connection)
         if len(self.idle) < 3 and len(self.idle) + len(self.lent) < self.max_total:
             self.idle.append(connection)
@@ -58,10 +58,10 @@ class PoolAgainstModel(RuleBasedStateMachine):
     @rule()
     def maintain(self) -> None:
         self.pool.maintain()
-        self.idle = [connection for connection in self.idle if connection.fit]
+        self.idle = [connection for connection in self.idle if connection.valid]
         # A test may change the order; what counts is that each is still there.
         self.idle = sorted(
-            self.idle, key=lambda connection: [entry.item for entry in self.pool._idle].index(connection)
+            self.idle, key=lambda connection: [pooled.item for pooled in self.pool._idle].index(connection)
         )
 
     @rule(total=st.integers(1, 6))

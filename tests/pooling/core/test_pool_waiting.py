@@ -1,6 +1,7 @@
 """Waiting for an object: served in turn, timed out, cancelled and closed, without losing one."""
 
 import asyncio
+import os
 import random
 import threading
 import time
@@ -8,26 +9,25 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from penstock.host.clock import SYSTEM_CLOCK, Clock
 from pooling.core.errors import PoolClosed, PoolExhausted
 from pooling.core.factory import CallableFactory
 from pooling.core.object_pool import ObjectPool
 from pooling.core.pool_options import PoolOptions
+from tests.fakes import ManualClock
 from tests.pooling.core.fake_connections import Connection, ConnectionFactory
+from tests.pooling.core.watched_clock import WatchedClock
 
 
-def pool_of(max_total: int = 1, factory: ConnectionFactory | None = None) -> ObjectPool[Connection]:
-    return ObjectPool("connections", factory or ConnectionFactory(), PoolOptions(max_total=max_total))
-
-
-def until_waiting(pool: ObjectPool[Connection], count: int) -> None:
-    deadline = time.monotonic() + 10
-    while pool.get_metrics().waiters < count:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+def pool_of(
+    max_total: int = 1, factory: ConnectionFactory | None = None, clock: Clock = SYSTEM_CLOCK
+) -> ObjectPool[Connection]:
+    return ObjectPool("connections", factory or ConnectionFactory(), PoolOptions(max_total=max_total), clock)
 
 
 def test_borrowers_are_served_in_the_order_in_which_they_came() -> None:
-    pool = pool_of()
+    clock = WatchedClock()
+    pool = pool_of(clock=clock)
     connection = pool.borrow_object()
     served: list[int] = []
 
@@ -36,9 +36,9 @@ def test_borrowers_are_served_in_the_order_in_which_they_came() -> None:
             served.append(number)
 
     threads = [threading.Thread(target=borrow, args=(number,)) for number in range(8)]
-    for number, thread in enumerate(threads, 1):
+    for thread in threads:
         thread.start()
-        until_waiting(pool, number)
+        clock.until_waiting()
     pool.return_object(connection)
     for thread in threads:
         thread.join()
@@ -48,8 +48,9 @@ def test_borrowers_are_served_in_the_order_in_which_they_came() -> None:
     assert metrics.wait_ns >= metrics.wait_ns_max > 0
 
 
-async def test_threads_and_coroutines_stand_in_one_line() -> None:
-    pool = pool_of()
+async def test_threads_and_coroutines_wait_in_one_queue() -> None:
+    clock = WatchedClock()
+    pool = pool_of(clock=clock)
     connection = pool.borrow_object()
     served: list[str] = []
 
@@ -65,7 +66,7 @@ async def test_threads_and_coroutines_stand_in_one_line() -> None:
     await asyncio.sleep(0)
     thread = threading.Thread(target=borrow_in_thread)
     thread.start()
-    await asyncio.to_thread(until_waiting, pool, 2)
+    await asyncio.to_thread(clock.until_waiting)
     last = asyncio.create_task(borrow("last"))
     await asyncio.sleep(0)
     pool.return_object(connection)
@@ -74,16 +75,17 @@ async def test_threads_and_coroutines_stand_in_one_line() -> None:
     assert served == ["first", "thread", "last"]
 
 
-def test_whoever_gives_up_leaves_the_line() -> None:
-    pool = pool_of()
+def test_whoever_gives_up_leaves_the_queue() -> None:
+    pool = pool_of(clock=ManualClock())
     with pool.lend():
-        with pytest.raises(PoolExhausted):
-            pool.borrow_object(0.01)
-        assert pool.get_metrics().waiters == 0
+        with pytest.raises(PoolExhausted, match="came back in 5 s"):
+            pool.borrow_object(5)
+        metrics = pool.get_metrics()
+        assert (metrics.waiters, metrics.wait_ns, metrics.wait_ns_max) == (0, 5_000_000_000, 5_000_000_000)
     assert pool.borrow_object(0)
 
 
-async def test_a_coroutine_that_gives_up_leaves_the_line() -> None:
+async def test_a_coroutine_that_gives_up_leaves_the_queue() -> None:
     pool = pool_of()
     with pool.lend():
         with pytest.raises(PoolExhausted):
@@ -128,7 +130,7 @@ def test_a_coroutine_whose_loop_was_closed_is_passed_over() -> None:
     assert pool.borrow_object(0) is connection
 
 
-def test_a_borrower_that_is_interrupted_on_its_way_into_the_line_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_borrower_that_is_interrupted_on_its_way_into_the_queue_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt() -> None:
         raise KeyboardInterrupt
 
@@ -143,25 +145,26 @@ def test_a_borrower_that_is_interrupted_on_its_way_into_the_line_leaves_it(monke
 
 
 def test_closing_wakes_those_who_wait() -> None:
-    pool = pool_of()
+    clock = WatchedClock()
+    pool = pool_of(clock=clock)
     pool.borrow_object()
     with ThreadPoolExecutor(2) as threads:
         waiting = [threads.submit(pool.borrow_object, 10) for _ in range(2)]
-        until_waiting(pool, 2)
+        clock.until_waiting(2)
         pool.close()
         for future in waiting:
             with pytest.raises(PoolClosed):
                 future.result(10)
 
 
-def test_a_failed_make_lets_the_next_in_line_try() -> None:
-    factory = ConnectionFactory()
-    pool = pool_of(1, factory)
+def test_a_failed_make_lets_the_next_waiter_try() -> None:
+    clock, factory = WatchedClock(), ConnectionFactory()
+    pool = pool_of(1, factory, clock)
     lent = pool.borrow_object()
     with ThreadPoolExecutor(2) as threads:
         waiting = [threads.submit(pool.borrow_object, 10) for _ in range(2)]
-        until_waiting(pool, 2)
-        factory.fail |= {"make", "passivate"}  # so that what comes back is destroyed, and the first in line has to make
+        clock.until_waiting(2)
+        factory.fail |= {"make", "passivate"}  # what comes back is destroyed, and the first waiter has to make
         pool.return_object(lent)
         with pytest.raises(RuntimeError):
             waiting[0].result(10)
@@ -171,11 +174,12 @@ def test_a_failed_make_lets_the_next_in_line_try() -> None:
 
 
 def test_enlarging_serves_those_who_wait() -> None:
-    pool = pool_of()
+    clock = WatchedClock()
+    pool = pool_of(clock=clock)
     pool.borrow_object()
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(pool.borrow_object, 10)
-        until_waiting(pool, 1)
+        clock.until_waiting()
         pool.resize(2)
         assert waiting.result(10).alive
 
@@ -201,7 +205,7 @@ def test_many_threads_never_share_lose_or_exceed_objects(threads: int, objects: 
                 faults.append("lent twice at once")
             item.append(number)
             if choices.random() < 0.1:
-                time.sleep(0)
+                os.sched_yield()
             if item != [number]:
                 faults.append("written by somebody else")
             item.clear()

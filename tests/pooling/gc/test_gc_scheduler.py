@@ -23,7 +23,7 @@ def pauses() -> list[int]:
 
 
 @pytest.fixture
-def collector(pauses: list[int]) -> Iterator[GcScheduler]:
+def scheduler(pauses: list[int]) -> Iterator[GcScheduler]:
     made = GcScheduler(pauses.append)
     made.start()
     pauses.clear()
@@ -31,31 +31,31 @@ def collector(pauses: list[int]) -> Iterator[GcScheduler]:
     made.stop()
 
 
-def test_nothing_is_collected_while_busy_within_the_budget(collector: GcScheduler, pauses: list[int]) -> None:
+def test_nothing_is_collected_while_busy_within_the_budget(scheduler: GcScheduler, pauses: list[int]) -> None:
     for _ in range(50):
         Cycle()
-        collector.tick(busy=True)
+        scheduler.tick(busy=True)
     assert not pauses
 
 
 def test_garbage_goes_in_the_first_quiet_moment_and_then_there_is_peace(
-    collector: GcScheduler, pauses: list[int]
+    scheduler: GcScheduler, pauses: list[int]
 ) -> None:
     cycle = Cycle()
     alive = sys.getrefcount(Cycle)
     del cycle
-    collector.tick(busy=True)
+    scheduler.tick(busy=True)
     for _ in range(10):
-        collector.tick(busy=False)
+        scheduler.tick(busy=False)
     assert len(pauses) == 1
     assert sys.getrefcount(Cycle) < alive
 
 
-def test_under_load_garbage_is_collected_by_budget(collector: GcScheduler, pauses: list[int]) -> None:
+def test_under_load_garbage_is_collected_by_budget(scheduler: GcScheduler, pauses: list[int]) -> None:
     for _ in range(20_000):
         Cycle()
         if _ % 100 == 0:
-            collector.tick(busy=True)
+            scheduler.tick(busy=True)
     assert 2 <= len(pauses) <= 20
     assert cycles() <= 5_200
 
@@ -64,31 +64,31 @@ def cycles() -> int:
     return sum(isinstance(thing, Cycle) for thing in gc.get_objects())
 
 
-def test_what_dies_late_goes_with_enough_further_survivors(collector: GcScheduler) -> None:
+def test_what_dies_late_goes_with_enough_further_survivors(scheduler: GcScheduler) -> None:
     kept: list[Cycle] = []
     for number in range(10_000):
         kept.append(Cycle())
         if number % 100 == 0:
-            collector.tick(busy=True)
+            scheduler.tick(busy=True)
     kept.clear()
     survivors: list[list[int]] = []
     for number in range(30_000):
         survivors.append([number])
         if number % 100 == 0:
-            collector.tick(busy=True)
+            scheduler.tick(busy=True)
     assert cycles() == 0
 
 
-def test_what_dies_late_goes_in_the_end_without_a_quiet_moment(collector: GcScheduler) -> None:
+def test_what_dies_late_goes_in_the_end_without_a_quiet_moment(scheduler: GcScheduler) -> None:
     kept = [Cycle() for _ in range(10)]
     gc.collect()
     kept.clear()
     for _ in range(1200):
-        collector.tick(busy=True)
+        scheduler.tick(busy=True)
     assert cycles() == 0
 
 
-def test_without_ticks_python_collects_in_the_end(collector: GcScheduler, pauses: list[int]) -> None:
+def test_without_ticks_python_collects_in_the_end(scheduler: GcScheduler, pauses: list[int]) -> None:
     for _ in range(250_000):
         Cycle()
     assert pauses
@@ -96,41 +96,41 @@ def test_without_ticks_python_collects_in_the_end(collector: GcScheduler, pauses
 
 def test_what_was_there_at_the_start_is_frozen_until_the_stop() -> None:
     thresholds, callbacks = gc.get_threshold(), list(gc.callbacks)
-    collector = GcScheduler()
-    collector.start()
+    scheduler = GcScheduler()
+    scheduler.start()
     try:
         assert gc.get_freeze_count() > 1000
         assert gc.get_threshold() != thresholds
     finally:
-        collector.stop()
+        scheduler.stop()
     assert gc.get_freeze_count() == 0
     assert gc.get_threshold() == thresholds
     assert gc.callbacks == callbacks
-    collector.stop()
+    scheduler.stop()
 
 
-def test_every_collection_is_measured_whoever_asked_for_it(collector: GcScheduler, pauses: list[int]) -> None:
+def test_every_collection_is_measured_whoever_asked_for_it(scheduler: GcScheduler, pauses: list[int]) -> None:
     for generation in (0, 1, 2):
         gc.collect(generation)
-    metrics = collector.get_metrics()
+    metrics = scheduler.get_metrics()
     assert metrics.count >= len(pauses) == 3
     assert 0 < min(pauses) <= metrics.max_ns < 1e9
     assert metrics.sum_ns >= sum(pauses)
 
 
-def test_a_collector_that_only_measures_leaves_python_its_ways(pauses: list[int]) -> None:
+def test_a_scheduler_that_only_measures_leaves_python_its_ways(pauses: list[int]) -> None:
     thresholds, frozen = gc.get_threshold(), gc.get_freeze_count()
-    collector = GcScheduler(pauses.append)
-    collector.start(take_over=False)
+    scheduler = GcScheduler(pauses.append)
+    scheduler.start(take_over=False)
     try:
         assert (gc.get_threshold(), gc.get_freeze_count()) == (thresholds, frozen)
         for _ in range(10):
-            collector.tick(busy=False)
+            scheduler.tick(busy=False)
         before = len(pauses)
         gc.collect()
         assert len(pauses) == before + 1
     finally:
-        collector.stop()
+        scheduler.stop()
     assert gc.get_threshold() == thresholds
 
 
