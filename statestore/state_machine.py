@@ -16,7 +16,7 @@ from statestore.kernel import layout
 from statestore.kernel.apply import apply_block
 from statestore.kernel.digest import state_digest
 from statestore.kernel.execute import FULL
-from statestore.kernel.hashing import secrets_of
+from statestore.kernel.hashing import hash_secrets
 from statestore.kernel.layout import RegionLayout
 from statestore.reads import COLUMNS, Entries, read_entries
 from txqueue.region.region import Region
@@ -73,16 +73,16 @@ class StateMachine:
         self._format(plan, session_capacity, session_horizon_ns)
         first = int(layout.SECRET_LO)
         seed = secrets.randbits(HASH_SEED_BITS) if hash_seed is None else hash_seed
-        self._words[first : first + layout.SECRET_WORDS] = secrets_of(seed)
+        self._words[first : first + layout.SECRET_WORDS] = hash_secrets(seed)
         self._region.complete()
 
     def _format(self, plan: RegionLayout, session_capacity: int, session_horizon_ns: int) -> None:
-        first_segment = self._arena_start
+        first_bucket = self._arena_start
         for word, value in (
             (layout.HASH_MASK, layout.HASH_ALL),
             (layout.DIRECTORY, plan.directory // 8),
-            (layout.DEPTH_MAX, plan.directory_depth_max),
-            (layout.SEGMENT_TOP, first_segment + int(layout.SEGMENT_WORDS)),
+            (layout.DIRECTORY_DEPTH_MAX, plan.directory_depth_max),
+            (layout.BUCKETS_END, first_bucket + int(layout.BUCKET_WORDS)),
             (layout.HEAP_BOTTOM, self._arena_end),
             (layout.SESSION_ROWS, plan.session_rows // 8),
             (layout.SESSION_INDEX, plan.session_index // 8),
@@ -91,7 +91,7 @@ class StateMachine:
             (layout.SESSION_CAPACITY, session_capacity),
             (layout.SESSION_HORIZON_NS, session_horizon_ns),
             (layout.SESSION_SWEEP_TIME, NEVER),
-            (plan.directory // 8, first_segment),
+            (plan.directory // 8, first_bucket),
         ):
             self._words[word] = value
 
@@ -234,12 +234,12 @@ class StateMachine:
     @property
     def entries(self) -> int:
         """Live values, counters and accounts."""
-        return int(self._words[layout.ENTRIES])
+        return int(self._words[layout.ENTRY_COUNT])
 
     @property
     def sessions(self) -> int:
         """Clients whose sequences are remembered."""
-        return int(self._words[layout.SESSIONS])
+        return int(self._words[layout.SESSION_COUNT])
 
     @property
     def bytes_max(self) -> int:
@@ -249,8 +249,8 @@ class StateMachine:
     @property
     def table_bytes(self) -> int:
         """What entries and values take of `bytes_max`; storage that was freed for reuse counts."""
-        segments = int(self._words[layout.SEGMENT_TOP]) - self._arena_start
-        return (segments + self._arena_end - int(self._words[layout.HEAP_BOTTOM])) * 8
+        buckets = int(self._words[layout.BUCKETS_END]) - self._arena_start
+        return (buckets + self._arena_end - int(self._words[layout.HEAP_BOTTOM])) * 8
 
     @property
     def free_bytes(self) -> int:
@@ -260,7 +260,7 @@ class StateMachine:
     @property
     def session_bytes(self) -> int:
         """Memory of session windows, in pages that were ever written; those of forgotten sessions are used again."""
-        return int(self._words[layout.SESSION_PAGES]) * int(layout.WINDOW_PAGE_BYTES)
+        return int(self._words[layout.SESSION_PAGE_COUNT]) * int(layout.DEDUP_PAGE_BYTES)
 
     def collide_hashes(self, mask: int) -> None:
         """Lets only these bits of hashes count. For tests of collisions, on an empty state machine."""

@@ -9,24 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statestore.kernel.chain import apply_chain
-from statestore.kernel.execute import FULL, INVALID, OK, execute, move, transfer, transfer_between
-from statestore.kernel.hashing import mix
+from statestore.kernel.execute import FULL, INVALID, OK, execute, move_amount, transfer, transfer_between
+from statestore.kernel.hashing import digest_step
 from statestore.kernel.layout import (
     CHUNK_RECORDS,
-    DEPTH,
+    DEDUP_PAGE_MASK,
+    DEDUP_WINDOW_MASK,
     DIRECTORY,
+    DIRECTORY_DEPTH,
     EFFECTS_DIGEST,
     HASH_BITS,
+    LOOKAHEAD_MASK,
     ONE,
-    RING_MASK,
     SCRATCH_CREDIT,
     SCRATCH_DEBIT,
     SCRATCH_HASH,
     SCRATCH_PAYLOAD,
     SESSION_HIGHEST,
     SESSION_WINDOW,
-    WINDOW_MASK,
-    WINDOW_PAGE_MASK,
     ZERO,
 )
 from statestore.kernel.record_fields import (
@@ -43,18 +43,18 @@ from statestore.kernel.record_fields import (
     operation_of,
     payload_length_of,
 )
-from statestore.kernel.sessions import NEW, SESSIONS_EXHAUSTED, admit, open_page, session_of
-from statestore.kernel.table import candidate, group_in, segment_at
+from statestore.kernel.sessions import NEW, SESSIONS_EXHAUSTED, clear_stale_page, deduplicate, session_for
+from statestore.kernel.table import bucket_at, candidate, group_in
 from statestore.kernel.undo import ALONE
 from txqueue.jit.decorators import inner, kernel
 from txqueue.jit.raw_memory import U64, Bytes, Words, pointer, prefetch
 
 CODE_BITS = np.uint64(8)
-OVERRUN = ~ZERO
+PAYLOADS_OVERRUN = ~ZERO
 
 
 @inner
-def prepare(
+def hash_and_prefetch(
     words: Words,
     scratch: Words,
     records: Words,
@@ -66,41 +66,41 @@ def prepare(
 ) -> U64:
     """Hashes the keys of records `start` to `end` into the scratch ring and prefetches their entries.
 
-    Returns where the payloads go on, or OVERRUN where they are longer than `payload_bytes`.
+    Returns where the payloads go on, or PAYLOADS_OVERRUN where they are longer than `payload_bytes`.
     """
     directory = words[DIRECTORY]
-    shift = HASH_BITS - words[DEPTH]
+    shift = HASH_BITS - words[DIRECTORY_DEPTH]
     for i in range(start, end):
         base = i * RECORD_WORDS
-        at = i & RING_MASK
+        at = i & LOOKAHEAD_MASK
         scratch[SCRATCH_PAYLOAD + at] = payload_at
         operation = operation_of(records, base)
         length = payload_length_of(records, base)
         if length > payload_bytes - payload_at:
-            return OVERRUN
+            return PAYLOADS_OVERRUN
         if operation == TRANSFER:
             hashed = hash_of_debit(words, records, base)
             scratch[SCRATCH_DEBIT + at] = hashed
-            prefetch(words, group_in(segment_at(words, directory, shift, hashed), hashed))
+            prefetch(words, group_in(bucket_at(words, directory, shift, hashed), hashed))
             hashed = hash_of_credit(words, records, base)
             scratch[SCRATCH_CREDIT + at] = hashed
-            prefetch(words, group_in(segment_at(words, directory, shift, hashed), hashed))
+            prefetch(words, group_in(bucket_at(words, directory, shift, hashed), hashed))
         elif operation != APPEND:
             hashed = hash_of_key(words, records, payloads, base, payload_at)
             scratch[SCRATCH_HASH + at] = hashed
             scratch[SCRATCH_DEBIT + at] = hashed
-            prefetch(words, group_in(segment_at(words, directory, shift, hashed), hashed))
+            prefetch(words, group_in(bucket_at(words, directory, shift, hashed), hashed))
         payload_at += length
     # Their tags are on the way now. What is no transfer gets a candidate for a credit that it does not have: cheaper
     # than a branch.
     for i in range(start, end):
-        at = i & RING_MASK
+        at = i & LOOKAHEAD_MASK
         hashed = scratch[SCRATCH_DEBIT + at]
-        debit = candidate(words, segment_at(words, directory, shift, hashed), hashed)
+        debit = candidate(words, bucket_at(words, directory, shift, hashed), hashed)
         scratch[SCRATCH_DEBIT + at] = debit
         prefetch(words, debit)
         hashed = scratch[SCRATCH_CREDIT + at]
-        credit = candidate(words, segment_at(words, directory, shift, hashed), hashed)
+        credit = candidate(words, bucket_at(words, directory, shift, hashed), hashed)
         scratch[SCRATCH_CREDIT + at] = credit
         prefetch(words, credit)
     return payload_at
@@ -149,8 +149,10 @@ def apply_block(
     while i < count:
         while prepared < count and prepared < i + CHUNK_RECORDS:
             end = min(prepared + CHUNK_RECORDS, count)
-            payload_next = prepare(words, scratch, records, payloads, payload_bytes, prepared, end, payload_next)
-            if payload_next == OVERRUN:
+            payload_next = hash_and_prefetch(
+                words, scratch, records, payloads, payload_bytes, prepared, end, payload_next
+            )
+            if payload_next == PAYLOADS_OVERRUN:
                 return (prepared << CODE_BITS) | INVALID
             prepared = end
         base = i * RECORD_WORDS
@@ -160,7 +162,7 @@ def apply_block(
                 words[session + SESSION_HIGHEST] = highest
             known = False
             words[EFFECTS_DIGEST] = digest
-            payload_at = scratch[SCRATCH_PAYLOAD + (i & RING_MASK)]
+            payload_at = scratch[SCRATCH_PAYLOAD + (i & LOOKAHEAD_MASK)]
             i, code = apply_chain(
                 words,
                 region,
@@ -183,7 +185,7 @@ def apply_block(
             if known and session != ZERO:
                 words[session + SESSION_HIGHEST] = highest
             client = records[base + WORD_CLIENT]
-            session = session_of(words, client, time_ns)
+            session = session_for(words, client, time_ns)
             known = True
             if session != ZERO:
                 highest = words[session + SESSION_HIGHEST]
@@ -195,21 +197,21 @@ def apply_block(
         elif sequence == highest + ONE and sequence != ZERO:
             highest = sequence
             # The page of the highest sequence is open, but for that of sequence 1.
-            if sequence & WINDOW_PAGE_MASK <= ONE:
-                open_page(words, region, session, sequence)
+            if sequence & DEDUP_PAGE_MASK <= ONE:
+                clear_stale_page(words, region, session, sequence)
         else:
             words[session + SESSION_HIGHEST] = highest
-            result = admit(words, region, session, sequence)
+            result = deduplicate(words, region, session, sequence)
             highest = words[session + SESSION_HIGHEST]
         effect = ZERO
         if result == NEW:
-            at = i & RING_MASK
+            at = i & LOOKAHEAD_MASK
             version = first_position + i + ONE
             if operation_of(records, base) == TRANSFER:
                 debit = scratch[SCRATCH_DEBIT + at]
                 credit = scratch[SCRATCH_CREDIT + at]
                 if transfer_between(words, records, base, debit, credit):
-                    result, effect = move(words, scratch, records, base, debit, credit, version, ALONE)
+                    result, effect = move_amount(words, scratch, records, base, debit, credit, version, ALONE)
                 else:
                     result, effect = transfer(words, scratch, records, base, version, ALONE)
             else:
@@ -220,9 +222,9 @@ def apply_block(
                 )
                 if result >= FULL:
                     return (i << CODE_BITS) | result
-            region[window + (sequence & WINDOW_MASK)] = np.uint8(result)
+            region[window + (sequence & DEDUP_WINDOW_MASK)] = np.uint8(result)
         results[i] = np.uint8(result)
-        digest = mix(digest, result ^ effect)
+        digest = digest_step(digest, result ^ effect)
         i += ONE
     if known and session != ZERO:
         words[session + SESSION_HIGHEST] = highest

@@ -4,11 +4,11 @@ import numpy as np
 
 from penstock.contract import result_code
 from statestore.kernel.execute import FULL, INVALID, OK, execute
-from statestore.kernel.hashing import mix
+from statestore.kernel.hashing import digest_step
 from statestore.kernel.layout import (
-    CHAIN_ADMISSION,
     CHAIN_EFFECT,
     CHAIN_SESSION,
+    CHAIN_VERDICT,
     CHAIN_WORDS,
     EFFECTS_DIGEST,
     ONE,
@@ -26,7 +26,7 @@ from statestore.kernel.record_fields import (
     operation_of,
     payload_length_of,
 )
-from statestore.kernel.sessions import DUPLICATE, NEW, SESSIONS_EXHAUSTED, admit, remember, session_of
+from statestore.kernel.sessions import DUPLICATE, NEW, SESSIONS_EXHAUSTED, deduplicate, record_result, session_for
 from statestore.kernel.undo import CHAINED, commit, rollback
 from txqueue.jit.decorators import inner
 from txqueue.jit.raw_memory import U64, Bytes, Words
@@ -35,22 +35,22 @@ LINKED_FAILED = np.uint64(result_code.LINKED_FAILED)
 
 
 @inner
-def admit_chain(
+def deduplicate_chain(
     words: Words, region: Bytes, scratch: Words, records: Words, first: U64, end: U64, time_ns: U64
 ) -> bool:
-    """Admits every record of a chain to its session, in order; whether one of them was applied before."""
+    """Looks every record of a chain up in its session, in order; whether one of them was applied before."""
     repeated = False
     for i in range(first, end):
         base = i * RECORD_WORDS
         note = SCRATCH_CHAIN + (i - first) * CHAIN_WORDS
-        session = session_of(words, records[base + WORD_CLIENT], time_ns)
-        admission = SESSIONS_EXHAUSTED
+        session = session_for(words, records[base + WORD_CLIENT], time_ns)
+        verdict = SESSIONS_EXHAUSTED
         if session != ZERO:
-            admission = admit(words, region, session, records[base + WORD_SEQUENCE])
-        scratch[note + CHAIN_ADMISSION] = admission
+            verdict = deduplicate(words, region, session, records[base + WORD_SEQUENCE])
+        scratch[note + CHAIN_VERDICT] = verdict
         scratch[note + CHAIN_SESSION] = session
         scratch[note + CHAIN_EFFECT] = ZERO
-        repeated |= admission & DUPLICATE != ZERO
+        repeated |= verdict & DUPLICATE != ZERO
     return repeated
 
 
@@ -71,7 +71,7 @@ def execute_chain(
     for i in range(first, end):
         base = i * RECORD_WORDS
         note = SCRATCH_CHAIN + (i - first) * CHAIN_WORDS
-        code = scratch[note + CHAIN_ADMISSION]
+        code = scratch[note + CHAIN_VERDICT]
         if code == NEW:
             length = payload_length_of(records, base)
             if length > payload_bytes - payload_at:
@@ -109,7 +109,7 @@ def apply_chain(
         if end == count:
             return first, INVALID  # a chain never crosses a block
         end += ONE
-    repeated = admit_chain(words, region, scratch, records, first, end, time_ns)
+    repeated = deduplicate_chain(words, region, scratch, records, first, end, time_ns)
     failed, code = first, OK
     if not repeated:
         failed, code = execute_chain(
@@ -124,16 +124,16 @@ def apply_chain(
     digest = words[EFFECTS_DIGEST]
     for i in range(first, end):
         note = SCRATCH_CHAIN + (i - first) * CHAIN_WORDS
-        admission = scratch[note + CHAIN_ADMISSION]
+        verdict = scratch[note + CHAIN_VERDICT]
         result = LINKED_FAILED
         if repeated:
-            result = LINKED_FAILED if admission == NEW else admission
+            result = LINKED_FAILED if verdict == NEW else verdict
         elif code == OK or i == failed:
             result = code
         results[i] = np.uint8(result)
-        if admission == NEW:
+        if verdict == NEW:
             sequence = records[i * RECORD_WORDS + WORD_SEQUENCE]
-            remember(words, region, scratch[note + CHAIN_SESSION], sequence, result)
-        digest = mix(digest, result ^ scratch[note + CHAIN_EFFECT] if result == OK else result)
+            record_result(words, region, scratch[note + CHAIN_SESSION], sequence, result)
+        digest = digest_step(digest, result ^ scratch[note + CHAIN_EFFECT] if result == OK else result)
     words[EFFECTS_DIGEST] = digest
     return end, OK

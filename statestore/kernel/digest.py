@@ -3,10 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from statestore.kernel.hashing import bytes_digest, fin, mix
+from statestore.kernel.hashing import bytes_digest, digest_finish, digest_step
 from statestore.kernel.layout import (
-    DEPTH,
+    BUCKET_COUNT,
+    BUCKET_DEPTH,
+    BUCKET_NEXT,
     DIRECTORY,
+    DIRECTORY_DEPTH,
     ENTRY_AMOUNT,
     ENTRY_DETAIL,
     ENTRY_IDENT,
@@ -19,14 +22,11 @@ from statestore.kernel.layout import (
     KIND_MASK,
     KIND_VALUE,
     ONE,
-    SEGMENT_COUNT,
-    SEGMENT_DEPTH,
-    SEGMENT_NEXT,
     SESSION_CLIENT,
-    SESSION_FRESH,
     SESSION_HIGHEST,
+    SESSION_IN_USE,
     SESSION_ROWS,
-    SESSION_USED,
+    SESSION_ROWS_EVER_USED,
     SESSION_WORDS,
     WORD_BYTES,
     ZERO,
@@ -50,8 +50,8 @@ def entry_digest(words: Words, region: Bytes, entry: U64) -> U64:
     if kind == KIND_VALUE:
         held = bytes_digest(region, held * WORD_BYTES, words[entry + ENTRY_DETAIL])
     flags = words[entry + ENTRY_DETAIL] if kind == KIND_ACCOUNT else ZERO
-    h = mix((ident & IDENTITY_MASK) | (flags << FLAGS_SHIFT), bytes_digest(region, key * WORD_BYTES, length))
-    return fin(mix(mix(mix(h, held), words[entry + ENTRY_VERSION]), ZERO))
+    h = digest_step((ident & IDENTITY_MASK) | (flags << FLAGS_SHIFT), bytes_digest(region, key * WORD_BYTES, length))
+    return digest_finish(digest_step(digest_step(digest_step(h, held), words[entry + ENTRY_VERSION]), ZERO))
 
 
 @kernel
@@ -61,15 +61,17 @@ def state_digest(region_words: NDArray[np.uint64], region_bytes: NDArray[np.uint
     region = pointer(region_bytes)
     total = ZERO
     prefix = ZERO
-    while prefix < ONE << words[DEPTH]:
-        segment = words[words[DIRECTORY] + prefix]
-        prefix += ONE << (words[DEPTH] - words[segment + SEGMENT_DEPTH])
-        while segment != ZERO:
-            for number in range(ONE, words[segment + SEGMENT_COUNT] + ONE):
-                total += entry_digest(words, region, segment + number * ENTRY_WORDS)
-            segment = words[segment + SEGMENT_NEXT]
-    for number in range(words[SESSION_FRESH]):
+    while prefix < ONE << words[DIRECTORY_DEPTH]:
+        bucket = words[words[DIRECTORY] + prefix]
+        prefix += ONE << (words[DIRECTORY_DEPTH] - words[bucket + BUCKET_DEPTH])
+        while bucket != ZERO:
+            for number in range(ONE, words[bucket + BUCKET_COUNT] + ONE):
+                total += entry_digest(words, region, bucket + number * ENTRY_WORDS)
+            bucket = words[bucket + BUCKET_NEXT]
+    for number in range(words[SESSION_ROWS_EVER_USED]):
         row = words[SESSION_ROWS] + number * SESSION_WORDS
-        if words[row + SESSION_USED] != ZERO:
-            total += fin(mix(mix(SESSION_SEED, words[row + SESSION_CLIENT]), words[row + SESSION_HIGHEST]))
+        if words[row + SESSION_IN_USE] != ZERO:
+            total += digest_finish(
+                digest_step(digest_step(SESSION_SEED, words[row + SESSION_CLIENT]), words[row + SESSION_HIGHEST])
+            )
     return total

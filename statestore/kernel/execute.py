@@ -3,7 +3,7 @@
 import numpy as np
 
 from penstock.contract import result_code
-from statestore.kernel.hashing import K1, K2, bytes_digest, rotate32
+from statestore.kernel.hashing import CREDIT_MULTIPLIER, EFFECT_MULTIPLIER, bytes_digest, rotate32
 from statestore.kernel.heap import store
 from statestore.kernel.layout import (
     ENTRY_AMOUNT,
@@ -39,7 +39,7 @@ from statestore.kernel.record_fields import (
     payload_length_of,
 )
 from statestore.kernel.table import find, find_long, has_key, insert, remove
-from statestore.kernel.undo import CHAINED, CHANGED, CREATED, DELETED, note, release_key, release_value
+from statestore.kernel.undo import CHAINED, CHANGED, CREATED, DELETED, record_undo, release_key, release_value
 from txqueue.jit.decorators import inner
 from txqueue.jit.raw_memory import U64, Bytes, Words
 
@@ -75,7 +75,7 @@ def open_account(
     words[entry + ENTRY_VERSION] = version
     words[entry + ENTRY_DETAIL] = ONE if flags_of(records, base) & OVERDRAFT else ZERO
     if chained == CHAINED:
-        note(words, scratch, entry, CREATED)
+        record_undo(words, scratch, entry, CREATED)
     return OK
 
 
@@ -89,7 +89,7 @@ def transfer_between(words: Words, records: Words, base: U64, debit: U64, credit
 
 
 @inner
-def move(
+def move_amount(
     words: Words, scratch: Words, records: Words, base: U64, debit: U64, credit: U64, version: U64, chained: U64
 ) -> tuple[U64, U64]:
     """Moves a TRANSFER's amount between the entries of its accounts: its result, and its effect for the digest."""
@@ -106,13 +106,13 @@ def move(
     if np.int64(debit_new) > np.int64(debit_old) or np.int64(credit_new) < np.int64(credit_old):
         return OVERFLOW, ZERO
     if chained == CHAINED:
-        note(words, scratch, debit, CHANGED)
-        note(words, scratch, credit, CHANGED)
+        record_undo(words, scratch, debit, CHANGED)
+        record_undo(words, scratch, credit, CHANGED)
     words[debit + ENTRY_AMOUNT] = debit_new
     words[debit + ENTRY_VERSION] = version
     words[credit + ENTRY_AMOUNT] = credit_new
     words[credit + ENTRY_VERSION] = version
-    return OK, (debit_new * K1) ^ rotate32(credit_new * K2)
+    return OK, (debit_new * EFFECT_MULTIPLIER) ^ rotate32(credit_new * CREDIT_MULTIPLIER)
 
 
 @inner
@@ -129,7 +129,7 @@ def transfer(words: Words, scratch: Words, records: Words, base: U64, version: U
     credit = find(words, hash_of_credit(words, records, base), credit_lo, credit_hi, ident)
     if debit == ZERO or credit == ZERO:
         return ACCOUNT_NOT_FOUND, ZERO
-    return move(words, scratch, records, base, debit, credit, version, chained)
+    return move_amount(words, scratch, records, base, debit, credit, version, chained)
 
 
 @inner
@@ -187,12 +187,12 @@ def add(
         if entry == ZERO:
             return FULL, ZERO
         if chained == CHAINED:
-            note(words, scratch, entry, CREATED)
+            record_undo(words, scratch, entry, CREATED)
     elif chained == CHAINED:
-        note(words, scratch, entry, CHANGED)
+        record_undo(words, scratch, entry, CHANGED)
     words[entry + ENTRY_AMOUNT] = new
     words[entry + ENTRY_VERSION] = version
-    return OK, new * K1
+    return OK, new * EFFECT_MULTIPLIER
 
 
 @inner
@@ -229,16 +229,16 @@ def put(
         words[entry + ENTRY_AMOUNT] = value
         words[entry + ENTRY_DETAIL] = length
         if chained == CHAINED:
-            note(words, scratch, entry, CREATED)
+            record_undo(words, scratch, entry, CREATED)
     else:
         if chained == CHAINED:
-            note(words, scratch, entry, CHANGED)
+            record_undo(words, scratch, entry, CHANGED)
         else:
             release_value(words, words, entry)
         words[entry + ENTRY_AMOUNT] = value
         words[entry + ENTRY_DETAIL] = length
     words[entry + ENTRY_VERSION] = version
-    return OK, bytes_digest(payloads, start, length) * K1
+    return OK, bytes_digest(payloads, start, length) * EFFECT_MULTIPLIER
 
 
 @inner
@@ -258,7 +258,7 @@ def delete(
     if entry == ZERO:
         return KEY_NOT_FOUND
     if chained == CHAINED:
-        note(words, scratch, entry, DELETED)
+        record_undo(words, scratch, entry, DELETED)
     else:
         release_value(words, words, entry)
         release_key(words, words, entry)

@@ -31,28 +31,28 @@ from statestore.kernel.layout import (
     ZERO,
 )
 from txqueue.jit.decorators import inner
-from txqueue.jit.raw_memory import U64, Bytes, Words, fold, load_unaligned
+from txqueue.jit.raw_memory import U64, Bytes, Words, folded_multiply, load_unaligned
 
-K = np.uint64(0x9E3779B97F4A7C15)
-K1 = np.uint64(0xC2B2AE3D27D4EB4F)
-K2 = np.uint64(0x165667B19E3779F9)
+DIGEST_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+EFFECT_MULTIPLIER = np.uint64(0xC2B2AE3D27D4EB4F)
+CREDIT_MULTIPLIER = np.uint64(0x165667B19E3779F9)
 SHIFT_29 = np.uint64(29)
 SHIFT_32 = np.uint64(32)
 SHIFT_35 = np.uint64(35)
 
 
 @inner
-def mix(h: U64, w: U64) -> U64:
+def digest_step(h: U64, w: U64) -> U64:
     """One step of a digest: a single multiplication on the dependent chain."""
-    x = (h ^ w) * K
+    x = (h ^ w) * DIGEST_MULTIPLIER
     return (x << SHIFT_29) | (x >> SHIFT_35)
 
 
 @inner
-def fin(h: U64) -> U64:
+def digest_finish(h: U64) -> U64:
     """Spreads a digest before it is summed with others, so that a sum is as good as a hash of the set."""
     h ^= h >> SHIFT_32
-    h *= K
+    h *= DIGEST_MULTIPLIER
     return h ^ (h >> SHIFT_29)
 
 
@@ -62,7 +62,7 @@ def rotate32(x: U64) -> U64:
     return (x << SHIFT_32) | (x >> SHIFT_32)
 
 
-def secrets_of(hash_seed: int) -> NDArray[np.uint64]:
+def hash_secrets(hash_seed: int) -> NDArray[np.uint64]:
     """The secret words for a seed of up to 128 bits: uint64[SECRET_WORDS]."""
     seed = hash_seed.to_bytes(16, "little")
     return np.frombuffer(hashlib.blake2b(seed, digest_size=8 * SECRET_WORDS).digest(), dtype=np.uint64)
@@ -72,11 +72,11 @@ def secrets_of(hash_seed: int) -> NDArray[np.uint64]:
 def key_hash(words: Words, lo: U64, hi: U64, ident: U64) -> U64:
     """Hash of a key of up to 16 bytes, or of a longer one's `long_key_hash`.
 
-    Its high bits choose a segment, its low bits a group of tags.
+    Its high bits choose a bucket, its low bits a group of tags.
     """
-    key = fold(lo ^ words[SECRET_LO], hi ^ words[SECRET_HI])
-    kind = fold(ident ^ words[SECRET_IDENT], words[SECRET_KIND])
-    return fold(key ^ words[SECRET_KEY], kind) & words[HASH_MASK]
+    key = folded_multiply(lo ^ words[SECRET_LO], hi ^ words[SECRET_HI])
+    kind = folded_multiply(ident ^ words[SECRET_IDENT], words[SECRET_KIND])
+    return folded_multiply(key ^ words[SECRET_KEY], kind) & words[HASH_MASK]
 
 
 @inner
@@ -87,9 +87,9 @@ def long_key_hash(words: Words, data: Bytes, start: U64, length: U64) -> U64:
     at = start
     end = start + length
     while at + WORD_BYTES < end:
-        h = fold(load_unaligned(data, at) ^ secret, h)
+        h = folded_multiply(load_unaligned(data, at) ^ secret, h)
         at += WORD_BYTES
-    return fold(load_unaligned(data, end - WORD_BYTES) ^ secret, h)
+    return folded_multiply(load_unaligned(data, end - WORD_BYTES) ^ secret, h)
 
 
 @inner
@@ -99,7 +99,7 @@ def bytes_digest(data: Bytes, start: U64, length: U64) -> U64:
     at = start
     end = start + length
     while at + WORD_BYTES <= end:
-        h = mix(h, load_unaligned(data, at))
+        h = digest_step(h, load_unaligned(data, at))
         at += WORD_BYTES
     if at < end:
         w = ZERO
@@ -108,5 +108,5 @@ def bytes_digest(data: Bytes, start: U64, length: U64) -> U64:
             w |= np.uint64(data[at]) << shift
             shift += WORD_BYTES
             at += ONE
-        h = mix(h, w)
+        h = digest_step(h, w)
     return h

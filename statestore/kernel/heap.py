@@ -8,12 +8,12 @@ ways cost a few instructions and depend on nothing but the order of calls, which
 import numpy as np
 
 from statestore.kernel.layout import (
+    BUCKETS_END,
     HEAP_BOTTOM,
-    HEAP_FREE,
+    HEAP_FREE_LISTS,
     HEAP_UNIT_BYTES,
     HEAP_UNIT_WORDS,
     ONE,
-    SEGMENT_TOP,
     WORD_BYTES,
     ZERO,
 )
@@ -43,12 +43,12 @@ def size_class(length: U64) -> tuple[U64, U64]:
 def allocate(words: Words, length: U64) -> U64:
     """Word offset of a block for `length` >= 1 bytes, or 0 where the arena is full."""
     number, size = size_class(length)
-    block = words[HEAP_FREE + number]
+    block = words[HEAP_FREE_LISTS + number]
     if block != ZERO:
-        words[HEAP_FREE + number] = words[block]
+        words[HEAP_FREE_LISTS + number] = words[block]
         return block
     bottom = words[HEAP_BOTTOM]
-    if bottom - words[SEGMENT_TOP] < size:
+    if bottom - words[BUCKETS_END] < size:
         return ZERO
     words[HEAP_BOTTOM] = bottom - size
     return bottom - size
@@ -59,8 +59,8 @@ def release(words: Words, block: U64, length: U64) -> None:
     """Gives back a block that was allocated for `length` bytes; (0, 0) is nothing and may be given back, too."""
     if block != ZERO:
         number, _ = size_class(length)
-        words[block] = words[HEAP_FREE + number]
-        words[HEAP_FREE + number] = block
+        words[block] = words[HEAP_FREE_LISTS + number]
+        words[HEAP_FREE_LISTS + number] = block
 
 
 @inner

@@ -2,8 +2,8 @@
 
     header       one page: the region's own, counters, heads of the heap's free lists
     sessions     64-byte rows, an index from client id to row, and one result window per row
-    directory    one word per hash prefix: the segment that holds the keys with that prefix
-    arena        table segments grow upwards from its start, heap blocks downwards from its end
+    directory    one word per hash prefix: the bucket that holds the keys with that prefix
+    arena        table buckets grow upwards from its start, heap blocks downwards from its end
 
 Offsets are in words unless a name says bytes. All are ``uint64``: in numba a mix of signed and unsigned operands turns
 signed, and a signed index costs a test for Python's negative indexing on every access.
@@ -26,19 +26,19 @@ LINE_WORDS: Final = U(8)
 APPLIED_INDEX: Final = U(8)
 APPLIED_POSITION: Final = U(9)
 EFFECTS_DIGEST: Final = U(10)
-ENTRIES: Final = U(11)
-SESSIONS: Final = U(12)
-DEPTH: Final = U(13)
+ENTRY_COUNT: Final = U(11)
+SESSION_COUNT: Final = U(12)
+DIRECTORY_DEPTH: Final = U(13)
 """Leading hash bits that select a directory word."""
-SESSION_PAGES: Final = U(14)
+SESSION_PAGE_COUNT: Final = U(14)
 """Pages of windows that were ever written."""
 HASH_MASK: Final = U(15)
 """HASH_ALL, except where a test wants keys to collide."""
 HASH_ALL: Final = (1 << 64) - 1
 DIRECTORY: Final = U(16)
-DEPTH_MAX: Final = U(17)
-SEGMENT_TOP: Final = U(18)
-"""First free word above the segments."""
+DIRECTORY_DEPTH_MAX: Final = U(17)
+BUCKETS_END: Final = U(18)
+"""First free word above the buckets."""
 HEAP_BOTTOM: Final = U(19)
 """First used word of the heap."""
 SESSION_ROWS: Final = U(20)
@@ -47,9 +47,9 @@ SESSION_INDEX_MASK: Final = U(22)
 SESSION_WINDOWS: Final = U(23)
 SESSION_CAPACITY: Final = U(24)
 SESSION_HORIZON_NS: Final = U(25)
-SESSION_FREE: Final = U(26)
+SESSION_FREE_LIST: Final = U(26)
 """Number + 1 of the first row that was used and forgotten; 0: none."""
-SESSION_FRESH: Final = U(27)
+SESSION_ROWS_EVER_USED: Final = U(27)
 """Rows ever used: the next one that never was."""
 SESSION_SWEEP_TIME: Final = U(28)
 """Block time of the last sweep for idle sessions; another one at the same time would find nothing."""
@@ -62,7 +62,7 @@ SECRET_KEY: Final = U(36)
 SECRET_START: Final = U(37)
 SECRET_DATA: Final = U(38)
 SECRET_WORDS: Final = 7
-HEAP_FREE: Final = U(64)
+HEAP_FREE_LISTS: Final = U(64)
 """Heads of the free lists, one per size class."""
 HEADER_WORDS: Final = U(512)
 
@@ -89,16 +89,16 @@ IDENT_LENGTH_SHIFT: Final = U(32)
 ACCOUNT_IDENT: Final = KIND_ACCOUNT | U(16) << IDENT_LENGTH_SHIFT
 KEY_INLINE_BYTES: Final = U(limits.KEY_INLINE_BYTES_MAX)
 
-# --- segments: a header line, 1,023 entries packed from the front, and an index of 128 groups of 16 tags -------------
-SEGMENT_COUNT: Final = U(0)
+# --- buckets: a header line, 1,023 entries packed from the front, and an index of 128 groups of 16 tags -------------
+BUCKET_COUNT: Final = U(0)
 """Entries: they are numbers 1 to this one. The header is in place of number 0, and its IDENT word is always 0."""
-SEGMENT_DEPTH: Final = U(1)
-SEGMENT_NEXT: Final = U(3)
-"""The next segment for the same hash prefix; 0: none. (Word 2 is the IDENT of number 0.)"""
-SEGMENT_ENTRIES_MAX: Final = U(1023)
+BUCKET_DEPTH: Final = U(1)
+BUCKET_NEXT: Final = U(3)
+"""The next bucket for the same hash prefix; 0: none. (Word 2 is the IDENT of number 0.)"""
+BUCKET_ENTRIES_MAX: Final = U(1023)
 """At most half of the index is used, so hardly ever does a group overflow into the next one."""
-SEGMENT_INDEX: Final = U(1024) * ENTRY_WORDS
-SEGMENT_WORDS: Final = SEGMENT_INDEX + U(1024)
+BUCKET_INDEX: Final = U(1024) * ENTRY_WORDS
+BUCKET_WORDS: Final = BUCKET_INDEX + U(1024)
 GROUP_WORDS: Final = LINE_WORDS
 GROUP_TAGS: Final = U(16)
 GROUP_MASK: Final = U(127)
@@ -117,48 +117,48 @@ HEAP_UNIT_WORDS: Final = U(4)
 # --- sessions ---------------------------------------------------------------------------------------------------------
 SESSION_CLIENT: Final = U(0)
 SESSION_HIGHEST: Final = U(1)
-SESSION_STALE: Final = U(2)
+SESSION_STALE_PAGES: Final = U(2)
 """A bit per page of the window that is to be read as zeros, whatever it holds."""
 SESSION_TIME_NS: Final = U(3)
 SESSION_WINDOW: Final = U(4)
 """Byte offset of the window in the region."""
-SESSION_USED: Final = U(5)
+SESSION_IN_USE: Final = U(5)
 SESSION_NEXT_FREE: Final = U(6)
-SESSION_TOUCHED: Final = U(7)
+SESSION_WRITTEN_PAGES: Final = U(7)
 """A bit per page of the window that was ever written. It outlives the session, as the memory does."""
 SESSION_WORDS: Final = U(8)
-WINDOW_BYTES: Final = U(131_072)
-WINDOW_MASK: Final = WINDOW_BYTES - ONE
-WINDOW_PAGE_SHIFT: Final = U(12)
-WINDOW_PAGE_BYTES: Final = ONE << WINDOW_PAGE_SHIFT
-WINDOW_PAGE_MASK: Final = WINDOW_PAGE_BYTES - ONE
-WINDOW_PAGES_ALL: Final = (ONE << (WINDOW_BYTES >> WINDOW_PAGE_SHIFT)) - ONE
+DEDUP_WINDOW_BYTES: Final = U(131_072)
+DEDUP_WINDOW_MASK: Final = DEDUP_WINDOW_BYTES - ONE
+DEDUP_PAGE_SHIFT: Final = U(12)
+DEDUP_PAGE_BYTES: Final = ONE << DEDUP_PAGE_SHIFT
+DEDUP_PAGE_MASK: Final = DEDUP_PAGE_BYTES - ONE
+DEDUP_PAGES_ALL: Final = (ONE << (DEDUP_WINDOW_BYTES >> DEDUP_PAGE_SHIFT)) - ONE
 
 # --- scratch: not state, an array of its own --------------------------------------------------------------------------
 CHUNK_RECORDS: Final = U(32)
 """Records that are hashed and prefetched together, ahead of the ones being applied."""
-RING_MASK: Final = CHUNK_RECORDS * U(2) - ONE
+LOOKAHEAD_MASK: Final = CHUNK_RECORDS * U(2) - ONE
 SCRATCH_HASH: Final = U(0)
 SCRATCH_DEBIT: Final = SCRATCH_HASH + CHUNK_RECORDS * U(2)
 SCRATCH_CREDIT: Final = SCRATCH_DEBIT + CHUNK_RECORDS * U(2)
 SCRATCH_PAYLOAD: Final = SCRATCH_CREDIT + CHUNK_RECORDS * U(2)
 SCRATCH_UNDO_COUNT: Final = SCRATCH_PAYLOAD + CHUNK_RECORDS * U(2)
 SCRATCH_CHAIN: Final = U(512)
-CHAIN_ADMISSION: Final = U(0)
+CHAIN_VERDICT: Final = U(0)
 CHAIN_SESSION: Final = U(1)
 CHAIN_EFFECT: Final = U(2)
 CHAIN_WORDS: Final = U(3)
 SCRATCH_UNDO: Final = SCRATCH_CHAIN + U(limits.BATCH_SIZE) * CHAIN_WORDS
 """Per change of a chain: what it was, and the entry as it was."""
 UNDO_WORDS: Final = U(9)
-SCRATCH_SEGMENT: Final = SCRATCH_UNDO + U(2 * limits.BATCH_SIZE) * UNDO_WORDS
-SCRATCH_WORDS: Final = int(SCRATCH_SEGMENT + SEGMENT_WORDS)
+SCRATCH_BUCKET: Final = SCRATCH_UNDO + U(2 * limits.BATCH_SIZE) * UNDO_WORDS
+SCRATCH_WORDS: Final = int(SCRATCH_BUCKET + BUCKET_WORDS)
 
 PAGE_BYTES: Final = 4096
 VERSION: Final = 2
 """Of this layout."""
 ENTRIES_BYTES_MIN: Final = 4 << 20
-"""Least arena that is of any use: a few segments and one value of the largest size."""
+"""Least arena that is of any use: a few buckets and one value of the largest size."""
 
 
 @dataclass(frozen=True)
@@ -186,13 +186,13 @@ class RegionLayout:
         if session_capacity < 1:
             raise ValueError(f"session_capacity is {session_capacity}; allow at least one session")
         index_slots = 1 << (2 * session_capacity - 1).bit_length()
-        # Hashing leaves some prefixes fuller than others: two bits more than evenly filled segments would need.
-        depth_max = ((bytes_max + reserve_bytes) // (int(SEGMENT_WORDS) * 8)).bit_length() + 2
+        # Hashing leaves some prefixes fuller than others: two bits more than evenly filled buckets would need.
+        depth_max = ((bytes_max + reserve_bytes) // (int(BUCKET_WORDS) * 8)).bit_length() + 2
         rows = int(HEADER_WORDS) * 8
         index = rows + session_capacity * int(SESSION_WORDS) * 8
         directory = index + index_slots * 8
         windows = _round_up(directory + (8 << depth_max), PAGE_BYTES)
-        arena = windows + session_capacity * int(WINDOW_BYTES)
+        arena = windows + session_capacity * int(DEDUP_WINDOW_BYTES)
         size = arena + _round_up(bytes_max + reserve_bytes, PAGE_BYTES)
         return cls(rows, index, index_slots, windows, directory, depth_max, arena, size)
 

@@ -1,16 +1,16 @@
-"""The hash table: extendible hashing over segments with an index of tags.
+"""The hash table: extendible hashing over buckets with an index of tags.
 
-A key's leading hash bits select a word of the directory, which names a segment. A segment packs up to 1,023 entries of
+A key's leading hash bits select a word of the directory, which names a bucket. A bucket packs up to 1,023 entries of
 one cache line each, and has an index of 32-bit tags in groups of 16, a cache line each; the trailing hash bits select a
 group. A tag holds 21 bits of the hash and the entry's number, so a lookup compares a whole group with a few vector
 instructions and goes to one entry: two cache lines and no branch that depends on the key. (Linear probing over the
 entries themselves, tried first, cost 9 ns more per transfer, in mispredicted branches.) Where a group is full its tags
 spill over into the next one.
 
-A full segment is split alone, so growth never pauses for more than one segment's entries (30 us), plus once per
-doubling of the table a copy of the directory (8 bytes per segment). Where a split would separate nothing, or the
-directory can select by no more bits, the segment gets another one chained to it instead: with the hashes keyed that is
-for chance alone to bring about, and then costs time but never room. Either way an insert takes one segment at most.
+A full bucket is split alone, so growth never pauses for more than one bucket's entries (30 us), plus once per
+doubling of the table a copy of the directory (8 bytes per bucket). Where a split would separate nothing, or the
+directory can select by no more bits, the bucket gets another one chained to it instead: with the hashes keyed that is
+for chance alone to bring about, and then costs time but never room. Either way an insert takes one bucket at most.
 Deletion leaves no tombstones.
 
 Fagin, Nievergelt, Pippenger, Strong: Extendible Hashing (1979). Tags in groups: Abseil's Swiss tables.
@@ -19,10 +19,17 @@ Fagin, Nievergelt, Pippenger, Strong: Extendible Hashing (1979). Tags in groups:
 import numpy as np
 
 from statestore.kernel.layout import (
-    DEPTH,
-    DEPTH_MAX,
+    BUCKET_COUNT,
+    BUCKET_DEPTH,
+    BUCKET_ENTRIES_MAX,
+    BUCKET_INDEX,
+    BUCKET_NEXT,
+    BUCKET_WORDS,
+    BUCKETS_END,
     DIRECTORY,
-    ENTRIES,
+    DIRECTORY_DEPTH,
+    DIRECTORY_DEPTH_MAX,
+    ENTRY_COUNT,
     ENTRY_HASH,
     ENTRY_IDENT,
     ENTRY_KEY_HI,
@@ -35,14 +42,7 @@ from statestore.kernel.layout import (
     HEAP_BOTTOM,
     IDENT_LENGTH_SHIFT,
     ONE,
-    SCRATCH_SEGMENT,
-    SEGMENT_COUNT,
-    SEGMENT_DEPTH,
-    SEGMENT_ENTRIES_MAX,
-    SEGMENT_INDEX,
-    SEGMENT_NEXT,
-    SEGMENT_TOP,
-    SEGMENT_WORDS,
+    SCRATCH_BUCKET,
     TAG_HASH_MASK,
     TAG_HASH_SHIFT,
     TAG_NUMBER_MASK,
@@ -60,14 +60,14 @@ LAST_TAG = np.uint64(1) << (GROUP_TAGS - ONE)
 
 
 @inner
-def segment_of(words: Words, hashed: U64) -> U64:
-    """Word offset of the first segment for a hash."""
-    return words[words[DIRECTORY] + ((hashed >> ONE) >> (HASH_BITS - words[DEPTH]))]
+def bucket_of(words: Words, hashed: U64) -> U64:
+    """Word offset of the first bucket for a hash."""
+    return words[words[DIRECTORY] + ((hashed >> ONE) >> (HASH_BITS - words[DIRECTORY_DEPTH]))]
 
 
 @inner
-def segment_at(words: Words, directory: U64, shift: U64, hashed: U64) -> U64:
-    """As `segment_of`, for a loop that has the directory and HASH_BITS - DEPTH in registers."""
+def bucket_at(words: Words, directory: U64, shift: U64, hashed: U64) -> U64:
+    """As `bucket_of`, for a loop that has the directory and HASH_BITS - DIRECTORY_DEPTH in registers."""
     return words[directory + ((hashed >> ONE) >> shift)]
 
 
@@ -78,18 +78,18 @@ def tag_of(hashed: U64) -> U64:
 
 
 @inner
-def group_in(segment: U64, hashed: U64) -> U64:
+def group_in(bucket: U64, hashed: U64) -> U64:
     """Word offset of the group of tags where a search for a hash begins."""
-    return segment + SEGMENT_INDEX + (hashed & GROUP_MASK) * GROUP_WORDS
+    return bucket + BUCKET_INDEX + (hashed & GROUP_MASK) * GROUP_WORDS
 
 
 @inner
-def candidate(words: Words, segment: U64, hashed: U64) -> U64:
+def candidate(words: Words, bucket: U64, hashed: U64) -> U64:
     """Word offset of the entry that most likely has a hash, of any where there is none. Never branches on memory."""
-    group = group_in(segment, hashed)
+    group = group_in(bucket, hashed)
     hits = match_below(words, group, tag_of(hashed), TAG_NUMBERS)
     tag = np.uint64(as_tags(words)[group * TWO + lowest_bit(hits | LAST_TAG)])
-    return segment + (tag & TAG_NUMBER_MASK) * ENTRY_WORDS
+    return bucket + (tag & TAG_NUMBER_MASK) * ENTRY_WORDS
 
 
 @inner
@@ -106,23 +106,23 @@ def find(words: Words, hashed: U64, lo: U64, hi: U64, ident: U64) -> U64:
 
     For a long key its block is one of these, which names an entry that is already known, as an undo does.
     """
-    segment = segment_of(words, hashed)
+    bucket = bucket_of(words, hashed)
     tags = as_tags(words)
-    while segment != ZERO:
+    while bucket != ZERO:
         number = hashed & GROUP_MASK
-        passed_on = True
-        while passed_on:
-            group = segment + SEGMENT_INDEX + number * GROUP_WORDS
+        spilled = True
+        while spilled:
+            group = bucket + BUCKET_INDEX + number * GROUP_WORDS
             hits = match_below(words, group, tag_of(hashed), TAG_NUMBERS)
             while hits != ZERO:
                 tag = np.uint64(tags[group * TWO + lowest_bit(hits)])
-                entry = segment + (tag & TAG_NUMBER_MASK) * ENTRY_WORDS
+                entry = bucket + (tag & TAG_NUMBER_MASK) * ENTRY_WORDS
                 if has_key(words, entry, lo, hi, ident):
                     return entry
                 hits &= hits - ONE
-            passed_on = match_below(words, group, ZERO, ONE) == ZERO
+            spilled = match_below(words, group, ZERO, ONE) == ZERO
             number = (number + ONE) & GROUP_MASK
-        segment = words[segment + SEGMENT_NEXT]
+        bucket = words[bucket + BUCKET_NEXT]
     return ZERO
 
 
@@ -143,99 +143,99 @@ def has_long_key(words: Words, region: Bytes, entry: U64, hashed: U64, ident: U6
 @inner
 def find_long(words: Words, region: Bytes, hashed: U64, ident: U64, data: Bytes, start: U64) -> U64:
     """As `find`, for a key too long for an entry's words: it lies in `data` from `start`."""
-    segment = segment_of(words, hashed)
+    bucket = bucket_of(words, hashed)
     tags = as_tags(words)
-    while segment != ZERO:
+    while bucket != ZERO:
         number = hashed & GROUP_MASK
-        passed_on = True
-        while passed_on:
-            group = segment + SEGMENT_INDEX + number * GROUP_WORDS
+        spilled = True
+        while spilled:
+            group = bucket + BUCKET_INDEX + number * GROUP_WORDS
             hits = match_below(words, group, tag_of(hashed), TAG_NUMBERS)
             while hits != ZERO:
                 tag = np.uint64(tags[group * TWO + lowest_bit(hits)])
-                entry = segment + (tag & TAG_NUMBER_MASK) * ENTRY_WORDS
+                entry = bucket + (tag & TAG_NUMBER_MASK) * ENTRY_WORDS
                 if has_long_key(words, region, entry, hashed, ident, data, start):
                     return entry
                 hits &= hits - ONE
-            passed_on = match_below(words, group, ZERO, ONE) == ZERO
+            spilled = match_below(words, group, ZERO, ONE) == ZERO
             number = (number + ONE) & GROUP_MASK
-        segment = words[segment + SEGMENT_NEXT]
+        bucket = words[bucket + BUCKET_NEXT]
     return ZERO
 
 
 @inner
-def append_entry(words: Words, segment: U64, hashed: U64) -> U64:
-    """Word offset of a segment's next entry, which the caller fills, entered into the index under a hash."""
-    words[segment + SEGMENT_COUNT] += ONE
+def append_entry(words: Words, bucket: U64, hashed: U64) -> U64:
+    """Word offset of a bucket's next entry, which the caller fills, entered into the index under a hash."""
+    words[bucket + BUCKET_COUNT] += ONE
     number = hashed & GROUP_MASK
     while True:
-        group = segment + SEGMENT_INDEX + number * GROUP_WORDS
+        group = bucket + BUCKET_INDEX + number * GROUP_WORDS
         empty = match_below(words, group, ZERO, ONE)
         if empty != ZERO:
-            as_tags(words)[group * TWO + lowest_bit(empty)] = np.uint32(tag_of(hashed) | words[segment + SEGMENT_COUNT])
-            return segment + words[segment + SEGMENT_COUNT] * ENTRY_WORDS
+            as_tags(words)[group * TWO + lowest_bit(empty)] = np.uint32(tag_of(hashed) | words[bucket + BUCKET_COUNT])
+            return bucket + words[bucket + BUCKET_COUNT] * ENTRY_WORDS
         number = (number + ONE) & GROUP_MASK
 
 
 @inner
 def insert(words: Words, scratch: Words, hashed: U64, lo: U64, hi: U64, ident: U64) -> U64:
     """Word offset of a new entry for a key that is not in the table, its other words 0; or 0 without room."""
-    segment = segment_with_room(words, scratch, hashed)
-    if segment == ZERO:
+    bucket = bucket_with_room(words, scratch, hashed)
+    if bucket == ZERO:
         return ZERO
-    entry = append_entry(words, segment, hashed)
+    entry = append_entry(words, bucket, hashed)
     words[entry + ENTRY_KEY_LO] = lo
     words[entry + ENTRY_KEY_HI] = hi
     words[entry + ENTRY_IDENT] = ident
     words[entry + ENTRY_HASH] = hashed
-    words[ENTRIES] += ONE
+    words[ENTRY_COUNT] += ONE
     return entry
 
 
 @inner
-def segment_with_room(words: Words, scratch: Words, hashed: U64) -> U64:
-    """Word offset of a segment that takes another entry with a hash, made where there is none; 0 without room."""
-    first = segment_of(words, hashed)
-    segment = first
-    while words[segment + SEGMENT_COUNT] == SEGMENT_ENTRIES_MAX:
-        segment = words[segment + SEGMENT_NEXT]
-        if segment == ZERO:
+def bucket_with_room(words: Words, scratch: Words, hashed: U64) -> U64:
+    """Word offset of a bucket that takes another entry with a hash, made where there is none; 0 without room."""
+    first = bucket_of(words, hashed)
+    bucket = first
+    while words[bucket + BUCKET_COUNT] == BUCKET_ENTRIES_MAX:
+        bucket = words[bucket + BUCKET_NEXT]
+        if bucket == ZERO:
             break
-    if segment != ZERO:
-        return segment
-    new = words[SEGMENT_TOP]
-    if words[HEAP_BOTTOM] - new < SEGMENT_WORDS:
+    if bucket != ZERO:
+        return bucket
+    new = words[BUCKETS_END]
+    if words[HEAP_BOTTOM] - new < BUCKET_WORDS:
         return ZERO
-    words[SEGMENT_TOP] = new + SEGMENT_WORDS
-    if separable(words, first, hashed):
+    words[BUCKETS_END] = new + BUCKET_WORDS
+    if can_split(words, first, hashed):
         split(words, scratch, hashed, new)
-        return segment_of(words, hashed)
-    words[new + SEGMENT_NEXT] = words[first + SEGMENT_NEXT]
-    words[first + SEGMENT_NEXT] = new
+        return bucket_of(words, hashed)
+    words[new + BUCKET_NEXT] = words[first + BUCKET_NEXT]
+    words[first + BUCKET_NEXT] = new
     return new
 
 
 @inner
-def separable(words: Words, segment: U64, hashed: U64) -> bool:
-    """Whether splitting a full segment makes room for a hash: not all of its entries would go where the hash does."""
-    depth = words[segment + SEGMENT_DEPTH]
-    if depth == words[DEPTH_MAX] or words[segment + SEGMENT_NEXT] != ZERO:
+def can_split(words: Words, bucket: U64, hashed: U64) -> bool:
+    """Whether splitting a full bucket makes room for a hash: not all of its entries would go where the hash does."""
+    depth = words[bucket + BUCKET_DEPTH]
+    if depth == words[DIRECTORY_DEPTH_MAX] or words[bucket + BUCKET_NEXT] != ZERO:
         return False
-    for number in range(ONE, SEGMENT_ENTRIES_MAX + ONE):
-        different = words[segment + number * ENTRY_WORDS + ENTRY_HASH] ^ hashed
+    for number in range(ONE, BUCKET_ENTRIES_MAX + ONE):
+        different = words[bucket + number * ENTRY_WORDS + ENTRY_HASH] ^ hashed
         if (different >> (HASH_BITS - depth)) & ONE:
             return True
     return False
 
 
 @inner
-def tag_place(words: Words, segment: U64, entry: U64) -> U64:
-    """Where the tag of an entry lies, counted in tags from the start of the segment's index."""
+def tag_position(words: Words, bucket: U64, entry: U64) -> U64:
+    """Where the tag of an entry lies, counted in tags from the start of the bucket's index."""
     hashed = words[entry + ENTRY_HASH]
-    tag = tag_of(hashed) | ((entry - segment) // ENTRY_WORDS)
+    tag = tag_of(hashed) | ((entry - bucket) // ENTRY_WORDS)
     number = hashed & GROUP_MASK
     while True:
-        hits = match_below(words, segment + SEGMENT_INDEX + number * GROUP_WORDS, tag, ONE)
+        hits = match_below(words, bucket + BUCKET_INDEX + number * GROUP_WORDS, tag, ONE)
         if hits != ZERO:
             return number * GROUP_TAGS + lowest_bit(hits)
         number = (number + ONE) & GROUP_MASK
@@ -243,43 +243,43 @@ def tag_place(words: Words, segment: U64, entry: U64) -> U64:
 
 @inner
 def remove(words: Words, entry: U64) -> None:
-    """Removes an entry. The segment's last entry takes its place, so offsets found before are no longer good."""
-    segment = segment_of(words, words[entry + ENTRY_HASH])
-    while entry - segment >= SEGMENT_WORDS:  # unsigned: an entry that lies before a segment is far behind it
-        segment = words[segment + SEGMENT_NEXT]
-    remove_tag(words, segment, tag_place(words, segment, entry))
-    last = segment + words[segment + SEGMENT_COUNT] * ENTRY_WORDS
+    """Removes an entry. The bucket's last entry takes its place, so offsets found before are no longer good."""
+    bucket = bucket_of(words, words[entry + ENTRY_HASH])
+    while entry - bucket >= BUCKET_WORDS:  # unsigned: an entry that lies before a bucket is far behind it
+        bucket = words[bucket + BUCKET_NEXT]
+    remove_tag(words, bucket, tag_position(words, bucket, entry))
+    last = bucket + words[bucket + BUCKET_COUNT] * ENTRY_WORDS
     if last != entry:
-        tag = tag_of(words[last + ENTRY_HASH]) | ((entry - segment) // ENTRY_WORDS)
-        as_tags(words)[(segment + SEGMENT_INDEX) * TWO + tag_place(words, segment, last)] = np.uint32(tag)
+        tag = tag_of(words[last + ENTRY_HASH]) | ((entry - bucket) // ENTRY_WORDS)
+        as_tags(words)[(bucket + BUCKET_INDEX) * TWO + tag_position(words, bucket, last)] = np.uint32(tag)
         for k in range(ENTRY_WORDS):
             words[entry + k] = words[last + k]
     for k in range(ENTRY_WORDS):
         words[last + k] = ZERO
-    words[segment + SEGMENT_COUNT] -= ONE
-    words[ENTRIES] -= ONE
+    words[bucket + BUCKET_COUNT] -= ONE
+    words[ENTRY_COUNT] -= ONE
 
 
 @inner
-def remove_tag(words: Words, segment: U64, hole: U64) -> None:
+def remove_tag(words: Words, bucket: U64, hole: U64) -> None:
     """Clears the tag at `hole`, and moves tags that had spilled over from full groups back to where they are found.
 
     The hole may be filled by any tag of a later group whose search passes the hole's group. No search goes beyond the
     first group that was not full, so neither does this. It ends: at most half of all tags are in use.
     """
     tags = as_tags(words)
-    index = (segment + SEGMENT_INDEX) * TWO
+    index = (bucket + BUCKET_INDEX) * TWO
     hole_group = hole // GROUP_TAGS
-    was_full = match_below(words, segment + SEGMENT_INDEX + hole_group * GROUP_WORDS, ZERO, ONE) == ZERO
+    was_full = match_below(words, bucket + BUCKET_INDEX + hole_group * GROUP_WORDS, ZERO, ONE) == ZERO
     tags[index + hole] = np.uint32(0)
     group = hole_group
     while was_full:
         group = (group + ONE) & GROUP_MASK
-        was_full = match_below(words, segment + SEGMENT_INDEX + group * GROUP_WORDS, ZERO, ONE) == ZERO
+        was_full = match_below(words, bucket + BUCKET_INDEX + group * GROUP_WORDS, ZERO, ONE) == ZERO
         for k in range(GROUP_TAGS):
             at = group * GROUP_TAGS + k
             tag = np.uint64(tags[index + at])
-            home = words[segment + (tag & TAG_NUMBER_MASK) * ENTRY_WORDS + ENTRY_HASH] & GROUP_MASK
+            home = words[bucket + (tag & TAG_NUMBER_MASK) * ENTRY_WORDS + ENTRY_HASH] & GROUP_MASK
             if tag != ZERO and ((group - home) & GROUP_MASK) >= ((group - hole_group) & GROUP_MASK):
                 tags[index + hole] = np.uint32(tag)
                 tags[index + at] = np.uint32(0)
@@ -290,24 +290,24 @@ def remove_tag(words: Words, segment: U64, hole: U64) -> None:
 
 @inner
 def split(words: Words, scratch: Words, hashed: U64, new: U64) -> None:
-    """Splits the segment of a hash by its next hash bit: entries that have it set move to `new`, an empty segment."""
-    old = segment_of(words, hashed)
-    depth = words[old + SEGMENT_DEPTH]
-    if depth == words[DEPTH]:
+    """Splits the bucket of a hash by its next hash bit: entries that have it set move to `new`, an empty bucket."""
+    old = bucket_of(words, hashed)
+    depth = words[old + BUCKET_DEPTH]
+    if depth == words[DIRECTORY_DEPTH]:
         double_directory(words)
-    for k in range(SEGMENT_WORDS):
-        scratch[SCRATCH_SEGMENT + k] = words[old + k]
+    for k in range(BUCKET_WORDS):
+        scratch[SCRATCH_BUCKET + k] = words[old + k]
         words[old + k] = ZERO
-    words[old + SEGMENT_DEPTH] = depth + ONE
-    words[new + SEGMENT_DEPTH] = depth + ONE
-    # The words that named the old segment are a run of which the upper half now names the new one.
-    run = ONE << (words[DEPTH] - depth)
-    prefix = (hashed >> ONE) >> (HASH_BITS - words[DEPTH])
+    words[old + BUCKET_DEPTH] = depth + ONE
+    words[new + BUCKET_DEPTH] = depth + ONE
+    # The words that named the old bucket are a run of which the upper half now names the new one.
+    run = ONE << (words[DIRECTORY_DEPTH] - depth)
+    prefix = (hashed >> ONE) >> (HASH_BITS - words[DIRECTORY_DEPTH])
     middle = words[DIRECTORY] + (prefix & ~(run - ONE)) + (run >> ONE)
     for k in range(run >> ONE):
         words[middle + k] = new
-    for number in range(ONE, scratch[SCRATCH_SEGMENT + SEGMENT_COUNT] + ONE):
-        source = SCRATCH_SEGMENT + number * ENTRY_WORDS
+    for number in range(ONE, scratch[SCRATCH_BUCKET + BUCKET_COUNT] + ONE):
+        source = SCRATCH_BUCKET + number * ENTRY_WORDS
         moved = scratch[source + ENTRY_HASH]
         to = append_entry(words, new if (moved >> (HASH_BITS - depth)) & ONE else old, moved)
         for k in range(ENTRY_WORDS):
@@ -318,8 +318,8 @@ def split(words: Words, scratch: Words, hashed: U64, new: U64) -> None:
 def double_directory(words: Words) -> None:
     """Selects by one hash bit more: every word is written twice, from the last to the first, in place."""
     directory = words[DIRECTORY]
-    size = ONE << words[DEPTH]
-    words[DEPTH] += ONE
+    size = ONE << words[DIRECTORY_DEPTH]
+    words[DIRECTORY_DEPTH] += ONE
     for k in range(size):
         word = words[directory + size - ONE - k]
         at = directory + (size - ONE - k) * TWO

@@ -39,7 +39,7 @@ CREATED = np.uint64(3)
 
 
 @inner
-def note(words: Words, scratch: Words, entry: U64, happened: U64) -> None:
+def record_undo(words: Words, scratch: Words, entry: U64, happened: U64) -> None:
     """Notes a change to `entry`: before CHANGED and DELETED, after CREATED."""
     at = SCRATCH_UNDO + scratch[SCRATCH_UNDO_COUNT] * UNDO_WORDS
     scratch[SCRATCH_UNDO_COUNT] += ONE
@@ -79,7 +79,7 @@ def commit(words: Words, scratch: Words) -> None:
 def rollback(words: Words, scratch: Words) -> None:
     """Takes the noted changes back, the last one first, and forgets them.
 
-    An entry that is put back always finds room in the segments for its hash: they held it before, and whatever came
+    An entry that is put back always finds room in the buckets for its hash: they held it before, and whatever came
     since is gone.
     """
     while scratch[SCRATCH_UNDO_COUNT] != ZERO:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from tests.statestore.blocks import Tx
 
 MASK = 2**64 - 1
-K, K1, K2 = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9
+DIGEST_MULTIPLIER, EFFECT_MULTIPLIER, CREDIT_MULTIPLIER = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9
 WINDOW = 131_072
 APPEND, PUT, DELETE, CAS, ADD, TRANSFER, OPEN_ACCOUNT = range(1, 8)
 LINKED, OVERDRAFT, FLOOR = 1, 2, 4
@@ -20,20 +20,20 @@ def rotl(x: int, bits: int) -> int:
     return ((x << bits) | (x >> (64 - bits))) & MASK
 
 
-def mix(h: int, w: int) -> int:
-    return rotl(((h ^ w) * K) & MASK, 29)
+def digest_step(h: int, w: int) -> int:
+    return rotl(((h ^ w) * DIGEST_MULTIPLIER) & MASK, 29)
 
 
-def fin(h: int) -> int:
+def digest_finish(h: int) -> int:
     h ^= h >> 32
-    h = (h * K) & MASK
+    h = (h * DIGEST_MULTIPLIER) & MASK
     return h ^ (h >> 29)
 
 
 def bytes_digest(data: bytes) -> int:
     h = len(data)
     for at in range(0, len(data), 8):
-        h = mix(h, int.from_bytes(data[at : at + 8], "little"))
+        h = digest_step(h, int.from_bytes(data[at : at + 8], "little"))
     return h
 
 
@@ -67,29 +67,29 @@ class Model:
         return results
 
     def _apply_chain(self, chain: list[Tx]) -> list[int]:
-        admissions = [self._admit(tx) for tx in chain]
+        verdicts = [self._deduplicate(tx) for tx in chain]
         before = dict(self.entries)
         outcomes: list[tuple[int, int]] = []
-        repeated = any(admission & DUPLICATE for admission in admissions)
-        for number, (tx, admission) in enumerate(zip(chain, admissions, strict=True)):
-            code, effect = (admission, 0) if admission or repeated else self._execute(tx, self.position + number + 1)
+        repeated = any(verdict & DUPLICATE for verdict in verdicts)
+        for number, (tx, verdict) in enumerate(zip(chain, verdicts, strict=True)):
+            code, effect = (verdict, 0) if verdict or repeated else self._execute(tx, self.position + number + 1)
             outcomes.append((code, effect))
             if code != OK and not repeated:
                 break
         if repeated:
-            outcomes = [(admission or LINKED_FAILED, 0) for admission in admissions]
+            outcomes = [(verdict or LINKED_FAILED, 0) for verdict in verdicts]
         elif outcomes[-1][0] != OK:
             self.entries = before
             failed = len(outcomes) - 1
             outcomes = [(outcomes[failed][0] if number == failed else LINKED_FAILED, 0) for number in range(len(chain))]
-        for tx, admission, (code, effect) in zip(chain, admissions, outcomes, strict=True):
-            if not admission:
+        for tx, verdict, (code, effect) in zip(chain, verdicts, outcomes, strict=True):
+            if not verdict:
                 self.seen[tx.client][tx.sequence] = code
-            self.effects_digest = mix(self.effects_digest, code ^ (effect if code == OK else 0))
+            self.effects_digest = digest_step(self.effects_digest, code ^ (effect if code == OK else 0))
         self.position += len(chain)
         return [code for code, _ in outcomes]
 
-    def _admit(self, tx: Tx) -> int:
+    def _deduplicate(self, tx: Tx) -> int:
         """0 where the record is new."""
         seen = self.seen.setdefault(tx.client, {0: 0})
         if max(seen) - tx.sequence >= WINDOW:
@@ -111,13 +111,13 @@ class Model:
             if tx.flags & FLOOR and total < tx.operand:
                 return BELOW_FLOOR, 0
             self.entries[key] = Entry(version, amount=total)
-            return OK, (total * K1) & MASK
+            return OK, (total * EFFECT_MULTIPLIER) & MASK
         if tx.operation == DELETE:
             return (OK if self.entries.pop(key, None) else KEY_NOT_FOUND), 0
         if tx.operation == CAS and tx.operand != (entry.version if entry else 0):
             return VERSION_MISMATCH, 0
         self.entries[key] = Entry(version, value=tx.value)
-        return OK, (bytes_digest(tx.value) * K1) & MASK
+        return OK, (bytes_digest(tx.value) * EFFECT_MULTIPLIER) & MASK
 
     def _execute_account(self, tx: Tx, version: int) -> tuple[int, int]:
         key = (3, tx.namespace, tx.key)
@@ -139,14 +139,14 @@ class Model:
         debit = replace(debit, amount=debit.amount - tx.amount, version=version)
         credit = replace(credit, amount=credit.amount + tx.amount, version=version)
         self.entries[key], self.entries[other] = debit, credit
-        return OK, ((debit.amount * K1) & MASK) ^ rotl((credit.amount * K2) & MASK, 32)
+        return OK, ((debit.amount * EFFECT_MULTIPLIER) & MASK) ^ rotl((credit.amount * CREDIT_MULTIPLIER) & MASK, 32)
 
     def state_digest(self) -> int:
         total = 0
         for (kind, namespace, key), entry in self.entries.items():
             held = bytes_digest(entry.value) if kind == 1 else entry.amount & MASK
-            h = mix(kind | namespace << 8 | entry.overdraft << 32, bytes_digest(key))
-            total += fin(mix(mix(mix(h, held), entry.version), 0))
+            h = digest_step(kind | namespace << 8 | entry.overdraft << 32, bytes_digest(key))
+            total += digest_finish(digest_step(digest_step(digest_step(h, held), entry.version), 0))
         for client, seen in self.seen.items():
-            total += fin(mix(mix(4, client), max(seen)))
+            total += digest_finish(digest_step(digest_step(4, client), max(seen)))
         return total & MASK

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from penstock.contract import opcode, record
 from penstock.contract.limits import PAYLOAD_BYTES_MAX
 from penstock.contract.result_code import OK
-from statestore.capacity import GROWTH_PER_PAYLOAD_BYTE, SEGMENT_BYTES, growth_bytes_max, reserve_bytes
+from statestore.capacity import BUCKET_BYTES, GROWTH_PER_PAYLOAD_BYTE, growth_bytes_max, reserve_bytes
 from statestore.errors import StateFull
 from statestore.kernel import layout
 from statestore.state_machine import StateMachine
@@ -42,12 +42,12 @@ def test_no_block_grows_the_arena_by_more_than_the_bound(blocks: list[list[Tx]])
 
 
 @pytest.mark.parametrize("block", [1, 500, 10_000])
-def test_the_bound_holds_while_all_segments_fill_up_at_once(block: int) -> None:
+def test_the_bound_holds_while_all_buckets_fill_up_at_once(block: int) -> None:
     with StateMachine(bytes_max=64 << 20, session_capacity=8) as state:
         feeder = Feeder(state)
         first = 1
         while first < 300_000:
-            # One by one only around a moment when the 128 segments of 131,072 entries are about to be split.
+            # One by one only around a moment when the 128 buckets of 131,072 entries are about to be split.
             count = 10_000 if block == 1 and not 110_001 <= first < 111_000 else block
             before = state.table_bytes
             assert set(feeder.apply_body(accounts(first, count), count)) == {OK}
@@ -56,14 +56,14 @@ def test_the_bound_holds_while_all_segments_fill_up_at_once(block: int) -> None:
 
 
 @pytest.mark.parametrize("hash_mask", [layout.HASH_ALL, 0, 1 << 62, 0xFF << 55])
-def test_an_insert_takes_one_segment_at_most(hash_mask: int) -> None:
+def test_an_insert_takes_one_bucket_at_most(hash_mask: int) -> None:
     with StateMachine(bytes_max=16 << 20, session_capacity=8) as state:
         state.collide_hashes(hash_mask)
         feeder = Feeder(state)
         used = state.table_bytes
         for number in range(2500):
             feeder.apply(add(b"%d" % number, 1))
-            assert state.table_bytes - used in (0, SEGMENT_BYTES)
+            assert state.table_bytes - used in (0, BUCKET_BYTES)
             used = state.table_bytes
 
 
@@ -105,4 +105,4 @@ def test_the_arena_goes_on_for_its_reserve_and_no_further() -> None:
             feeder.apply(*values)
         assert state.free_bytes == 0
         end = bytes_max + reserve_bytes(bytes_max)
-        assert end - SEGMENT_BYTES - layout.PAGE_BYTES < state.table_bytes <= end + layout.PAGE_BYTES
+        assert end - BUCKET_BYTES - layout.PAGE_BYTES < state.table_bytes <= end + layout.PAGE_BYTES

@@ -10,12 +10,12 @@ from penstock.contract.result_code import KEY_NOT_FOUND, LINKED_FAILED, OK
 from statestore.kernel import layout
 from statestore.state_machine import StateMachine
 from tests.statestore.blocks import Feeder, Tx, delete, opened, put
-from tests.statestore.dict_model import K, Model, bytes_digest, rotl
+from tests.statestore.dict_model import DIGEST_MULTIPLIER, Model, bytes_digest, rotl
 from tests.statestore.test_against_model import check_same
 from tests.statestore.test_state_machine import mixed_log
 
 MASK = 2**64 - 1
-SEGMENT_BYTES = 8 * int(layout.SEGMENT_WORDS)
+BUCKET_BYTES = 8 * int(layout.BUCKET_WORDS)
 
 
 def machine(hash_mask: int = layout.HASH_ALL, hash_seed: int | None = None) -> StateMachine:
@@ -28,19 +28,19 @@ def long_keys_of_one_digest(count: int) -> list[bytes]:
     """Different keys of 24 bytes with equal `bytes_digest`: its steps can be run backwards."""
     keys = []
     for first in range(count):
-        state = rotl(((24 ^ first) * K) & MASK, 29)
+        state = rotl(((24 ^ first) * DIGEST_MULTIPLIER) & MASK, 29)
         keys.append(b"".join(word.to_bytes(8, "little") for word in (first, state, 0)))
     return keys
 
 
-def chained_segments(state: StateMachine) -> int:
+def chained_buckets(state: StateMachine) -> int:
     first = state._arena_start
-    segments = range(first, int(state._words[layout.SEGMENT_TOP]), int(layout.SEGMENT_WORDS))
-    return sum(int(state._words[segment + int(layout.SEGMENT_NEXT)]) != 0 for segment in segments)
+    buckets = range(first, int(state._words[layout.BUCKETS_END]), int(layout.BUCKET_WORDS))
+    return sum(int(state._words[bucket + int(layout.BUCKET_NEXT)]) != 0 for bucket in buckets)
 
 
 @pytest.mark.parametrize("hash_mask", [0, 1, 3 << 62, 1 << 55])
-def test_more_keys_of_one_hash_than_a_segment_holds_are_all_kept_and_found(hash_mask: int) -> None:
+def test_more_keys_of_one_hash_than_a_bucket_holds_are_all_kept_and_found(hash_mask: int) -> None:
     with machine(hash_mask) as state:
         feeder = Feeder(state)
         numbers = range(1, 3001)
@@ -53,16 +53,16 @@ def test_more_keys_of_one_hash_than_a_segment_holds_are_all_kept_and_found(hash_
         )
         assert read.found.all()
         assert state.entries == 3000
-        assert state.table_bytes <= 6 * SEGMENT_BYTES, "room for collisions is not wasted"
+        assert state.table_bytes <= 6 * BUCKET_BYTES, "room for collisions is not wasted"
 
 
 def test_a_directory_that_can_grow_no_more_costs_no_entry() -> None:
     with machine() as state:
-        state._words[layout.DEPTH_MAX] = 1
+        state._words[layout.DIRECTORY_DEPTH_MAX] = 1
         feeder = Feeder(state)
         assert feeder.apply(*map(opened, range(1, 5001))) == [OK] * 5000
         assert feeder.apply(*map(opened, range(5000, 0, -1))) == [9] * 5000
-        assert chained_segments(state) >= 2
+        assert chained_buckets(state) >= 2
 
 
 def test_long_keys_of_equal_digest_are_spread_over_segments() -> None:
@@ -71,12 +71,12 @@ def test_long_keys_of_equal_digest_are_spread_over_segments() -> None:
     with machine() as state:
         feeder = Feeder(state)
         assert feeder.apply(*(put(key, key[:8]) for key in keys)) == [OK] * 1100
-        assert chained_segments(state) == 0
+        assert chained_buckets(state) == 0
         assert feeder.apply(*(delete(key) for key in keys)) == [OK] * 1100
         assert state.entries == 0
 
 
-def test_a_failed_chain_is_undone_across_the_segments_that_collisions_took() -> None:
+def test_a_failed_chain_is_undone_across_the_buckets_that_collisions_took() -> None:
     with machine(hash_mask=0) as state:
         feeder = Feeder(state)
         feeder.apply(*(put(b"old %d" % number, b"v") for number in range(1500)))
@@ -125,8 +125,8 @@ def test_regular_keys_are_spread_as_evenly_as_chance_would(step: int, field: str
         feeder = Feeder(state)
         for start in range(0, count, 10_000):
             assert set(feeder.apply(*txs[start : start + 10_000])) == {OK}
-        words = state._words[state._arena_start : int(state._words[layout.SEGMENT_TOP])]
-        entries = words.reshape(-1, int(layout.SEGMENT_WORDS))[:, : int(layout.SEGMENT_INDEX)].reshape(-1, 8)
+        words = state._words[state._arena_start : int(state._words[layout.BUCKETS_END])]
+        entries = words.reshape(-1, int(layout.BUCKET_WORDS))[:, : int(layout.BUCKET_INDEX)].reshape(-1, 8)
         hashes = entries[entries[:, int(layout.ENTRY_IDENT)] != 0, int(layout.ENTRY_HASH)]
     assert np.unique(hashes).size == count
     for bits in (hashes >> np.uint64(58), hashes & np.uint64(127), (hashes >> np.uint64(7)) & np.uint64(1023)):

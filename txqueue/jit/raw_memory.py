@@ -93,8 +93,8 @@ def lowest_bit(_typing_context: Any, _bits: Any) -> Any:
 
 
 @_intrinsic
-def fold(_typing_context: Any, _a: Any, _b: Any) -> Any:
-    """``fold(a, b) -> uint64``: the 128-bit product of two ``uint64``, its halves xored. One multiplication."""
+def folded_multiply(_typing_context: Any, _a: Any, _b: Any) -> Any:
+    """``folded_multiply(a, b) -> uint64``: the halves of the 128-bit product of two ``uint64``, xored."""
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         double = ir.IntType(128)
