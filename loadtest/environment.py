@@ -1,4 +1,4 @@
-"""The conditions of a measurement, to stand beside every figure."""
+"""Description of the machine, the versions and the sources that a measurement was made with."""
 
 import os
 import platform
@@ -10,8 +10,8 @@ from typing import Any, Final
 _PACKAGES: Final = ("penstock", "numpy", "numba", "grpcio", "protobuf")
 
 
-def conditions() -> dict[str, Any]:
-    """The machine, the versions, and the commit of the sources where they are a git checkout."""
+def describe_environment() -> dict[str, Any]:
+    """For JSON: cores, processor, kernel, Python, versions of packages, and the commit of a git checkout."""
     return {
         "cores": len(os.sched_getaffinity(0)),
         "cpu": _cpu_model(),

@@ -1,1 +1,1 @@
-"""Benchmarks of single parts, one room each where they need several files."""
+"""Benchmarks of single parts, in a folder each where they need several files; `loadtest.cli.bench` names them all."""

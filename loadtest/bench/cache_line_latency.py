@@ -20,7 +20,7 @@ _PATIENCE: Final = 1 << 12
 """Looks at the line before the processor is given away: to somebody else's work, which the other thread waits for."""
 
 
-def line_transfer_ns() -> float | None:
+def cache_line_latency_ns() -> float | None:
     """Nanoseconds that a line takes one way between this process's first two processors; None where it has but one."""
     processors = sorted(os.sched_getaffinity(0))[:2]
     if len(processors) < 2:

@@ -34,7 +34,7 @@ _OPTIONS: Final = (
 )
 
 
-def measure_baseline(workload: Workload, *, seconds: float = 3.0, warmup_s: float = 0.5) -> float:
+def measure_grpc_baseline(workload: Workload, *, seconds: float = 3.0, warmup_s: float = 0.5) -> float:
     """Transactions per second that a server which does nothing takes, in frames of the workload."""
     keep_large_messages_in_the_heap()
     context = multiprocessing.get_context("spawn")

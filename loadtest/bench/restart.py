@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from loadtest.load.account_setup import open_accounts
 from loadtest.load.coordinator import LoadPlan, run_load
-from loadtest.load.frame_source import OpeningSource
+from loadtest.load.frame_source import AccountSetupSource
 from loadtest.load.workload import Workload
 from loadtest.node.node_process import running_node, status_of
 
@@ -25,7 +25,7 @@ def measure_restart(directory: Path, transactions: int) -> dict[str, Any]:
         pass
     empty = [_serving_after(directory / f"empty-{number}") for number in range(_ROUNDS)]
     with running_node(directory / "full") as node:
-        asyncio.run(open_accounts(node.target, OpeningSource(workload, secrets.randbits(63) | 1), lambda: None))
+        asyncio.run(open_accounts(node.target, AccountSetupSource(workload, secrets.randbits(63) | 1), lambda: None))
         while (held := status_of(node.target).applied_transactions) < transactions:
             run_load(LoadPlan(node.target, workload, seconds=1.0, warmup_s=0.0))
         node.stop()

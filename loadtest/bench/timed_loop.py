@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 SAMPLES: Final = 50_000  # kept per thread; later ones replace the first
 _READY_S: Final = 0.002  # for all threads to wait for the start
 
-Course = Callable[[int, NDArray[np.uint64]], int]
-"""``course(end_ns, samples) -> batches``: repeats until ``end_ns`` of the monotonic clock, and puts each batch's
+TimedLoop = Callable[[int, NDArray[np.uint64]], int]
+"""``loop(end_ns, samples) -> batches``: repeats until ``end_ns`` of the monotonic clock, and puts each batch's
 nanoseconds into ``samples``, round and round."""
 
 
@@ -35,13 +35,13 @@ class Row:
         return {**figures, **{name: round(figures[name], 1) for name in ("p50_ns", "p99_ns", "ops_per_s")}}
 
 
-def measure(courses: Sequence[Course], batch: int, seconds: float) -> tuple[float, float, float]:
-    """Run courses at once, each in a thread of its own.
+def measure(loops: Sequence[TimedLoop], batch: int, seconds: float) -> tuple[float, float, float]:
+    """Run loops at once, each in a thread of its own.
 
     Returns:
         p50 and p99 in nanoseconds per operation, of which a batch has ``batch``, and operations per second.
     """
-    threads = len(courses)
+    threads = len(loops)
     samples = [np.zeros(SAMPLES, np.uint64) for _ in range(threads)]
     counts = [0] * threads
     ready, start = threading.Barrier(threads + 1), threading.Event()
@@ -50,7 +50,7 @@ def measure(courses: Sequence[Course], batch: int, seconds: float) -> tuple[floa
     def run(index: int) -> None:
         ready.wait()
         start.wait()
-        counts[index] = courses[index](end_ns, samples[index])
+        counts[index] = loops[index](end_ns, samples[index])
 
     workers = [threading.Thread(target=run, args=(index,)) for index in range(threads)]
     for worker in workers:

@@ -1,1 +1,1 @@
-"""The commands that measure."""
+"""The commands that measure, a file each: `penstock load`, `penstock demo` and `penstock bench`."""

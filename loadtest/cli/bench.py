@@ -33,10 +33,10 @@ bench.add_command(pair)
 @click.option("--rounds", default=3, show_default=True, help="Repetitions; the machine's speed drifts.")
 def grpc(seconds: float, frame: int, rounds: int) -> None:
     """What a gRPC server that does nothing takes of our frames."""
-    from loadtest.bench.grpc_baseline import measure_baseline
+    from loadtest.bench.grpc_baseline import measure_grpc_baseline
     from loadtest.load.workload import Workload
 
-    figures = sorted(measure_baseline(Workload(frame=frame), seconds=seconds) for _ in range(rounds))
+    figures = sorted(measure_grpc_baseline(Workload(frame=frame), seconds=seconds) for _ in range(rounds))
     click.echo(json.dumps({"noop_tps": [round(tps) for tps in figures], "frame": frame, "seconds": seconds}))
 
 
@@ -47,7 +47,7 @@ def single(coroutines: int, seconds: float) -> None:
     """Transactions submitted one by one from many coroutines of one client, on a node of their own."""
     import uvloop
 
-    from loadtest.bench.single import measure_single
+    from loadtest.bench.single_transactions import measure_single
     from loadtest.load.workload import Workload
 
     with _bench_node() as node:
@@ -60,7 +60,7 @@ def lone(count: int) -> None:
     """One transaction at a time on an idle node of its own."""
     import uvloop
 
-    from loadtest.bench.single import measure_lone
+    from loadtest.bench.single_transactions import measure_lone
 
     with _bench_node() as node:
         click.echo(json.dumps(uvloop.run(measure_lone(node.target, count))))
@@ -76,13 +76,13 @@ def open_loop(rate: float, seconds: float) -> None:
 
     from loadtest.load.account_setup import open_accounts
     from loadtest.load.coordinator import LoadPlan, run_load
-    from loadtest.load.frame_source import OpeningSource
+    from loadtest.load.frame_source import AccountSetupSource
     from loadtest.load.load_report import summarize
     from loadtest.load.workload import Workload
 
     workload = Workload()
     with _bench_node() as node:
-        asyncio.run(open_accounts(node.target, OpeningSource(workload, secrets.randbits(63) | 1), lambda: None))
+        asyncio.run(open_accounts(node.target, AccountSetupSource(workload, secrets.randbits(63) | 1), lambda: None))
         figures = summarize(run_load(LoadPlan(node.target, workload, rate=rate, seconds=seconds)))
     click.echo(json.dumps(figures))
 
@@ -139,10 +139,10 @@ def pool(pipeline: float, as_json: bool, **options: Any) -> None:
     from rich.console import Console
 
     from loadtest.bench.pool.pipeline_bench import measure_pipeline
-    from loadtest.bench.pool.pool_bench import CourseFailed, PoolBenchPlan, run_pool_bench
+    from loadtest.bench.pool.pool_bench import AllocatorLoopFailed, PoolBenchPlan, run_pool_bench
     from loadtest.bench.pool.pool_report import glibc_table, pipeline_table, pool_table
-    from loadtest.environment import conditions
-    from loadtest.load.account_setup import OpeningFailed
+    from loadtest.environment import describe_environment
+    from loadtest.load.account_setup import AccountSetupFailed
     from loadtest.load.coordinator import WorkerFailed
     from loadtest.load.workload import Workload
     from loadtest.node.node_process import NodeFailed
@@ -152,10 +152,10 @@ def pool(pipeline: float, as_json: bool, **options: Any) -> None:
         with console.status("pools") as status, _bench_directory() as directory:
             run = run_pool_bench(PoolBenchPlan(**options), status.update)
             nodes = measure_pipeline(directory, pipeline, Workload(), status.update) if pipeline > 0 else None
-    except (CourseFailed, NodeFailed, OpeningFailed, WorkerFailed) as error:
+    except (AllocatorLoopFailed, NodeFailed, AccountSetupFailed, WorkerFailed) as error:
         raise click.ClickException(str(error)) from None
     if as_json:
-        click.echo(json.dumps({**run.as_dict(), "pipeline": nodes, "conditions": conditions()}))
+        click.echo(json.dumps({**run.as_dict(), "pipeline": nodes, "conditions": describe_environment()}))
         return
     console.print(pool_table(run), glibc_table(run), run.summary(), *run.missing)
     if nodes is not None:

@@ -61,7 +61,7 @@ def pair(
     from loadtest.bench.pair.pair_report import comparison_figures, comparison_table, progress_line, verdict_line
     from loadtest.bench.pair.source_tree import TreeFailed, repository_of, tree_of_commit, working_tree
     from loadtest.bench.pair.tree_run import NodeLoad, RunFailed, run_command, run_load
-    from loadtest.environment import conditions
+    from loadtest.environment import describe_environment
     from loadtest.node.node_process import NodeFailed
 
     if command is None and metric not in _HIGHER_IS_BETTER:
@@ -100,7 +100,7 @@ def pair(
         raise _NotMeasured(str(error)) from None
     chosen = comparisons[metric]
     measured_under = {
-        **conditions(),
+        **describe_environment(),
         "commit": after.commit,
         "base": before.commit,
         "run": command or f"closed loop, {warmup_s:g} s of warm-up, {seconds:g} s measured",

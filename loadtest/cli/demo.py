@@ -26,7 +26,7 @@ def demo(**options: Any) -> None:
     """Start a node, load it as fast as it takes, verify the result, and print a summary."""
     from rich.console import Console
 
-    from loadtest.load.account_setup import OpeningFailed
+    from loadtest.load.account_setup import AccountSetupFailed
     from loadtest.load.coordinator import WorkerFailed
     from loadtest.load.demo import DemoOptions, run_demo
     from loadtest.load.workload import Workload, WorkloadError, parse_distribution
@@ -38,7 +38,7 @@ def demo(**options: Any) -> None:
         verified = run_demo(DemoOptions(workload=workload, began=_process_start(), **options), Console())
     except WorkloadError as error:
         raise click.UsageError(str(error)) from None
-    except (NodeFailed, OpeningFailed, WorkerFailed) as error:
+    except (NodeFailed, AccountSetupFailed, WorkerFailed) as error:
         raise click.ClickException(str(error)) from None
     if not verified:
         raise click.ClickException("the log, the receipts and the node's digests do not agree; the problems are above")

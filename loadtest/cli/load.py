@@ -84,10 +84,10 @@ def _run(plan: "LoadPlan", workload: "Workload", json_file: Path | None, log_dir
 
     from rich.console import Console
 
-    from loadtest.environment import conditions
-    from loadtest.load.account_setup import OpeningFailed, open_accounts
+    from loadtest.environment import describe_environment
+    from loadtest.load.account_setup import AccountSetupFailed, open_accounts
     from loadtest.load.coordinator import WorkerFailed, run_load
-    from loadtest.load.frame_source import OpeningSource
+    from loadtest.load.frame_source import AccountSetupSource
     from loadtest.load.load_report import load_table, summarize, verification_figures, verification_table
     from loadtest.node.node_process import digests_of, is_serving, status_of
     from loadtest.verify.verify_log import Evidence, verify_log
@@ -98,15 +98,15 @@ def _run(plan: "LoadPlan", workload: "Workload", json_file: Path | None, log_dir
     evidence = []
     try:
         if workload.mix.get("transfer", 0) > 0:
-            opening = OpeningSource(workload, secrets.randbits(63) | 1)
+            setup = AccountSetupSource(workload, secrets.randbits(63) | 1)
             with console.status(f"opening {workload.accounts:,} accounts"):
-                opened = asyncio.run(open_accounts(plan.target, opening, lambda: None))
-            evidence.append(Evidence(opening, opened.receipts))
+                opened = asyncio.run(open_accounts(plan.target, setup, lambda: None))
+            evidence.append(Evidence(setup, opened.frames))
         with console.status("load") as status:
             run = run_load(plan, lambda committed, elapsed: status.update(f"{committed:,} committed, {elapsed:.1f} s"))
-    except (OpeningFailed, WorkerFailed) as error:
+    except (AccountSetupFailed, WorkerFailed) as error:
         raise click.ClickException(str(error)) from None
-    figures = {**summarize(run), "conditions": conditions()}
+    figures = {**summarize(run), "conditions": describe_environment()}
     console.print(load_table(figures))
     verified = True
     if log_directory is not None:

@@ -1,1 +1,1 @@
-"""The load generator: frames from a seed, worker processes, and what they experienced."""
+"""The load generator: reproducible frames, worker processes, and the outcome of every frame. Start at `coordinator`."""

@@ -1,4 +1,4 @@
-"""Runs a load: starts the worker processes together, follows them, and gathers what they experienced."""
+"""Coordinator of a load: starts the worker processes together, follows their progress, and gathers their results."""
 
 import multiprocessing
 import secrets
@@ -9,12 +9,12 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Final
 
 from loadtest.load.frame_source import FrameSource
-from loadtest.load.worker import ANSWER_DEADLINE_S, Assignment, Outcome, work
+from loadtest.load.worker import ANSWER_DEADLINE_S, Assignment, WorkerResult, work
 from loadtest.load.workload import Workload, WorkloadError
 from loadtest.verify.verify_log import Evidence
 
 SESSION_TRANSACTIONS_MAX: Final = 131_072
-"""A client that had more in flight could not have the first of them sent again: its session would have forgotten it."""
+"""With more in flight, a client could not send the first of them again: its session would have forgotten them."""
 _START_DELAY_S: Final = 0.2
 _READY_DEADLINE_S: Final = 120.0
 
@@ -25,7 +25,7 @@ class WorkerFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
-    """What to run, against whom, for how long.
+    """A load to run on one node.
 
     ``rate`` is offered transactions per second over all workers (open loop), or 0 for a closed loop with ``in_flight``
     frames in flight per worker. An open loop collects transactions into a frame for up to ``linger_ms``.
@@ -62,19 +62,19 @@ class LoadPlan:
 
 @dataclass(frozen=True, slots=True)
 class LoadRun:
-    """What came of a plan. The window is what was measured, warm-up left out, on CLOCK_MONOTONIC."""
+    """A plan's results. The window is the measured time without the warm-up, on CLOCK_MONOTONIC."""
 
     plan: LoadPlan
     assignments: list[Assignment]
-    outcomes: list[Outcome]
+    results: list[WorkerResult]
     window_start_ns: int
     window_end_ns: int
 
     def evidence(self) -> list[Evidence]:
-        """What the clients have to show to :func:`loadtest.verify.verify_log.verify_log`."""
+        """The frames that were sent and their outcomes, for :func:`loadtest.verify.verify_log.verify_log`."""
         return [
-            Evidence(FrameSource(assignment.workload, assignment.client_id), outcome.receipts)
-            for assignment, outcome in zip(self.assignments, self.outcomes, strict=True)
+            Evidence(FrameSource(assignment.workload, assignment.client_id), result.frames)
+            for assignment, result in zip(self.assignments, self.results, strict=True)
         ]
 
 
@@ -83,7 +83,10 @@ def run_load(
 ) -> LoadRun:
     """Run a plan to its end. ``on_progress`` gets transactions committed so far, and seconds since the start.
 
-    Workers are spawned, not forked: gRPC does not survive a fork. Raises :class:`WorkerFailed`.
+    Workers are spawned, not forked: gRPC does not survive a fork.
+
+    Raises:
+        WorkerFailed: a worker ended without its result, or did not end in time.
     """
     context = multiprocessing.get_context("spawn")
     assignments = plan.assignments()
@@ -106,33 +109,33 @@ def run_load(
         end_ns = window_start_ns + int(plan.seconds * 1e9)
         for connection in connections:
             connection.send((start_ns, end_ns))
-        outcomes = _follow(connections, start_ns, end_ns, on_progress)
+        results = _follow(connections, start_ns, end_ns, on_progress)
     finally:
         for process in processes:
             if process.exitcode is None:
                 process.join(1.0)
                 process.terminate()
-    return LoadRun(plan, assignments, outcomes, window_start_ns, end_ns)
+    return LoadRun(plan, assignments, results, window_start_ns, end_ns)
 
 
 def _follow(
     connections: list[Connection], start_ns: int, end_ns: int, on_progress: Callable[[int, float], None]
-) -> list[Outcome]:
+) -> list[WorkerResult]:
     committed = dict.fromkeys(connections, 0)
-    outcomes: dict[Connection, Outcome] = {}
+    results: dict[Connection, WorkerResult] = {}
     deadline_ns = end_ns + int((2 * ANSWER_DEADLINE_S) * 1e9)
-    while len(outcomes) < len(connections):
+    while len(results) < len(connections):
         if time.monotonic_ns() > deadline_ns:
             raise WorkerFailed("a worker did not end in time")
-        for connection in wait([c for c in connections if c not in outcomes], timeout=0.5):
+        for connection in wait([c for c in connections if c not in results], timeout=0.5):
             assert isinstance(connection, Connection)
             kind, content = _receive(connection)
             if kind == "progress":
                 committed[connection] = content
             else:
-                outcomes[connection] = content
+                results[connection] = content
         on_progress(sum(committed.values()), (time.monotonic_ns() - start_ns) / 1e9)
-    return [outcomes[connection] for connection in connections]
+    return [results[connection] for connection in connections]
 
 
 def _receive(connection: Connection, expected: str | None = None) -> tuple[str, Any]:

@@ -1,4 +1,4 @@
-"""The whole of it in one command: a fresh node, a load as fast as it takes, and proof that the result is right."""
+"""Demonstration: starts a fresh node, loads it as fast as it takes, and verifies the result from its log."""
 
 import asyncio
 import json
@@ -12,11 +12,11 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from loadtest.bench.grpc_baseline import measure_baseline
-from loadtest.environment import conditions
+from loadtest.bench.grpc_baseline import measure_grpc_baseline
+from loadtest.environment import describe_environment
 from loadtest.load.account_setup import open_accounts
 from loadtest.load.coordinator import LoadPlan, LoadRun, run_load
-from loadtest.load.frame_source import OpeningSource
+from loadtest.load.frame_source import AccountSetupSource
 from loadtest.load.load_report import load_table, summarize, verification_figures, verification_table
 from loadtest.load.workload import Workload
 from loadtest.node.node_process import digests_of, running_node, status_of
@@ -28,7 +28,7 @@ _MIB: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """What the command line may choose. ``began`` is when the command began, on the monotonic clock, in seconds."""
+    """Options of the command. ``began`` is the start of its process on the monotonic clock, in seconds."""
 
     seconds: float
     out: Path
@@ -89,15 +89,15 @@ def _measure(options: DemoOptions, data_dir: Path, console: Console) -> tuple[di
         with running_node(data_dir, "--sync-mode", options.sync_mode) as node:
             serving_s = time.monotonic() - started
             display.done(stage, f"serving after {serving_s:.2f} s")
-            opening = OpeningSource(workload, secrets.randbits(63) | 1)
-            stage = display.stage("opening accounts", opening.frames)
+            setup = AccountSetupSource(workload, secrets.randbits(63) | 1)
+            stage = display.stage("opening accounts", setup.frames)
             commits: list[float] = []
 
             def on_commit() -> None:
                 commits.append(time.monotonic())
                 display.progress.advance(stage)
 
-            opened = asyncio.run(open_accounts(node.target, opening, on_commit))
+            opened = asyncio.run(open_accounts(node.target, setup, on_commit))
             display.done(stage, f"{workload.accounts:,} opened and funded")
             plan = LoadPlan(
                 node.target, workload, in_flight=options.in_flight, workers=options.workers, seconds=options.seconds
@@ -108,9 +108,9 @@ def _measure(options: DemoOptions, data_dir: Path, console: Console) -> tuple[di
             status = status_of(node.target, with_state_digest=True)
             node.stop()
         stage = display.stage("no-op gRPC server", None)
-        noop_tps = measure_baseline(workload, seconds=_BASELINE_S)
+        noop_tps = measure_grpc_baseline(workload, seconds=_BASELINE_S)
         display.done(stage, f"{noop_tps / 1e6:.1f} M tx/s of the same frames")
-        evidence = [Evidence(opening, opened.receipts), *run.evidence()]
+        evidence = [Evidence(setup, opened.frames), *run.evidence()]
         stage = display.stage("verifying the log", status.applied_transactions)
 
         def on_progress(transactions: int) -> None:
@@ -137,7 +137,7 @@ def _measure(options: DemoOptions, data_dir: Path, console: Console) -> tuple[di
         "load": load,
         "verification": verification_figures(verdict),
         "conditions": {
-            **conditions(),
+            **describe_environment(),
             "seed": workload.seed,
             "accounts": workload.accounts,
             "frame": workload.frame,
@@ -159,7 +159,7 @@ def _load(plan: LoadPlan, display: _Display) -> LoadRun:
             before = (committed, elapsed_s)
 
     run = run_load(plan, on_progress)
-    display.done(stage, f"{sum(int(o.receipts['succeeded'].sum()) for o in run.outcomes):,} committed")
+    display.done(stage, f"{sum(int(result.frames['succeeded'].sum()) for result in run.results):,} committed")
     return run
 
 

@@ -1,4 +1,4 @@
-"""What a load remembers of each frame: one row per frame, so that everything else can be worked out afterwards."""
+"""Outcomes of a load's frames: one row per frame, from which every figure is worked out afterwards."""
 
 from typing import Final
 
@@ -10,7 +10,7 @@ from xxhash import xxh3_64_intdigest
 ACCEPTED, REFUSED, UNKNOWN = 0, 1, 2
 """Outcomes of a frame: a receipt came; the node refused it; no answer came in time, so it may be in the log or not."""
 
-RECEIPT: Final = np.dtype(
+FRAME_OUTCOME: Final = np.dtype(
     [
         ("frame", "<u8"),  # its number in its source, from 0
         ("count", "<u4"),  # transactions
@@ -25,8 +25,8 @@ RECEIPT: Final = np.dtype(
         ("succeeded", "<u4"),  # results that are OK
     ]
 )
-Receipts = npt.NDArray[np.void]
-"""``RECEIPT[n]``"""
+FrameOutcomes = npt.NDArray[np.void]
+"""``FRAME_OUTCOME[n]``"""
 
 OK: Final = 1
 _GROUPS: Final = 16
@@ -38,15 +38,15 @@ def results_digest(results: npt.NDArray[np.uint8]) -> int:
     return xxh3_64_intdigest(results.data)
 
 
-def latencies(receipts: Receipts) -> HdrHistogram:
+def latencies(frames: FrameOutcomes) -> HdrHistogram:
     """Histogram, in microseconds, of the time from each transaction's due time to its receipt.
 
-    One that got no receipt counts with the time until it was given up: left out, the worst would look like none.
-    The transactions of a frame were due one after the other. They are counted in up to 16 groups, each as late as its
-    earliest, which is the one that waited longest.
+    A transaction without a receipt counts with the time until it was given up: without those, the worst node would look
+    best. The transactions of a frame were due one after the other; they are recorded in up to 16 groups, each with the
+    latency of its first transaction, which waited longest.
     """
     histogram = HdrHistogram(1, _LATENCY_US_MAX, 3)
-    for row in receipts:
+    for row in frames:
         count, received = int(row["count"]), int(row["received_ns"])
         first, last = int(row["first_due_ns"]), int(row["last_due_ns"])
         groups = min(_GROUPS, count) if last > first else 1
@@ -57,6 +57,6 @@ def latencies(receipts: Receipts) -> HdrHistogram:
     return histogram
 
 
-def within(receipts: Receipts, column: str, start_ns: int, end_ns: int) -> Receipts:
+def within(frames: FrameOutcomes, column: str, start_ns: int, end_ns: int) -> FrameOutcomes:
     """The rows whose time in ``column`` lies in the half-open window."""
-    return receipts[(receipts[column] >= start_ns) & (receipts[column] < end_ns)]
+    return frames[(frames[column] >= start_ns) & (frames[column] < end_ns)]

@@ -1,8 +1,8 @@
-"""Frames of records from a seed, at a few nanoseconds per record.
+"""Generator of reproducible frames, at a few nanoseconds per record.
 
 A frame is a pure function of (workload, client, frame number): every random word is a hash of a counter, not the next
-state of a generator. So the check after a run can make any frame again and compare it with what the log holds, and no
-loop iteration waits for the one before.
+state of a generator. So the verification of a run can generate any frame again
+and compare it with the log, and no iteration of the loop waits for the one before.
 """
 
 from dataclasses import dataclass
@@ -19,17 +19,17 @@ from txqueue.jit import kernel_cache  # noqa: F401 - settles where machine code 
 U64Array = npt.NDArray[np.uint64]
 U8Array = npt.NDArray[np.uint8]
 
-OPENING_FRAME: Final = 10_000
+SETUP_FRAME_RECORDS: Final = 10_000
 _MIX_SLOTS: Final = 1024
 _OVERDRAFT: Final = 2
 _TILE: Final = 64
-"""Records that are made at once where a frame is only compared: they stay in the fastest cache."""
+"""Records that are generated at a time where a frame is only compared: they stay in the fastest cache."""
 DIFFERENCES: Final = ("", "records", "payloads")
-"""What :meth:`FrameSource.difference` may answer."""
+"""The answers of :meth:`FrameSource.difference`; the first says that there is none."""
 
 
 class FrameSource:
-    """Makes the frames of one client. Not thread-safe: the arrays of a frame are the caller's."""
+    """Generates the frames of one client. Not thread-safe."""
 
     def __init__(self, workload: Workload, client_id: int) -> None:
         self.workload = workload
@@ -60,13 +60,13 @@ class FrameSource:
         return int(_fill(records, payloads, *self._arguments(number)))
 
     def difference(self, number: int, records: U64Array, payloads: U8Array) -> str:
-        """Which part of a frame, as found elsewhere, is not that of frame ``number``: one of ``DIFFERENCES``."""
+        """The part of frame ``number`` that differs from these records and payloads: one of ``DIFFERENCES``."""
         if len(records) != self.workload.frame:
             return "records"
         return DIFFERENCES[_difference(records, payloads, *self._arguments(number))]
 
     def _arguments(self, number: int) -> tuple[Any, ...]:
-        """What the kernels need to know of frame ``number``."""
+        """Arguments of the kernels for frame ``number``."""
         workload = self.workload
         first_sequence = number * workload.frame + 1
         numbers = (self.client_id, first_sequence, workload.seed, workload.accounts, workload.value_bytes)
@@ -74,21 +74,23 @@ class FrameSource:
 
 
 @dataclass(frozen=True, slots=True)
-class OpeningSource:
-    """The frames that go before a load of transfers: open the treasury and all accounts, then fund each account."""
+class AccountSetupSource:
+    """The frames that prepare a load of transfers: open the treasury and all accounts, then fund each account."""
 
     workload: Workload
     client_id: int
 
     @property
     def frames(self) -> int:
-        """How many frames there are, all of 10,000 records but the last."""
-        return -(-(2 * self.workload.accounts - 1) // OPENING_FRAME)
+        """Number of frames; all but the last have 10,000 records."""
+        return -(-(2 * self.workload.accounts - 1) // SETUP_FRAME_RECORDS)
 
     def frame(self, number: int) -> tuple[U64Array, U8Array]:
         """Frame ``number`` (from 0): ``uint64[n, 8]``, n <= 10,000, and no payloads."""
         accounts = self.workload.accounts
-        step = np.arange(number * OPENING_FRAME, min((number + 1) * OPENING_FRAME, 2 * accounts - 1), dtype=np.uint64)
+        step = np.arange(
+            number * SETUP_FRAME_RECORDS, min((number + 1) * SETUP_FRAME_RECORDS, 2 * accounts - 1), dtype=np.uint64
+        )
         opens = step < accounts
         records = np.zeros((len(step), 8), np.uint64)
         records[:, 0] = self.client_id
@@ -102,14 +104,14 @@ class OpeningSource:
         return records, np.empty(0, np.uint8)
 
     def difference(self, number: int, records: U64Array, payloads: U8Array) -> str:
-        """Which part of a frame, as found elsewhere, is not that of frame ``number``: one of ``DIFFERENCES``."""
+        """The part of frame ``number`` that differs from these records and payloads: one of ``DIFFERENCES``."""
         if not np.array_equal(self.frame(number)[0], records):
             return "records"
         return "payloads" if len(payloads) else ""
 
 
 def mix_slots(mix: dict[str, float]) -> U8Array:
-    """Deal 1,024 slots out to the operations by their shares; the largest takes what rounding leaves."""
+    """``uint8[1024]``: operations in proportion to their shares; the most frequent one takes what rounding leaves."""
     total = sum(mix.values())
     largest = max(mix, key=lambda name: mix[name])
     slots = np.full(_MIX_SLOTS, OPERATIONS[largest], np.uint8)
@@ -133,7 +135,7 @@ def _hash(counter):
 
 @njit(inline="always")
 def _key(word, keys, aliases):
-    """A key from a random word: the upper half takes a column, the lower half tosses the coin."""
+    """A key from a random word: its upper half draws a column, its lower half decides between key and alias."""
     column = ((word >> np.uint64(32)) * keys) >> np.uint64(32)
     if len(aliases) == 0:
         return column
@@ -192,7 +194,7 @@ def _fill(records, payloads, operations, aliases, client, sequence, seed, keys, 
     nogil=True,
 )
 def _difference(records, payloads, operations, aliases, client, sequence, seed, keys, value_bytes):
-    """Make a frame again, tile by tile, and compare it; returns an index of ``DIFFERENCES``."""
+    """Generate a frame again, tile by tile, and compare it; returns an index of ``DIFFERENCES``."""
     made, carried = np.empty((_TILE, 8), np.uint64), np.empty(_TILE * value_bytes, np.uint8)
     words, frame_words = made.reshape(-1), records.reshape(-1)  # comparing rows of eight is three times as slow
     payload_at = 0

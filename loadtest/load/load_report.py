@@ -1,4 +1,4 @@
-"""Turns a run into figures: a dictionary for JSON, and a table for people."""
+"""Report of a load: figures for JSON, and tables for a terminal."""
 
 from dataclasses import asdict
 from typing import Any, Final
@@ -40,16 +40,16 @@ def summarize(run: LoadRun) -> dict[str, Any]:
     plan = run.plan
     start, end = run.window_start_ns, run.window_end_ns
     seconds = (end - start) / 1e9
-    receipts = np.concatenate([outcome.receipts for outcome in run.outcomes])
-    answered = within(receipts[receipts["outcome"] == ACCEPTED], "received_ns", start, end)
-    attempted = within(receipts, "sent_ns", start, end)
-    due = within(receipts, "last_due_ns" if plan.rate else "received_ns", start, end)
+    frames = np.concatenate([result.frames for result in run.results])
+    answered = within(frames[frames["outcome"] == ACCEPTED], "received_ns", start, end)
+    attempted = within(frames, "sent_ns", start, end)
+    due = within(frames, "last_due_ns" if plan.rate else "received_ns", start, end)
     histogram = latencies(due)
     percentiles = {
         name: round(histogram.get_value_at_percentile(share) / 1000, 3)
         for name, share in (("p50", 50), ("p90", 90), ("p99", 99), ("p999", 99.9))
     }
-    codes = np.sum([outcome.codes for outcome in run.outcomes], axis=0)
+    codes = np.sum([result.codes for result in run.results], axis=0)
     committed = int(answered["succeeded"].sum())
     return {
         "target": plan.target,
@@ -66,9 +66,9 @@ def summarize(run: LoadRun) -> dict[str, Any]:
         "accepted_tps": round(int(answered["count"].sum()) / seconds),
         "latency_ms": {**percentiles, "max": round(histogram.get_max_value() / 1000, 3)},
         "results_with_warmup": {_result_name(code): int(count) for code, count in enumerate(codes) if count},
-        "frames_refused": int((receipts["outcome"] == REFUSED).sum()),
-        "frames_unknown": int((receipts["outcome"] == UNKNOWN).sum()),
-        "first_error": next((outcome.first_error for outcome in run.outcomes if outcome.first_error), None),
+        "frames_refused": int((frames["outcome"] == REFUSED).sum()),
+        "frames_unknown": int((frames["outcome"] == UNKNOWN).sum()),
+        "first_error": next((result.first_error for result in run.results if result.first_error), None),
         **_generator_figures(run),
     }
 
@@ -79,16 +79,16 @@ def _result_name(code: int) -> str:
 
 
 def _generator_figures(run: LoadRun) -> dict[str, Any]:
-    """How hard the generator itself worked, and whether it was the limit.
+    """Load of the generator itself, and whether it was the bottleneck.
 
-    In a closed loop it was where an event loop was busy nearly all the time; in an open loop where frames left late, or
-    fewer left than were due.
+    It was the bottleneck of a closed loop where an event loop was busy nearly all the time, and of an open loop where
+    frames left late, or fewer left than were due.
     """
     rate, seconds = run.plan.rate, (run.window_end_ns - run.window_start_ns) / 1e9
-    busy = max(outcome.loop_share for outcome in run.outcomes)
+    busy = max(result.loop_share for result in run.results)
     lag_ms = 0.0
     limited = busy > _BUSY_SHARE
-    sent = [within(o.receipts, "sent_ns", run.window_start_ns, run.window_end_ns) for o in run.outcomes]
+    sent = [within(o.frames, "sent_ns", run.window_start_ns, run.window_end_ns) for o in run.results]
     frames = np.concatenate(sent)
     if rate and len(frames):
         lag_ms = float(np.percentile(frames["sent_ns"] - frames["last_due_ns"], 99)) / 1e6
@@ -97,7 +97,7 @@ def _generator_figures(run: LoadRun) -> dict[str, Any]:
         "generator_limited": limited,
         "generator_busy_share": round(busy, 3),
         "generator_lag_p99_ms": round(lag_ms, 3) if rate else None,
-        "generator_cpu_s": round(sum(outcome.cpu_s for outcome in run.outcomes), 3),
+        "generator_cpu_s": round(sum(result.cpu_s for result in run.results), 3),
     }
 
 
@@ -118,7 +118,7 @@ def verification_figures(verdict: Verification) -> dict[str, Any]:
 
 
 def load_table(figures: dict[str, Any]) -> Table:
-    """The figures that people ask for first."""
+    """The most important figures of a load."""
     table = Table(title=f"{figures['loop']} loop, {figures['seconds']:g} s", show_header=False, title_justify="left")
     latency = figures["latency_ms"]
     offered = f"{figures['rate']:,.0f} offered" if figures["rate"] else f"{figures['in_flight']} frames in flight"
@@ -139,7 +139,7 @@ def load_table(figures: dict[str, Any]) -> Table:
 
 
 def verification_table(figures: dict[str, Any]) -> Table:
-    """A verdict, with what was compared."""
+    """A verdict, and the checks behind it."""
     verdict = "[green]verified[/green]" if figures["verified"] else "[red bold]NOT verified[/red bold]"
     table = Table(title=f"verification: {verdict}", show_header=False, title_justify="left")
     table.add_row("log", f"{figures['transactions']:,} transactions in {figures['blocks']:,} blocks")

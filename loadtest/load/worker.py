@@ -1,8 +1,8 @@
-"""A process that generates load through one client, and returns a receipt for every frame.
+"""Worker process of a load: generates frames, submits them through one client, and returns the outcome of each.
 
-Closed loop: a fixed number of frames in flight, the next sent when one is answered. Open loop: every transaction has a
-due time, whatever the node does; a frame leaves when its last transaction is due, and a node that stalls finds its
-delay in the latency of all that fell due meanwhile (no coordinated omission).
+Closed loop: a fixed number of frames in flight; each answer lets the next frame go. Open loop: every transaction has a
+due time, whatever the node does, and a frame leaves when its last transaction is due. Latency counts from the due time,
+so a stall of the node shows in all transactions that fell due meanwhile (no coordinated omission).
 """
 
 import asyncio
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import uvloop
 
-from loadtest.load.frame_outcomes import ACCEPTED, OK, RECEIPT, REFUSED, UNKNOWN, Receipts, results_digest
+from loadtest.load.frame_outcomes import ACCEPTED, FRAME_OUTCOME, OK, REFUSED, UNKNOWN, FrameOutcomes, results_digest
 from loadtest.load.frame_source import FrameSource, U8Array, U64Array
 from loadtest.load.workload import Workload
 from penstock.client.async_client import AsyncClient
@@ -35,7 +35,7 @@ Buffers = tuple[U64Array, U8Array]
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What one worker has to do. ``rate`` is its share in transactions per second, 0 for a closed loop."""
+    """One worker's part of a load. ``rate`` is in transactions per second, 0 for a closed loop."""
 
     target: str
     workload: Workload
@@ -45,11 +45,11 @@ class Assignment:
 
 
 @dataclass(slots=True)
-class Outcome:
-    """What one client experienced. ``loop_share`` is the part of the time that its event loop was busy."""
+class WorkerResult:
+    """The outcomes of one client's frames. ``loop_share`` is the share of the time that its event loop was busy."""
 
     client_id: int
-    receipts: Receipts
+    frames: FrameOutcomes
     codes: npt.NDArray[np.int64]
     loop_share: float = 0.0
     cpu_s: float = 0.0
@@ -57,13 +57,13 @@ class Outcome:
 
 
 def flow_options(in_flight: int, frame: int) -> FlowOptions:
-    """Let through what a load wants in flight, up to what a session remembers."""
+    """The client's flow control for so many frames of this size in flight."""
     return FlowOptions(frames_max=max(in_flight, 1), transactions_max=in_flight * frame)
 
 
 @dataclass(slots=True)
 class Recorder:
-    """Submits frames and writes down what becomes of them."""
+    """Submits frames and records their outcomes."""
 
     client: AsyncClient
     rows: list[tuple[int, ...]] = field(default_factory=list)
@@ -72,7 +72,7 @@ class Recorder:
     first_error: str = ""
 
     async def submit(self, frame: int, records: U64Array, payloads: U8Array, first_due: int, last_due: int) -> bool:
-        """Submit one frame; True where a receipt came. ``first_due`` and ``last_due`` of 0 mean now."""
+        """Submit one frame; returns whether a receipt came. ``first_due`` and ``last_due`` of 0 mean now."""
         count = len(records)
         sent = time.monotonic_ns()
         due = (first_due or sent, last_due or sent)
@@ -95,18 +95,19 @@ class Recorder:
         self.rows.append((frame, count, ACCEPTED, *due, sent, received, *place))
         return True
 
-    def outcome(self, client_id: int) -> Outcome:
-        """All that was written down."""
-        return Outcome(client_id, np.array(self.rows, RECEIPT), self.codes, first_error=self.first_error)
+    def result(self, client_id: int) -> WorkerResult:
+        """All that was recorded."""
+        return WorkerResult(client_id, np.array(self.rows, FRAME_OUTCOME), self.codes, first_error=self.first_error)
 
 
 def work(assignment: Assignment, coordinator: Connection) -> None:
-    """The process's main function. Says ("ready", None), is told (start_ns, end_ns), says ("progress", committed) now
-    and then, and in the end ("outcome", Outcome).
+    """Main function of the process.
+
+    Messages: sends ("ready", None), receives (start_ns, end_ns), sends ("progress", committed) ten times a second, and
+    at the end ("result", WorkerResult).
     """
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # the terminal sends it to all; the coordinator ends its workers itself
+    # A terminal sends SIGINT to the whole process group, but the coordinator ends its workers itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     keep_large_messages_in_the_heap()
     uvloop.run(_work(assignment, coordinator))
 
@@ -129,16 +130,18 @@ async def _work(assignment: Assignment, coordinator: Connection) -> None:
             await _open_loop(recorder, source, assignment.rate, start_ns, end_ns)
         else:
             numbers = itertools.count()
-            await asyncio.gather(*(_lane(recorder, source, numbers, end_ns) for _ in range(assignment.in_flight)))
+            await asyncio.gather(
+                *(_closed_loop(recorder, source, numbers, end_ns) for _ in range(assignment.in_flight))
+            )
         reporting.cancel()
-        outcome = recorder.outcome(assignment.client_id)
-        outcome.loop_share = (time.thread_time() - loop_s) / max((time.monotonic_ns() - start_ns) / 1e9, 1e-9)
-        outcome.cpu_s = time.process_time() - cpu_s
-        coordinator.send(("outcome", outcome))
+        result = recorder.result(assignment.client_id)
+        result.loop_share = (time.thread_time() - loop_s) / max((time.monotonic_ns() - start_ns) / 1e9, 1e-9)
+        result.cpu_s = time.process_time() - cpu_s
+        coordinator.send(("result", result))
 
 
-async def _lane(recorder: Recorder, source: FrameSource, numbers: Iterator[int], end_ns: int) -> None:
-    """One of the closed loop's places: send a frame, wait for its answer, send the next."""
+async def _closed_loop(recorder: Recorder, source: FrameSource, numbers: Iterator[int], end_ns: int) -> None:
+    """One of the frames in flight: send a frame, wait for its answer, send the next."""
     records, payloads = source.buffers()
     while time.monotonic_ns() < end_ns:
         number = next(numbers)
@@ -148,7 +151,7 @@ async def _lane(recorder: Recorder, source: FrameSource, numbers: Iterator[int],
 
 
 async def _open_loop(recorder: Recorder, source: FrameSource, rate: float, start_ns: int, end_ns: int) -> None:
-    """Send every frame when its last transaction is due."""
+    """Send each frame when its last transaction is due."""
     count = source.workload.frame
     free: list[Buffers] = []
     waiting: set[asyncio.Task[None]] = set()
@@ -166,7 +169,7 @@ async def _open_loop(recorder: Recorder, source: FrameSource, rate: float, start
         if (early_ns := due_ns - time.monotonic_ns()) > 0:
             await asyncio.sleep(early_ns / 1e9)
             continue
-        if len(waiting) >= _WAITING_FRAMES_MAX:  # memory has an end; the due times go on
+        if len(waiting) >= _WAITING_FRAMES_MAX:  # bounds memory; the due times go on
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         task = asyncio.create_task(send(number, free.pop() if free else source.buffers()))
         waiting.add(task)

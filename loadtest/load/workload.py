@@ -1,4 +1,4 @@
-"""What a load consists of: which operations, on which keys, in frames of which size."""
+"""Workload: the operations of a load, the distribution of their keys, and the size of frames."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -9,13 +9,13 @@ OPERATIONS: Final = {"append": 1, "put": 2, "delete": 3, "cas": 4, "add": 5, "tr
 TREASURY: Final = 0
 """Number of the account that may be overdrawn, and from which all others get their first money."""
 OPENING_BALANCE: Final = 1 << 40
-"""So much that a load moves money for hours before an account runs dry."""
+"""Enough for hours of transfers before an account is empty."""
 FRAME_RECORDS_MAX: Final = 10_000
 FRAME_PAYLOAD_BYTES_MAX: Final = 4 << 20
 
 
 class WorkloadError(ValueError):
-    """A workload that cannot be run; the message says which option to change."""
+    """A workload that cannot be run; the message names the option to change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,9 @@ class Workload:
 
     ``zipf`` is the exponent of the keys' distribution, 0 for uniform. ``mix`` gives each operation's share; shares are
     relative to their sum. Keys (accounts, counters and values alike) are the numbers 0 to ``accounts`` - 1.
+
+    Raises:
+        WorkloadError: a value is out of its range.
     """
 
     accounts: int = 100_000
@@ -56,7 +59,11 @@ class Workload:
 
 
 def parse_mix(text: str) -> dict[str, float]:
-    """Read ``transfer=90,put=10``."""
+    """Read ``transfer=90,put=10``.
+
+    Raises:
+        WorkloadError: a share is not a number.
+    """
     mix = {}
     for part in text.split(","):
         name, equals, share = part.partition("=")
@@ -68,7 +75,11 @@ def parse_mix(text: str) -> dict[str, float]:
 
 
 def parse_distribution(text: str) -> float:
-    """Read ``uniform`` (0) or ``zipf:1.1`` (1.1): the exponent."""
+    """Read ``uniform`` (0) or ``zipf:1.1`` (1.1): the exponent.
+
+    Raises:
+        WorkloadError: it is neither.
+    """
     name, _, exponent = text.partition(":")
     if name == "uniform" and not exponent:
         return 0.0

@@ -1,7 +1,7 @@
-"""Zipf-distributed keys in constant time per sample: the alias method.
+"""Alias method: Zipf-distributed keys in constant time per sample.
 
-A. J. Walker (1977), with M. D. Vose's construction (1991). A sample takes one column at random and then, by a biased
-coin, either the column's own key or its alias. Rejection-inversion (Hormann and Derflinger, 1996) needs no table but
+A. J. Walker (1977), with M. D. Vose's construction (1991). A sample draws one column, and then by a biased coin either
+the column's own key or its alias. Rejection-inversion (Hormann and Derflinger, 1996) needs no table but
 two or three logarithms per sample, about 30 ns; this needs one load, and the table of 100,000 keys fits in a cache.
 """
 
@@ -31,9 +31,7 @@ def alias_table(keys: int, exponent: float, seed: int) -> npt.NDArray[np.uint64]
 
 @njit("void(float64[::1], int64[::1], uint64[::1])", cache=True, nogil=True)
 def _build(weights, work, table):
-    """Pair columns of too little weight with columns of too much. ``work`` holds the first from its left end and the
-    second from its right end.
-    """
+    """Pair columns of too little weight with columns of too much: stacks at the two ends of ``work``."""
     low, high = 0, len(weights)
     for key in range(len(weights)):
         if weights[key] < 1.0:

@@ -1,1 +1,1 @@
-"""Nodes in processes of their own, started for a measurement."""
+"""Nodes in processes of their own, for measurements and tests. Start at `node_process`."""

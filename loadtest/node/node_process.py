@@ -1,4 +1,4 @@
-"""A node in a process of its own, started for a measurement and stopped after it."""
+"""Node process: ``penstock serve`` as a child process, for measurements and tests."""
 
 import os
 import signal
@@ -152,7 +152,7 @@ def running_node(data_dir: Path, *options: str, program: tuple[str, ...] = PENST
 
 
 def is_serving(target: str) -> bool:
-    """Whether a node answers there, and says that it serves."""
+    """Whether a node answers there and reports that it serves."""
     with grpc.insecure_channel(target) as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=1.0)
@@ -162,7 +162,7 @@ def is_serving(target: str) -> bool:
 
 
 def status_of(target: str, *, with_state_digest: bool = False) -> GetStatusResponse:
-    """What the node says of itself.
+    """The node's own report.
 
     Raises:
         grpc.RpcError: no node answers there.
@@ -172,5 +172,5 @@ def status_of(target: str, *, with_state_digest: bool = False) -> GetStatusRespo
 
 
 def digests_of(status: GetStatusResponse) -> NodeDigests:
-    """The part of a status that a check of the log can hold against it."""
+    """The part of a status that the verification of a log compares."""
     return NodeDigests(status.applied_index, status.effects_digest, status.state_digest, status.applied_transactions)

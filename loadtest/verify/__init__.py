@@ -1,1 +1,1 @@
-"""Proof that a node's log, results and receipts are right, by code that shares nothing with the node's."""
+"""Verification of a node's log and receipts by code that shares nothing with the node's. Start at `verify_log`."""

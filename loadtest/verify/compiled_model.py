@@ -1,8 +1,8 @@
-"""Recomputes every result of a load's log, compiled, at tens of millions of transactions per second.
+"""Compiled model of the state machine: recomputes a load's results at tens of millions of transactions per second.
 
 A load's keys are small numbers, so its state fits arrays indexed by key: no hash table, no heap, nothing that the state
-machine is made of. Logs of any other shape (long keys, chains, namespaces) are refused with :class:`TooGeneral`; for
-them there is :mod:`loadtest.verify.reference_model`.
+machine is made of. Transactions of any other shape (long keys, chains, namespaces) are refused with
+:class:`UnsupportedTransaction`; :mod:`loadtest.verify.reference_model` takes them.
 """
 
 from typing import Final
@@ -33,18 +33,18 @@ _OVERDRAFT: Final = np.uint64(1 << 63)
 _FLAG_OVERDRAFT: Final = 2
 
 # Columns of `clients`.
-_CLIENT_ID, _HIGHEST, _FRESH = 0, 1, 2
+_CLIENT_ID, _HIGHEST, _EXECUTED = 0, 1, 2
 
-# Slots of `carry`, what the kernel keeps from block to block.
+# Words of `carry`, which the kernel keeps from block to block.
 _DIGEST, _PAYLOAD_AT, _CLIENTS, _KEYS, _STOP = 0, 1, 2, 3, 4
 _STOP_GENERAL, _STOP_KEYS, _STOP_CLIENT = 1, 2, 3
 
 
-class TooGeneral(Exception):
-    """The log holds a transaction that this check has no arrays for; use the plain model."""
+class UnsupportedTransaction(Exception):
+    """The log holds a transaction that this model has no arrays for; use the reference model."""
 
 
-class Recomputation:
+class CompiledModel:
     """The state of a load after the blocks applied so far."""
 
     def __init__(self, keys: int = 1 << 17, clients: int = 16) -> None:
@@ -60,7 +60,11 @@ class Recomputation:
         return int(self._carry[_DIGEST])
 
     def apply(self, block: LogBlock) -> npt.NDArray[np.uint8]:
-        """Apply one block; returns ``uint8[count]``, one result each. Raises :class:`TooGeneral`."""
+        """Apply one block; returns ``uint8[count]``, one result each.
+
+        Raises:
+            UnsupportedTransaction: the block is not one of a load.
+        """
         records = np.frombuffer(block.records, np.uint64).reshape(-1, 8)
         payloads = np.frombuffer(block.payloads, np.uint8)
         results = np.empty(len(records), np.uint8)
@@ -82,16 +86,16 @@ class Recomputation:
                 break
             self._make_room(records[done], block.first_position + done)
         if self._carry[_PAYLOAD_AT] != len(payloads):
-            raise TooGeneral(f"block {block.index} has payloads that no record speaks of")
+            raise UnsupportedTransaction(f"block {block.index} has payloads that no record speaks of")
         return results
 
-    def fresh(self, client_id: int) -> int:
-        """Transactions of a client that were answered for the first time, which is exactly once each."""
+    def executed(self, client_id: int) -> int:
+        """Number of a client's transactions that were executed: each once, and a duplicate after that."""
         known = self._clients[: int(self._carry[_CLIENTS])]
-        return int(known[known[:, _CLIENT_ID] == client_id, _FRESH].sum())
+        return int(known[known[:, _CLIENT_ID] == client_id, _EXECUTED].sum())
 
     def money_problems(self) -> list[str]:
-        """What is wrong with the accounts: the balances' sum must be 0, and only overdraft accounts may be below 0."""
+        """Violations of two invariants: all balances sum up to 0, and only overdraft accounts are below 0."""
         accounts = self._cells[2]
         balances = accounts[:, _WORD].view(np.int64)
         problems = []
@@ -104,7 +108,7 @@ class Recomputation:
         return problems
 
     def state_digest(self) -> int:
-        """Digest of the whole state, over all keys at once."""
+        """Digest of the whole state."""
         total = 0
         for kind, cells in enumerate(self._cells, start=1):
             numbers = np.flatnonzero(cells[:, _VERSION]).astype(np.uint64)
@@ -122,7 +126,7 @@ class Recomputation:
         return (total + int(_finish(sessions).sum(dtype=np.uint64))) & ((1 << 64) - 1)
 
     def _make_room(self, record: npt.NDArray[np.uint64], position: int) -> None:
-        """Grow what the kernel stopped for, or give up."""
+        """Grow the array that the kernel stopped for, or refuse the transaction."""
         stop, clients = int(self._carry[_STOP]), int(self._carry[_CLIENTS])
         is_transfer = int(record[7]) >> 16 & 0xFF == 6
         highest_key = max(int(record[2]), int(record[4]) if is_transfer else 0)
@@ -138,7 +142,7 @@ class Recomputation:
             self._clients[clients, _CLIENT_ID] = record[0]
             self._carry[_CLIENTS] = clients + 1
         else:
-            raise TooGeneral(f"transaction {position} is not one that `penstock load` makes")
+            raise UnsupportedTransaction(f"transaction {position} is not one that `penstock load` makes")
 
 
 def _mix(digest: npt.NDArray[np.uint64], word: npt.NDArray[np.uint64] | np.uint64) -> npt.NDArray[np.uint64]:
@@ -175,8 +179,9 @@ def _value_digest(payloads, start, length):
     nogil=True,
 )
 def _apply(records, payloads, start, first_position, cells, clients, windows, results, carry):
-    """Apply records from ``start`` on; returns the number of the first that could not be applied, ``carry[_STOP]`` says
-    why, or their count.
+    """Apply records from ``start`` on; returns their count, or the index of the first that could not be applied.
+
+    ``carry[_STOP]`` says why.
     """
     values, counters, accounts = cells[0], cells[1], cells[2]
     keys = carry[_KEYS]
@@ -275,7 +280,7 @@ def _apply(records, payloads, start, first_position, cells, clients, windows, re
                 values[key, _VERSION] = version
                 effect = values[key, _WORD] * _K1
             windows[slot, sequence & np.uint64(_WINDOW - 1)] = result
-            clients[slot, _FRESH] += _U1
+            clients[slot, _EXECUTED] += _U1
         digest = _mixed(digest, result ^ effect)
         results[i] = result
         payload_at += length

@@ -1,7 +1,7 @@
-"""Reads a node's log from its files, with a parser of its own.
+"""Parser of a node's log files, independent of the node's own.
 
-The format is described in ``replication/log/block.py``; this follows the description and not the code, so that a
-mistake in the code that writes and reads the log cannot hide itself. Blocks are chained by the hash of the previous
+It follows the description of the format in ``replication/log/block.py`` and not the code, so that a mistake in the code
+that writes and reads the log cannot hide itself. Blocks are chained by the hash of the previous
 header, which also tells live segments from recycled ones that still hold old blocks.
 """
 
@@ -21,14 +21,14 @@ from xxhash import xxh3_128_digest
 
 PAGE_BYTES: Final = 4096
 _BUFFER_BYTES: Final = 8 << 20
-"""For one read, and with that for one block: 10,000 records and 4 MiB of payloads fit well."""
+"""One read, and so the longest block: 10,000 records and 4 MiB of payloads fit."""
 _BUFFERS: Final = 3
-"""One is being read, one waits, and one is in the hands of whoever asked for the blocks."""
+"""One is being filled, one waits, and one is held by the caller."""
 _HEADER: Final = struct.Struct("<4sHHQQQQIIQ16s16sQ28sI")
 
 
 class LogUnreadable(Exception):
-    """The log is not what its format says; the message has the file, the offset and what was found."""
+    """The log breaks its format; the message has the file, the offset and what was found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,8 @@ class _Header:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """A block in its place in the chain, whose body is yet to be checked."""
+class _LocatedBlock:
+    """A block whose place in the chain is checked, and whose body is not yet."""
 
     block: LogBlock
     body: memoryview
@@ -78,11 +78,13 @@ class _Found:
 def read_blocks(directory: Path) -> Generator[LogBlock]:
     """Yield all blocks of a log, each checked: checksum, chain, body hash, index and positions.
 
-    Ends where no further block continues the chain. Raises :class:`LogUnreadable` where the log does not start at
-    block 1 or a block of the chain is damaged.
+    Ends where no further block continues the chain.
+
+    Raises:
+        LogUnreadable: the log does not start at block 1, or a block of the chain is damaged.
     """
     free: SimpleQueue[memoryview | None] = SimpleQueue()
-    read: SimpleQueue[_Found | memoryview | BaseException | None] = SimpleQueue()
+    read: SimpleQueue[_LocatedBlock | memoryview | BaseException | None] = SimpleQueue()
     for _ in range(_BUFFERS):
         free.put(memoryview(mmap.mmap(-1, _BUFFER_BYTES)))  # begins on a page, as O_DIRECT asks
 
@@ -111,7 +113,7 @@ def read_blocks(directory: Path) -> Generator[LogBlock]:
         reader.join()
 
 
-def _follow(directory: Path, free: "SimpleQueue[memoryview | None]") -> Iterator[_Found | memoryview]:
+def _follow(directory: Path, free: "SimpleQueue[memoryview | None]") -> Iterator[_LocatedBlock | memoryview]:
     """Yield the blocks of the chain, and each buffer, taken from ``free``, after the last block that lies in it.
 
     Ends early where ``free`` gives None.
@@ -143,7 +145,7 @@ def _follow(directory: Path, free: "SimpleQueue[memoryview | None]") -> Iterator
                         break
                     records, payloads = view[start:middle], view[middle:end]
                     block = LogBlock(index, position, header.count, header.time_ns, records, payloads)
-                    yield _Found(block, view[start:end], header.body_hash, where)
+                    yield _LocatedBlock(block, view[start:end], header.body_hash, where)
                     previous = xxh3_128_digest(view[at:start])
                     index, position = index + 1, position + header.count
                     at = end + -end % PAGE_BYTES
@@ -175,7 +177,7 @@ class _Segment:
         os.close(self._descriptor)
 
     def read(self, room: memoryview, offset: int) -> int:
-        """Fill ``room`` from ``offset`` on, as far as the file goes; returns how many bytes that are."""
+        """Fill ``room`` from ``offset`` on, as far as the file goes; returns the number of bytes."""
         wanted, done = min(len(room), self.size - offset), 0
         while done < wanted:
             got = os.preadv(self._descriptor, [room[done:]], offset + done)
@@ -186,7 +188,7 @@ class _Segment:
 
 
 def _segment_starts(directory: Path) -> dict[tuple[int, bytes], Path]:
-    """Find each segment by what its first block continues: the index and the hash of the block before."""
+    """The segments by the index of their first block and the hash of the block before it."""
     starts = {}
     for path in directory.glob("*.segment"):
         with path.open("rb") as file:

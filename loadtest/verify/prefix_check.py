@@ -1,6 +1,7 @@
-"""Holds the beginning of a long log against the plain model, in a process of its own while the rest is checked.
+"""Check of a long log's first transactions against the reference model, in a process of its own.
 
-The model takes microseconds for each transaction, and the interpreter's lock would make all other checks wait for it.
+The model takes microseconds for each transaction; in this process, the interpreter's lock would make all other checks
+wait for it.
 """
 
 import multiprocessing
@@ -13,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from loadtest.verify.log_parser import LogBlock, read_blocks
-from loadtest.verify.reference_model import Model
+from loadtest.verify.reference_model import ReferenceModel
 
 U8Array = npt.NDArray[np.uint8]
 
 
-class Beginning:
-    """The first ``transactions_max`` transactions of a log, in whole blocks."""
+class PrefixCheck:
+    """Compares the first ``transactions_max`` transactions of a log, in whole blocks, with the reference model."""
 
     def __init__(self, directory: Path, transactions_max: int) -> None:
         self._max: Final = transactions_max
@@ -27,25 +28,26 @@ class Beginning:
         self._effects_digest = 0
         self._full = False
         self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))  # gRPC does not survive a fork
-        self._plain = self._pool.submit(_plain, directory, transactions_max)
+        self._reference = self._pool.submit(_apply_prefix, directory, transactions_max)
 
     def close(self) -> None:
         """Wait for the process to end."""
         self._pool.shutdown(cancel_futures=True)
 
     def add(self, block: LogBlock, results: U8Array, effects_digest: int) -> None:
-        """Note the next block's results and the digest of effects after it. Does nothing once there are enough."""
+        """Take the next block's results and the digest of effects after it; ignored once there are enough."""
         self._full |= len(self._results) + block.count > self._max
         if not self._full:
             self._results += results.tobytes()
             self._effects_digest = effects_digest
 
     def finish(self) -> tuple[int, str]:
-        """Wait for the model; returns how many transactions it took and what it found to be different, if anything.
+        """Wait for the model; returns how many transactions it applied, and the first difference or "".
 
-        Raises :class:`loadtest.verify.log_parser.LogUnreadable` where the model's process could not read the log.
+        Raises:
+            LogUnreadable: the model's process could not read the log.
         """
-        results, effects_digest = self._plain.result()
+        results, effects_digest = self._reference.result()
         if results != self._results:
             pairs = zip(results, self._results, strict=False)
             same = min(len(results), len(self._results))
@@ -53,9 +55,9 @@ class Beginning:
         return len(results), "" if effects_digest == self._effects_digest else "the digest of effects"
 
 
-def _plain(directory: Path, transactions_max: int) -> tuple[bytes, int]:
-    """Results and the digest of effects by the model."""
-    model, results = Model(), bytearray()
+def _apply_prefix(directory: Path, transactions_max: int) -> tuple[bytes, int]:
+    """Results and the digest of effects, by the reference model."""
+    model, results = ReferenceModel(), bytearray()
     with closing(read_blocks(directory)) as blocks:
         for block in blocks:
             if len(results) + block.count > transactions_max:

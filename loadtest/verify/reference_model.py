@@ -1,7 +1,7 @@
-"""The state machine once more, in plain Python: what every transaction must do, written for reading and not for speed.
+"""Reference model of the state machine, in plain Python: written for reading and not for speed.
 
-It exists to be compared with the real one, so it shares nothing with it: dictionaries instead of tables, Python's
-integers instead of words, results worked out from the text of ``protos/penstock/v1/record.proto`` alone. About 3 us
+It is compared with the real one, so it shares nothing with it: dictionaries instead of tables, Python's integers
+instead of words, results worked out from the text of ``protos/penstock/v1/record.proto`` alone. About 3 us
 per transaction; :mod:`loadtest.verify.compiled_model` is the compiled check for long runs.
 """
 
@@ -79,7 +79,7 @@ class Entry(NamedTuple):
 
 @dataclass(slots=True)
 class Session:
-    """One client: its highest sequence, the results it may still ask for, and when it was last heard of."""
+    """One client: its highest sequence, the results that it may still ask for, and the time of its last block."""
 
     highest: int = 0
     results: dict[int, int] = field(default_factory=dict)
@@ -119,7 +119,7 @@ class Transaction(NamedTuple):
 
 
 def decode(records: bytes, payloads: bytes) -> list[Transaction]:
-    """Decode a block's records (64 bytes each) and deal its payloads out to them."""
+    """Decode a block's records (64 bytes each), each with its payload."""
     transactions = []
     offset = 0
     for client_id, sequence, key, lo, hi, amount, namespace, operation, flags, length in _RECORD.iter_unpack(records):
@@ -140,7 +140,7 @@ def chains(transactions: list[Transaction]) -> Iterable[range]:
     assert start == len(transactions), "a chain is open at the end of the block"
 
 
-class Model:
+class ReferenceModel:
     """The whole state: entries by identity, sessions by client, and the digest of all effects so far."""
 
     def __init__(self, session_capacity: int = 65_536, session_horizon_ns: int = 3_600_000_000_000) -> None:
@@ -173,7 +173,7 @@ class Model:
         return total & _WORD
 
     def money(self) -> int:
-        """The sum of all balances: 0 for ever, as accounts open empty and transfers only move."""
+        """The sum of all balances: always 0, since accounts open empty and transfers only move money."""
         return sum(entry.amount for (kind, _, _), entry in self.entries.items() if kind == ACCOUNT)
 
     def _apply_chain(self, chain: list[Transaction], position: int, time_ns: int) -> bytes:

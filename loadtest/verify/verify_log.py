@@ -1,10 +1,11 @@
-"""Holds a log against what the clients were told, what they sent, and what the node says its state is.
+"""Verification of a log: compares it with what the clients sent and were told, and with the node's digests.
 
-Everything is worked out again from the log's bytes: by ``compiled_model`` at a speed that keeps up with any run, and
-besides by the plain ``reference_model``, all of a short log and the beginning of a long one.
+All results are recomputed from the log's bytes: by ``compiled_model``, which keeps up with any run, and by
+``reference_model``, which takes all of a short log and the first transactions of a long one.
 
-A check must not outlast the run it checks, so three things run side by side: the thread that reads the log ahead, the
-compiled checks here, about 20 ns per transaction, and the process of the plain model. The disk is the slowest of them.
+Verification must not outlast the run that it verifies, so three things run side by side: the thread that reads the log
+ahead, the compiled checks here (about 20 ns per transaction), and the process of the reference model. The disk is the
+slowest of them.
 """
 
 import time
@@ -16,16 +17,16 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from loadtest.load.frame_outcomes import ACCEPTED, OK, Receipts, results_digest
+from loadtest.load.frame_outcomes import ACCEPTED, OK, FrameOutcomes, results_digest
 from loadtest.load.frame_source import U8Array, U64Array
-from loadtest.verify.compiled_model import Recomputation, TooGeneral
+from loadtest.verify.compiled_model import CompiledModel, UnsupportedTransaction
 from loadtest.verify.log_parser import LogBlock, LogUnreadable, read_blocks
-from loadtest.verify.prefix_check import Beginning
-from loadtest.verify.reference_model import Model
+from loadtest.verify.prefix_check import PrefixCheck
+from loadtest.verify.reference_model import ReferenceModel
 
 MODEL_TRANSACTIONS_MAX: Final = 1_000_000
-"""Longer logs are held against the plain model only in their beginning, or the check would outlast the run."""
-_BEGINNING: Final = 250_000
+"""Of longer logs the reference model applies a prefix only, or the verification would outlast the run."""
+_PREFIX_TRANSACTIONS: Final = 250_000
 _PROBLEMS_SHOWN: Final = 20
 _PROGRESS_STEP: Final = 1_000_000
 _COMPARED: Final = ["frame", "count", "first_position", "results_digest", "succeeded"]
@@ -39,23 +40,23 @@ class Source(Protocol):
         """Whose frames they are."""
 
     def difference(self, number: int, records: U64Array, payloads: U8Array) -> str:
-        """Hold ``records``, ``uint64[n, 8]``, and payloads against frame ``number``.
+        """Compare ``records``, ``uint64[n, 8]``, and payloads with frame ``number``.
 
-        Answers "records" or "payloads" where these are others, else "".
+        Returns "records" or "payloads" where these differ, else "".
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What one client has to show: what its frames were, and a row for each that it sent."""
+    """One client's side: its frames, and the outcome of each that it sent."""
 
     source: Source
-    receipts: Receipts
+    frames: FrameOutcomes
 
 
 @dataclass(frozen=True, slots=True)
 class NodeDigests:
-    """What the node said of itself, all as of ``applied_index``; ``state_digest`` is 0 where it was not asked."""
+    """What the node reports, all as of ``applied_index``; ``state_digest`` is 0 where it was not asked for."""
 
     applied_index: int
     effects_digest: int
@@ -65,7 +66,7 @@ class NodeDigests:
 
 @dataclass(slots=True)
 class Verification:
-    """The verdict. ``checks`` lists what was compared, ``problems`` what did not hold (the first 20)."""
+    """The verdict. ``checks`` lists what was compared, ``problems`` the first 20 violations."""
 
     transactions: int = 0
     blocks: int = 0
@@ -83,7 +84,7 @@ class Verification:
         return self.problem_count == 0 and bool(self.checks)
 
     def problem(self, text: str) -> None:
-        """Note what does not hold."""
+        """Record a violation."""
         self.problem_count += 1
         if len(self.problems) < _PROBLEMS_SHOWN:
             self.problems.append(text)
@@ -97,7 +98,7 @@ def verify_log(
     model_transactions_max: int = MODEL_TRANSACTIONS_MAX,
     on_progress: Callable[[int], None] = lambda _transactions: None,
 ) -> Verification:
-    """Check a log, directory of its segments, of a node that runs or has stopped.
+    """Check a log, given the directory of its segments, of a node that runs or has stopped.
 
     ``on_progress`` is given the number of transactions checked so far, about once in a million. Never raises for what
     the log holds: a damaged log is a problem of the verdict.
@@ -109,10 +110,12 @@ def verify_log(
         length = max(verdict.acknowledged, node.transactions if node else 0)
         is_long = length > model_transactions_max
         with ExitStack() as stack:
-            beginning = None
+            prefix = None
             if is_long and model_transactions_max:
-                beginning = stack.enter_context(closing(Beginning(directory, min(_BEGINNING, model_transactions_max))))
-            results = _Recount(verdict, node, model_transactions_max, beginning)
+                prefix = stack.enter_context(
+                    closing(PrefixCheck(directory, min(_PREFIX_TRANSACTIONS, model_transactions_max)))
+                )
+            results = _ResultCheck(verdict, node, model_transactions_max, prefix)
             shown = 0
             for block in stack.enter_context(closing(read_blocks(directory))):
                 receipts.check(block, results.apply(block))
@@ -121,26 +124,26 @@ def verify_log(
                     on_progress(shown)
             results.finish()
         receipts.finish(results)
-    except (LogUnreadable, TooGeneral) as error:
+    except (LogUnreadable, UnsupportedTransaction) as error:
         verdict.problem(str(error))
     verdict.seconds = time.perf_counter() - started
     return verdict
 
 
-class _Recount:
-    """Recomputes results by both means, the plain one as far as it can keep up, and compares the digests."""
+class _ResultCheck:
+    """Recomputes all results by both models, by the reference model as far as it keeps up, and compares the digests."""
 
     def __init__(
-        self, verdict: Verification, node: NodeDigests | None, plain_max: int, beginning: Beginning | None
+        self, verdict: Verification, node: NodeDigests | None, reference_max: int, prefix: PrefixCheck | None
     ) -> None:
         self._verdict = verdict
         self._node = node
-        self._fast: Recomputation | None = Recomputation()
-        self._beginning = beginning
-        self._plain: Model | None = None if beginning is not None else Model()
-        self._plain_max = plain_max
-        self._plain_end = 0
-        self._too_general = ""
+        self._compiled: CompiledModel | None = CompiledModel()
+        self._prefix = prefix
+        self._reference: ReferenceModel | None = None if prefix is not None else ReferenceModel()
+        self._reference_max = reference_max
+        self._reference_end = 0
+        self._unsupported = ""
         self._node_met = False
 
     def apply(self, block: LogBlock) -> U8Array:
@@ -149,26 +152,28 @@ class _Recount:
         verdict.blocks += 1
         verdict.transactions += block.count
         results = None
-        if self._fast is not None:
+        if self._compiled is not None:
             try:
-                results = self._fast.apply(block)
-                if self._beginning is not None:
-                    self._beginning.add(block, results, self._fast.effects_digest)
-            except TooGeneral as error:
-                self._fast, self._too_general = None, str(error)
-        if self._plain is not None and verdict.transactions > self._plain_max:
-            self._plain = None
-            self._note_beginning(self._plain_end)
-        if self._plain is not None:
+                results = self._compiled.apply(block)
+                if self._prefix is not None:
+                    self._prefix.add(block, results, self._compiled.effects_digest)
+            except UnsupportedTransaction as error:
+                self._compiled, self._unsupported = None, str(error)
+        if self._reference is not None and verdict.transactions > self._reference_max:
+            self._reference = None
+            self._note_prefix(self._reference_end)
+        if self._reference is not None:
             position, time_ns = block.first_position, block.time_ns
-            plain = self._plain.apply(bytes(block.records), bytes(block.payloads), position, time_ns)
-            if results is not None and results.tobytes() != plain:
+            expected = self._reference.apply(bytes(block.records), bytes(block.payloads), position, time_ns)
+            if results is not None and results.tobytes() != expected:
                 verdict.problem(f"block {block.index}: the two recomputations differ, so one of them is wrong")
-            results = np.frombuffer(plain, np.uint8)
-            self._plain_end = block.first_position + block.count
+            results = np.frombuffer(expected, np.uint8)
+            self._reference_end = block.first_position + block.count
         if results is None:
-            raise TooGeneral(f"{self._too_general}, and the plain model takes {self._plain_max} transactions at most")
-        state = self._fast or self._plain
+            raise UnsupportedTransaction(
+                f"{self._unsupported}, and the plain model takes {self._reference_max} transactions at most"
+            )
+        state = self._compiled or self._reference
         assert state is not None
         verdict.effects_digest = state.effects_digest
         if self._node is not None and self._node.applied_index == block.index:
@@ -176,36 +181,36 @@ class _Recount:
         return results
 
     def finish(self) -> None:
-        """Checks of the whole."""
+        """Check invariants of the whole log."""
         verdict = self._verdict
-        if self._fast is not None:
+        if self._compiled is not None:
             verdict.checks.append("all results recomputed by dense arrays")
-            for problem in self._fast.money_problems():
+            for problem in self._compiled.money_problems():
                 verdict.problem(problem)
-        if self._plain is not None:
+        if self._reference is not None:
             verdict.checks.append("all results recomputed by the plain model")
-            if self._plain.money():
-                verdict.problem(f"all balances together are {self._plain.money()}, not 0: money was made or lost")
-            if self._fast is not None and self._plain.state_digest() != self._fast.state_digest():
+            if self._reference.money():
+                verdict.problem(f"all balances together are {self._reference.money()}, not 0: money was made or lost")
+            if self._compiled is not None and self._reference.state_digest() != self._compiled.state_digest():
                 verdict.problem("the two recomputations reach different states, so one of them is wrong")
-        if self._beginning is not None:
-            transactions, difference = self._beginning.finish()
-            self._note_beginning(transactions)
+        if self._prefix is not None:
+            transactions, difference = self._prefix.finish()
+            self._note_prefix(transactions)
             if difference:
                 verdict.problem(f"{difference}: the two recomputations differ, so one of them is wrong")
         verdict.checks.append("money conserved")
         if self._node is not None and self._node.applied_index and not self._node_met:
             verdict.problem(f"the node has applied block {self._node.applied_index}, which the log does not hold")
 
-    def fresh(self, client_id: int) -> int | None:
-        """Transactions of a client that took their turn for the first time, where known."""
-        return self._fast.fresh(client_id) if self._fast is not None else None
+    def executed(self, client_id: int) -> int | None:
+        """Transactions of a client that were executed; None where only the compiled model would know."""
+        return self._compiled.executed(client_id) if self._compiled is not None else None
 
-    def _note_beginning(self, transactions: int) -> None:
+    def _note_prefix(self, transactions: int) -> None:
         if transactions:
             self._verdict.checks.append(f"the first {transactions:,} results recomputed by the plain model")
 
-    def _compare_with_node(self, node: NodeDigests, state: Recomputation | Model) -> None:
+    def _compare_with_node(self, node: NodeDigests, state: CompiledModel | ReferenceModel) -> None:
         verdict = self._verdict
         self._node_met = True
         if node.effects_digest == verdict.effects_digest:
@@ -224,15 +229,15 @@ class _Recount:
 
 
 class _ReceiptCheck:
-    """Compares every receipt with the block that it names: same records as were sent, same results as recomputed."""
+    """Compares every receipt with its block: the records must be those sent, the results those recomputed."""
 
     def __init__(self, verdict: Verification, evidence: Sequence[Evidence]) -> None:
         self._verdict = verdict
         self._evidence = evidence
-        self._accepted: list[tuple[Source, Receipts, U64Array]] = []
-        """Of each client, what was accepted in the order of the log, and the column to find a block's receipts by."""
+        self._accepted: list[tuple[Source, FrameOutcomes, U64Array]] = []
+        """Of each client: its accepted frames in the order of the log, and their ``log_index`` column to search in."""
         for client in evidence:
-            accepted = client.receipts[client.receipts["outcome"] == ACCEPTED]
+            accepted = client.frames[client.frames["outcome"] == ACCEPTED]
             accepted = accepted[np.argsort(accepted["log_index"], kind="stable")]
             self._accepted.append((client.source, accepted[_COMPARED], accepted["log_index"].copy()))
             verdict.receipts += len(accepted)
@@ -266,21 +271,21 @@ class _ReceiptCheck:
                     name = f"frame {frame} of client {source.client_id}, at position {position}"
                     self._verdict.problem(f"{name}: {problem}")
 
-    def finish(self, recount: _Recount) -> None:
-        """Every receipt must have met its block, and nothing may have taken effect more often than it was sent."""
+    def finish(self, results: _ResultCheck) -> None:
+        """Check that every receipt met its block, and that nothing was executed more often than it was sent."""
         verdict = self._verdict
         named = [indexes[(indexes < 1) | (indexes > verdict.blocks)] for _, _, indexes in self._accepted]
         lost, receipts = np.unique(np.concatenate(named), return_counts=True) if named else ((), ())
         for index, count in zip(lost, receipts, strict=True):
             verdict.problem(f"block {index}, named by {count} receipts, is not in the log: acknowledged and lost")
         for client in self._evidence:
-            fresh = recount.fresh(client.source.client_id)
-            sent = int(client.receipts["count"].sum())
-            acknowledged = int(client.receipts["count"][client.receipts["outcome"] == ACCEPTED].sum())
-            if fresh is not None and not acknowledged <= fresh <= sent:
+            executed = results.executed(client.source.client_id)
+            sent = int(client.frames["count"].sum())
+            acknowledged = int(client.frames["count"][client.frames["outcome"] == ACCEPTED].sum())
+            if executed is not None and not acknowledged <= executed <= sent:
                 verdict.problem(
                     f"client {client.source.client_id} sent {sent} transactions and has receipts for {acknowledged}, "
-                    f"but {fresh} were applied"
+                    f"but {executed} were applied"
                 )
         if self._evidence:
             verdict.checks.append("every acknowledged transaction in the log exactly once, as sent and as answered")

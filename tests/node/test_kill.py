@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from loadtest.verify.log_parser import read_blocks
-from loadtest.verify.reference_model import Model
+from loadtest.verify.reference_model import ReferenceModel
 from penstock.client.async_client import AsyncClient
 from penstock.client.options import RetryOptions
 from penstock.client.results import FrameReceipt
@@ -71,7 +71,7 @@ async def _load_and_kill(node: NodeProcess, kills: int, seed: int) -> list[Sent]
 
 
 def _check(node: NodeProcess, sent: list[Sent], effects_digest: int, state_digest: int) -> None:
-    model = Model()
+    model = ReferenceModel()
     log_records, log_results = bytearray(), bytearray()
     for block in read_blocks(node.log_directory):
         log_results += model.apply(bytes(block.records), bytes(block.payloads), block.first_position, block.time_ns)

@@ -11,7 +11,7 @@ import pytest
 
 from loadtest.load.account_setup import open_accounts
 from loadtest.load.coordinator import LoadPlan, LoadRun, run_load
-from loadtest.load.frame_source import OpeningSource
+from loadtest.load.frame_source import AccountSetupSource
 from loadtest.load.load_report import summarize
 from loadtest.load.workload import Workload, parse_mix
 from loadtest.node.node_process import NodeFailed, NodeProcess, digests_of, is_serving, running_node, status_of
@@ -28,8 +28,8 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
 
 
 def opened(target: str, client_id: int) -> Evidence:
-    source = OpeningSource(WORKLOAD, client_id)
-    return Evidence(source, asyncio.run(open_accounts(target, source, lambda: None)).receipts)
+    source = AccountSetupSource(WORKLOAD, client_id)
+    return Evidence(source, asyncio.run(open_accounts(target, source, lambda: None)).frames)
 
 
 def test_closed_and_open_loops_are_verified_to_the_state_digest(node: NodeProcess) -> None:
@@ -75,7 +75,7 @@ def test_a_node_killed_under_load_loses_nothing_acknowledged_and_applies_nothing
     assert verdict.problems == []
     figures = summarize(runs[0])
     assert (figures["frames_refused"], figures["frames_unknown"]) == (0, 0), figures["first_error"]
-    received_ns = runs[0].outcomes[0].receipts["received_ns"]
+    received_ns = runs[0].results[0].frames["received_ns"]
     assert (received_ns < killed_ns).any(), "receipts came before the crash"
     assert (received_ns > killed_ns).any(), "and after it, for what was in flight"
 

@@ -1,1 +1,1 @@
-"""Before-and-after ratios: two commits measured in interleaved pairs of short runs. Start at :mod:`.pair_bench`."""
+"""Before-and-after benchmark of two commits, `penstock bench pair`. Start at `pair_bench`."""

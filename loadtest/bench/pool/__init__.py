@@ -1,1 +1,1 @@
-"""Pools and allocators side by side: ``penstock bench pool``."""
+"""Benchmark of allocators and object pools, `penstock bench pool`. Start at `pool_bench` and `pipeline_bench`."""

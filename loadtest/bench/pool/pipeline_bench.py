@@ -19,7 +19,7 @@ import grpc
 
 from loadtest.load.account_setup import open_accounts
 from loadtest.load.coordinator import LoadPlan, run_load
-from loadtest.load.frame_source import OpeningSource
+from loadtest.load.frame_source import AccountSetupSource
 from loadtest.load.load_report import summarize
 from loadtest.load.workload import Workload
 from loadtest.node.node_process import NodeProcess, running_node, status_of
@@ -91,8 +91,8 @@ def measure_pipeline(
             data_dir, report = directory / variant, directory / f"{variant}.json"
             program = (sys.executable, "-m", "loadtest.bench.pool.measured_node", variant, str(report))
             node = stack.enter_context(running_node(data_dir, program=program))
-            opening = OpeningSource(workload, secrets.randbits(63) | 1)
-            asyncio.run(open_accounts(node.target, opening, lambda: None))
+            setup = AccountSetupSource(workload, secrets.randbits(63) | 1)
+            asyncio.run(open_accounts(node.target, setup, lambda: None))
             runners[variant] = _Runner(node, report)
         for leg in range(legs):
             # Each goes first every other time: whatever a leg leaves behind is not always the same one's burden.

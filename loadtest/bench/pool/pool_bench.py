@@ -85,12 +85,12 @@ class PoolBenchRun:
         }
 
 
-class CourseFailed(Exception):
+class AllocatorLoopFailed(Exception):
     """The process that measures an allocator failed; the message has its own."""
 
 
 def run_pool_bench(plan: PoolBenchPlan, on_progress: Callable[[str], None] = lambda _what: None) -> PoolBenchRun:
-    """Measure everything that is there; raises :class:`CourseFailed`."""
+    """Measure everything that is there; raises :class:`AllocatorLoopFailed`."""
     found, missing = _allocators()
     rounds: list[list[Row]] = []
     for number in range(plan.rounds):
@@ -125,7 +125,7 @@ def _in_a_process(impl: str, library: str | None, plan: PoolBenchPlan) -> list[R
         command, env=environment, capture_output=True, text=True, timeout=_CHILD_DEADLINE_S, check=False
     )
     if ran.returncode != 0:
-        raise CourseFailed(f"measuring {impl} failed with code {ran.returncode}:\n{ran.stderr[-2000:]}")
+        raise AllocatorLoopFailed(f"measuring {impl} failed with code {ran.returncode}:\n{ran.stderr[-2000:]}")
     return [Row(**row) for row in json.loads(ran.stdout)]
 
 

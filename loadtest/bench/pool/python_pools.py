@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.bench.pool.locked_pool import LockedPool
-from loadtest.bench.timed_loop import Course, Row, measure
+from loadtest.bench.timed_loop import Row, TimedLoop, measure
 from pooling.arena.slab_arena import SlabArena
 from pooling.arena.slot import Slot
 from pooling.core.factory import CallableFactory
@@ -33,11 +33,11 @@ def python_rows(sizes: list[int], threads: list[int], seconds: float) -> Iterato
                 figures = measure([_make_and_drop(make, size)] * count, _BATCH, seconds)
                 yield Row(impl, "make + drop", size, count, *figures)
     for count in threads:
-        for impl, course in _pools(count):
-            yield Row(impl, "borrow + return", _POOLED_BYTES, count, *measure([course] * count, _BATCH, seconds))
+        for impl, loop in _pools(count):
+            yield Row(impl, "borrow + return", _POOLED_BYTES, count, *measure([loop] * count, _BATCH, seconds))
 
 
-def _pools(borrowers: int) -> Iterator[tuple[str, Course]]:
+def _pools(borrowers: int) -> Iterator[tuple[str, TimedLoop]]:
     """Give pools that hold an object for each borrower, made beforehand: nobody has to wait or to make one."""
     make = partial(bytearray, _POOLED_BYTES)
     manager = ObjectPoolManager(bytes_max=_POOLED_BYTES * borrowers)
@@ -55,8 +55,8 @@ def _pools(borrowers: int) -> Iterator[tuple[str, Course]]:
     yield "locked pool", _borrow_and_return(locked.borrow_object, locked.return_object)
 
 
-def _borrow_and_return(borrow: Callable[[], Any], give_back: Callable[[Any], None]) -> Course:
-    def course(end_ns: int, samples: NDArray[np.uint64]) -> int:
+def _borrow_and_return(borrow: Callable[[], Any], give_back: Callable[[Any], None]) -> TimedLoop:
+    def loop(end_ns: int, samples: NDArray[np.uint64]) -> int:
         clock, batch, count = time.monotonic_ns, range(_BATCH), 0
         before_ns = clock()
         while before_ns < end_ns:
@@ -68,11 +68,11 @@ def _borrow_and_return(borrow: Callable[[], Any], give_back: Callable[[Any], Non
             before_ns = after_ns
         return count
 
-    return course
+    return loop
 
 
-def _make_and_drop(make: Callable[[int], Any], size: int) -> Course:
-    def course(end_ns: int, samples: NDArray[np.uint64]) -> int:
+def _make_and_drop(make: Callable[[int], Any], size: int) -> TimedLoop:
+    def loop(end_ns: int, samples: NDArray[np.uint64]) -> int:
         clock, batch, count = time.monotonic_ns, range(_BATCH), 0
         before_ns = clock()
         while before_ns < end_ns:
@@ -84,4 +84,4 @@ def _make_and_drop(make: Callable[[int], Any], size: int) -> Course:
             before_ns = after_ns
         return count
 
-    return course
+    return loop

@@ -1,1 +1,1 @@
-"""Queues side by side: ``penstock bench queue``."""
+"""Benchmark of queues, `penstock bench queue`. Start at `queue_bench`."""

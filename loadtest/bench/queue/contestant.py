@@ -10,7 +10,7 @@ from typing import Final, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.bench.queue.timed_run import APART, SENT, Measured, Words, shared_words
+from loadtest.bench.queue.timed_run import LINE_WORDS, SENT, Throughput, Words, shared_words
 
 Kind = Literal["thread", "process"]
 KINDS: Final[tuple[Kind, ...]] = ("thread", "process")
@@ -39,10 +39,10 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Measurement:
     """What a run showed."""
 
-    measured: Measured
+    throughput: Throughput
     percentiles_ns: tuple[float, ...] | None = None
     """PERCENTILES of putting in one record, less what the timer itself takes, which may leave 0. Vain tries are left
     out: how long a full queue makes one wait is the consumer's doing.
@@ -56,10 +56,10 @@ class Contestant(Protocol):
     def name(self) -> str:
         """As in the report."""
 
-    def enters(self, cell: Cell) -> bool:
+    def supports(self, cell: Cell) -> bool:
         """Whether the queue can be used in this way."""
 
-    def run(self, cell: Cell, timing: Timing) -> Outcome:
+    def run(self, cell: Cell, timing: Timing) -> Measurement:
         """Runs it once, and verifies that nothing was lost.
 
         Raises:
@@ -78,15 +78,15 @@ def samples_each(producers: int) -> int:
     return max(1, _SAMPLES >> (producers - 1).bit_length())
 
 
-def percentiles(samples: NDArray[np.uint64], course: Words, timer_ns: float) -> tuple[float, ...] | None:
+def percentiles(samples: NDArray[np.uint64], control: Words, timer_ns: float) -> tuple[float, ...] | None:
     """PERCENTILES of the operations that were timed, one record each."""
     if samples.shape[1] == 0:
         return None
-    kept = [row[: int(course[SENT + number * APART])] for number, row in enumerate(samples)]
-    return less_timer(np.concatenate(kept), timer_ns)
+    kept = [row[: int(control[SENT + number * LINE_WORDS])] for number, row in enumerate(samples)]
+    return percentiles_less_timer(np.concatenate(kept), timer_ns)
 
 
-def less_timer(samples: NDArray[np.uint64], timer_ns: float) -> tuple[float, ...]:
+def percentiles_less_timer(samples: NDArray[np.uint64], timer_ns: float) -> tuple[float, ...]:
     """PERCENTILES of samples in nanoseconds."""
     return tuple(max(0.0, float(figure) - timer_ns) for figure in np.percentile(samples, PERCENTILES))
 

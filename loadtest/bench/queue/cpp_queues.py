@@ -8,8 +8,16 @@ from typing import Final
 
 import numpy as np
 
-from loadtest.bench.queue.contestant import Cell, Contestant, Kind, Outcome, Timing, less_timer, samples_each
-from loadtest.bench.queue.timed_run import Measured, RecordsLost
+from loadtest.bench.queue.contestant import (
+    Cell,
+    Contestant,
+    Kind,
+    Measurement,
+    Timing,
+    percentiles_less_timer,
+    samples_each,
+)
+from loadtest.bench.queue.timed_run import RecordsLost, Throughput
 
 _SOURCES: Final = Path(__file__).parent / "peers"
 _COMPILER: Final = "g++"
@@ -30,11 +38,11 @@ class CppPeer:
         self._kinds = kinds
         self._producers_max = producers_max
 
-    def enters(self, cell: Cell) -> bool:
+    def supports(self, cell: Cell) -> bool:
         """Between processes only where the queue holds no pointers."""
         return cell.kind in self._kinds and cell.producers <= self._producers_max
 
-    def run(self, cell: Cell, timing: Timing) -> Outcome:
+    def run(self, cell: Cell, timing: Timing) -> Measurement:
         """See :class:`~loadtest.bench.queue.contestant.Contestant`."""
         nanoseconds = [str(int(seconds * 1e9)) for seconds in (timing.warmup_s, timing.measured_s)]
         samples = samples_each(cell.producers) if timing.timed else 0
@@ -52,10 +60,10 @@ class CppPeer:
             raise RecordsLost(f"{self.name}: {ended.stderr.strip() or f'ended with {ended.returncode}'}")
         first, *lines = ended.stdout.splitlines()
         figures = json.loads(first)
-        measured = Measured(figures["records"], figures["nanoseconds"])
+        measured = Throughput(figures["records"], figures["nanoseconds"])
         if not timing.timed:
-            return Outcome(measured)
-        return Outcome(measured, less_timer(np.array(lines, np.uint64), figures["timer_ns"]))
+            return Measurement(measured)
+        return Measurement(measured, percentiles_less_timer(np.array(lines, np.uint64), figures["timer_ns"]))
 
 
 def cpp_peers(directory: Path) -> list[Contestant]:

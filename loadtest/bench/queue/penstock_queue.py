@@ -7,21 +7,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.bench.posix_calls import monotonic_ns
-from loadtest.bench.queue.contestant import Cell, Outcome, Timing, make_samples, percentiles, running
+from loadtest.bench.queue.contestant import Cell, Measurement, Timing, make_samples, percentiles, running
 from loadtest.bench.queue.timed_run import (
     Words,
-    account,
-    account_body,
     back_off,
-    check,
-    finish,
-    goes_on,
-    line_up,
-    make_course,
+    check_none_lost,
+    keeps_sending,
+    make_control,
     number_records,
-    start,
+    record_body_progress,
+    record_progress,
+    report_sent,
+    start_producers,
     sum_values,
     time_the_timer,
+    wait_for_start,
 )
 from penstock.contract.limits import BATCH_SIZE
 from penstock.contract.record import RECORD_BYTES, RECORD_WORDS
@@ -54,60 +54,60 @@ def make_queue(cell: Cell) -> LockFreeTxQueue:
     return queue
 
 
-class Compiled:
+class CompiledPenstockQueue:
     """Producers and consumer are compiled loops around the ring's kernels."""
 
     name = "penstock"
 
-    def enters(self, cell: Cell) -> bool:  # noqa: ARG002 - it takes any
+    def supports(self, cell: Cell) -> bool:  # noqa: ARG002 - it takes any
         """Threads and processes, any number, any batch."""
         return True
 
-    def run(self, cell: Cell, timing: Timing) -> Outcome:
+    def run(self, cell: Cell, timing: Timing) -> Measurement:
         """See :class:`~loadtest.bench.queue.contestant.Contestant`."""
-        course = make_course(cell.producers, timing.warmup_s, timing.measured_s)
+        control = make_control(cell.producers, timing.warmup_s, timing.measured_s)
         samples = make_samples(cell, timing)
         with make_queue(cell) as queue:
 
             def work(number: int) -> None:
-                produce(queue, cell.batch, course, number, samples[number])
+                produce(queue, cell.batch, control, number, samples[number])
 
             with running(cell.kind, cell.producers, work):
                 consumer = Consumer(queue.words)
                 consumer.claim(by_force=False)
-                _consume(queue.words, consumer.kept, *make_room(), course)
+                _consume(queue.words, consumer.kept, *make_receive_buffers(), control)
                 consumer.resign()
-        return Outcome(check(course), percentiles(samples, course, timer_ns()))
+        return Measurement(check_none_lost(control), percentiles(samples, control, timer_ns()))
 
 
-class Called:
+class CalledPenstockQueue:
     """Producers and consumer call the queue's methods from Python, once for each batch."""
 
     name = "penstock from Python"
 
-    def enters(self, cell: Cell) -> bool:  # noqa: ARG002 - it takes any
+    def supports(self, cell: Cell) -> bool:  # noqa: ARG002 - it takes any
         """Threads and processes, any number, any batch."""
         return True
 
-    def run(self, cell: Cell, timing: Timing) -> Outcome:
+    def run(self, cell: Cell, timing: Timing) -> Measurement:
         """See :class:`~loadtest.bench.queue.contestant.Contestant`."""
-        course = make_course(cell.producers, timing.warmup_s, timing.measured_s)
+        control = make_control(cell.producers, timing.warmup_s, timing.measured_s)
         samples = make_samples(cell, timing)
         with make_queue(cell) as queue:
 
             def work(number: int) -> None:
-                _produce_by_calls(queue, cell.batch, course, number, samples[number])
+                _produce_by_calls(queue, cell.batch, control, number, samples[number])
 
             with running(cell.kind, cell.producers, work):
-                _consume_by_calls(queue, course)
-        return Outcome(check(course), percentiles(samples, course, python_timer_ns()))
+                _consume_by_calls(queue, control)
+        return Measurement(check_none_lost(control), percentiles(samples, control, python_timer_ns()))
 
 
-def produce(queue: LockFreeTxQueue, batch: int, course: Words, number: int, samples: Words) -> None:
+def produce(queue: LockFreeTxQueue, batch: int, control: Words, number: int, samples: Words) -> None:
     """A producer's run, in compiled code."""
     records = np.zeros((batch, RECORD_WORDS), np.uint64)
     with queue.register() as producer:
-        _produce(producer.words, producer.index, records, _NO_PAYLOADS, course, number, samples)
+        _produce(producer.words, producer.index, records, _NO_PAYLOADS, control, number, samples)
 
 
 def timer_ns() -> float:
@@ -126,7 +126,7 @@ def python_timer_ns() -> float:
     return float(np.median(samples))
 
 
-def make_room() -> tuple[NDArray[np.uint8], Words]:
+def make_receive_buffers() -> tuple[NDArray[np.uint8], Words]:
     """The body and the frames that a consumer dequeues into."""
     return np.zeros(BATCH_SIZE * RECORD_BYTES, np.uint8), np.zeros((_FRAMES, 4), np.uint64)
 
@@ -137,7 +137,7 @@ def _produce(
     producer: int,
     records: Words,
     payloads: NDArray[np.uint8],
-    course: Words,
+    control: Words,
     number: int,
     samples: Words,
 ) -> None:
@@ -145,8 +145,8 @@ def _produce(
     timed = samples.size > 0
     sent = np.int64(0)
     operations = np.int64(0)
-    line_up(course)
-    while goes_on(course):
+    wait_for_start(control)
+    while keeps_sending(control):
         number_records(records, number, sent)
         tries = 0
         while True:
@@ -161,14 +161,14 @@ def _produce(
             samples[operations & (samples.size - 1)] = monotonic_ns() - began
             operations += 1
         sent += count
-    finish(course, number, sent)
+    report_sent(control, number, sent)
 
 
 @kernel
-def _consume(words: Words, kept: Words, body: NDArray[np.uint8], frames: Words, course: Words) -> None:
+def _consume(words: Words, kept: Words, body: NDArray[np.uint8], frames: Words, control: Words) -> None:
     tries = 0
     going_on = True
-    start(course)
+    start_producers(control)
     while going_on:
         count = np.int64(0)
         total = np.uint64(0)
@@ -180,7 +180,7 @@ def _consume(words: Words, kept: Words, body: NDArray[np.uint8], frames: Words, 
             count += more
             total += sum_values(body, more)
             let_gather(more)
-        going_on = account(course, count, total)
+        going_on = record_progress(control, count, total)
         if count > 0:
             tries = 0
         else:
@@ -188,12 +188,12 @@ def _consume(words: Words, kept: Words, body: NDArray[np.uint8], frames: Words, 
             tries += 1
 
 
-def _produce_by_calls(queue: LockFreeTxQueue, batch: int, course: Words, number: int, samples: Words) -> None:
+def _produce_by_calls(queue: LockFreeTxQueue, batch: int, control: Words, number: int, samples: Words) -> None:
     records = np.zeros((batch, RECORD_WORDS), np.uint64)
     operations = sent = 0
     with queue.register() as producer:
-        line_up(course)
-        while goes_on(course):
+        wait_for_start(control)
+        while keeps_sending(control):
             number_records(records, number, sent)
             tries = 0
             while True:
@@ -209,17 +209,17 @@ def _produce_by_calls(queue: LockFreeTxQueue, batch: int, course: Words, number:
                 samples[operations & (samples.size - 1)] = time.perf_counter_ns() - began
                 operations += 1
             sent += batch
-        finish(course, number, sent)
+        report_sent(control, number, sent)
 
 
-def _consume_by_calls(queue: LockFreeTxQueue, course: Words) -> None:
-    body, frames = make_room()
+def _consume_by_calls(queue: LockFreeTxQueue, control: Words) -> None:
+    body, frames = make_receive_buffers()
     tries = 0
     going_on = True
-    start(course)
+    start_producers(control)
     while going_on:
         count = queue.dequeue_exclusive_batch(body, frames).count
-        going_on = account_body(course, body, count)
+        going_on = record_body_progress(control, body, count)
         if count:
             tries = 0
         else:

@@ -14,19 +14,28 @@ from typing import Any, Final
 
 import numpy as np
 
-from loadtest.bench.queue.contestant import Cell, Contestant, Kind, Outcome, Timing, make_samples, percentiles, running
+from loadtest.bench.queue.contestant import (
+    Cell,
+    Contestant,
+    Kind,
+    Measurement,
+    Timing,
+    make_samples,
+    percentiles,
+    running,
+)
 from loadtest.bench.queue.penstock_queue import python_timer_ns
 from loadtest.bench.queue.timed_run import (
     Words,
-    account_body,
     back_off,
-    check,
-    finish,
-    goes_on,
-    line_up,
-    make_course,
+    check_none_lost,
+    keeps_sending,
+    make_control,
     number_records,
-    start,
+    record_body_progress,
+    report_sent,
+    start_producers,
+    wait_for_start,
 )
 from penstock.contract.record import RECORD_BYTES, RECORD_WORDS
 
@@ -40,7 +49,7 @@ _CAPACITY: Final = 1 << 16
 _TAKEN_AT_ONCE: Final = 64
 
 
-class Lane(ABC):
+class QueueAdapter(ABC):
     """One queue between producers and the consumer, for one run."""
 
     @abstractmethod
@@ -59,7 +68,7 @@ class Lane(ABC):
         return False
 
 
-class MultiprocessingLane(Lane):
+class MultiprocessingAdapter(QueueAdapter):
     """Received by blocking, which is this queue's fastest way; so every producer's end needs an item of its own."""
 
     def __init__(self, cell: Cell, item_bytes: int) -> None:
@@ -68,7 +77,7 @@ class MultiprocessingLane(Lane):
         self._queue: Any = multiprocessing.get_context("fork").Queue(max(2, _CAPACITY * RECORD_BYTES // item_bytes))
 
     def offer(self, item: Any) -> bool:
-        """See :class:`Lane`."""
+        """See :class:`QueueAdapter`."""
         try:
             self._queue.put_nowait(item)
         except queue.Full:
@@ -76,7 +85,7 @@ class MultiprocessingLane(Lane):
         return True
 
     def take(self) -> list[bytes]:
-        """See :class:`Lane`."""
+        """See :class:`QueueAdapter`."""
         items: list[bytes] = []
         while self._producers and len(items) < _TAKEN_AT_ONCE:
             item = self._queue.get()
@@ -87,14 +96,14 @@ class MultiprocessingLane(Lane):
         return items
 
     def last_words(self) -> None:
-        """See :class:`Lane`."""
+        """See :class:`QueueAdapter`."""
         self._queue.put(None)
         if self._forked:
             self._queue.close()
             self._queue.join_thread()
 
 
-class SimpleLane(Lane):
+class SimpleQueueAdapter(QueueAdapter):
     """Between threads only, and without a limit of its own."""
 
     def __init__(self, cell: Cell, item_bytes: int) -> None:
@@ -103,14 +112,14 @@ class SimpleLane(Lane):
         self._queue: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def offer(self, item: Any) -> bool:
-        """See :class:`Lane`."""
+        """See :class:`QueueAdapter`."""
         if self._queue.qsize() >= self._items_max:
             return False
         self._queue.put(item)
         return True
 
     def take(self) -> list[bytes]:
-        """See :class:`Lane`."""
+        """See :class:`QueueAdapter`."""
         items: list[bytes] = []
         try:
             while len(items) < _TAKEN_AT_ONCE:
@@ -120,14 +129,14 @@ class SimpleLane(Lane):
         return items
 
 
-class FasterFifoLane(Lane):
+class FasterFifoAdapter(QueueAdapter):
     """Sends and receives many at a time, and does not pickle what is bytes already."""
 
     def __init__(self, cell: Cell, item_bytes: int) -> None:  # noqa: ARG002 - its capacity is in bytes
         self._queue: Any = faster_fifo.Queue(max_size_bytes=_CAPACITY * RECORD_BYTES * 2, loads=bytes, dumps=bytes)
 
     def offer(self, item: Any) -> bool:
-        """See :class:`Lane`."""
+        """See :class:`QueueAdapter`."""
         try:
             if isinstance(item, list):
                 self._queue.put_many_nowait(item)
@@ -138,7 +147,7 @@ class FasterFifoLane(Lane):
         return True
 
     def take(self) -> list[bytes]:
-        """See :class:`Lane`."""
+        """See :class:`QueueAdapter`."""
         try:
             items: list[bytes] = self._queue.get_many_nowait()
         except queue.Empty:
@@ -153,42 +162,44 @@ class FasterFifoLane(Lane):
 class PythonPeer:
     """A queue of Python objects."""
 
-    def __init__(self, name: str, lane: Callable[[Cell, int], Lane], kinds: tuple[Kind, ...], *, packed: bool) -> None:
+    def __init__(
+        self, name: str, adapter: Callable[[Cell, int], QueueAdapter], kinds: tuple[Kind, ...], *, packed: bool
+    ) -> None:
         self.name = f"{name}, packed" if packed else name
-        self._lane = lane
+        self._adapter = adapter
         self._kinds = kinds
         self._packed = packed
 
-    def enters(self, cell: Cell) -> bool:
+    def supports(self, cell: Cell) -> bool:
         """A batch of one has nothing to pack."""
         return cell.kind in self._kinds and not (self._packed and cell.batch == 1)
 
-    def run(self, cell: Cell, timing: Timing) -> Outcome:
+    def run(self, cell: Cell, timing: Timing) -> Measurement:
         """See :class:`~loadtest.bench.queue.contestant.Contestant`."""
-        course = make_course(cell.producers, timing.warmup_s, timing.measured_s)
+        control = make_control(cell.producers, timing.warmup_s, timing.measured_s)
         samples = make_samples(cell, timing)
-        lane = self._lane(cell, cell.batch * RECORD_BYTES if self._packed else RECORD_BYTES)
+        adapter = self._adapter(cell, cell.batch * RECORD_BYTES if self._packed else RECORD_BYTES)
 
         def work(number: int) -> None:
-            self._produce(lane, cell.batch, course, number, samples[number])
+            self._produce(adapter, cell.batch, control, number, samples[number])
 
         with running(cell.kind, cell.producers, work):
-            _consume(lane, course)
-        return Outcome(check(course), percentiles(samples, course, python_timer_ns()))
+            _consume(adapter, control)
+        return Measurement(check_none_lost(control), percentiles(samples, control, python_timer_ns()))
 
-    def _produce(self, lane: Lane, batch: int, course: Words, number: int, samples: Words) -> None:
+    def _produce(self, adapter: QueueAdapter, batch: int, control: Words, number: int, samples: Words) -> None:
         records = np.zeros((batch, RECORD_WORDS), np.uint64)
         operations = sent = 0
-        line_up(course)
-        while goes_on(course):
+        wait_for_start(control)
+        while keeps_sending(control):
             number_records(records, number, sent)
-            for item in self._items(lane, records.tobytes()):
-                if operations % _TAKEN_AT_ONCE == 0 and not goes_on(course):
+            for item in self._items(adapter, records.tobytes()):
+                if operations % _TAKEN_AT_ONCE == 0 and not keeps_sending(control):
                     break  # not only between batches: 256 slow producers would take a minute to end theirs
                 tries = 0
                 while True:
                     began = time.perf_counter_ns()
-                    if lane.offer(item):
+                    if adapter.offer(item):
                         break
                     back_off(tries)
                     tries += 1
@@ -196,24 +207,24 @@ class PythonPeer:
                     samples[operations & (samples.size - 1)] = time.perf_counter_ns() - began
                 operations += 1
                 sent += len(item) if isinstance(item, list) else len(item) // RECORD_BYTES
-        lane.last_words()
-        finish(course, number, sent)
+        adapter.last_words()
+        report_sent(control, number, sent)
 
-    def _items(self, lane: Lane, packed: bytes) -> list[Any]:
+    def _items(self, adapter: QueueAdapter, packed: bytes) -> list[Any]:
         if self._packed or len(packed) == RECORD_BYTES:
             return [packed]
         items = [packed[at : at + RECORD_BYTES] for at in range(0, len(packed), RECORD_BYTES)]
-        return [items] if lane.one_call_takes_many() else items
+        return [items] if adapter.one_call_takes_many() else items
 
 
-def _consume(lane: Lane, course: Words) -> None:
+def _consume(adapter: QueueAdapter, control: Words) -> None:
     tries = 0
     going_on = True
-    start(course)
+    start_producers(control)
     while going_on:
-        body = np.frombuffer(b"".join(lane.take()), np.uint8)
+        body = np.frombuffer(b"".join(adapter.take()), np.uint8)
         count = body.size // RECORD_BYTES
-        going_on = account_body(course, body, count)
+        going_on = record_body_progress(control, body, count)
         if count:
             tries = 0
         else:
@@ -223,10 +234,10 @@ def _consume(lane: Lane, course: Words) -> None:
 
 def python_peers() -> list[Contestant]:
     """Those that are installed, each with its records one by one and packed."""
-    peers: list[tuple[str, Callable[[Cell, int], Lane], tuple[Kind, ...]]] = [
-        ("multiprocessing.Queue", MultiprocessingLane, ("thread", "process")),
-        ("queue.SimpleQueue", SimpleLane, ("thread",)),
+    peers: list[tuple[str, Callable[[Cell, int], QueueAdapter], tuple[Kind, ...]]] = [
+        ("multiprocessing.Queue", MultiprocessingAdapter, ("thread", "process")),
+        ("queue.SimpleQueue", SimpleQueueAdapter, ("thread",)),
     ]
     if faster_fifo is not None:
-        peers.append(("faster-fifo", FasterFifoLane, ("thread", "process")))
+        peers.append(("faster-fifo", FasterFifoAdapter, ("thread", "process")))
     return [PythonPeer(*peer, packed=packed) for peer in peers for packed in (False, True)]

@@ -11,13 +11,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from loadtest.bench.cache_line_latency import line_transfer_ns
-from loadtest.bench.queue.contestant import KINDS, PERCENTILES, Cell, Contestant, Outcome, Timing
+from loadtest.bench.cache_line_latency import cache_line_latency_ns
+from loadtest.bench.queue.contestant import KINDS, PERCENTILES, Cell, Contestant, Measurement, Timing
 from loadtest.bench.queue.cpp_queues import PeersUnavailable, cpp_peers
-from loadtest.bench.queue.penstock_queue import Called, Compiled, python_timer_ns, timer_ns
+from loadtest.bench.queue.penstock_queue import CalledPenstockQueue, CompiledPenstockQueue, python_timer_ns, timer_ns
 from loadtest.bench.queue.python_queues import python_peers
-from loadtest.bench.queue.sharded_queue import Sharded
-from loadtest.environment import conditions
+from loadtest.bench.queue.sharded_queue import ShardedPenstockQueue
+from loadtest.environment import describe_environment
 
 PRODUCERS: Final = (1, 2, 4, 16, 64, 256)
 BATCHES: Final = (1, 100, 1_000, 10_000)
@@ -71,21 +71,21 @@ def run_bench(plan: Plan, say: Callable[[str], None]) -> tuple[list[Result], dic
                 for batch in plan.batches:
                     cell = Cell(kind, producers, batch)
                     say(f"{producers} producers ({kind}), batches of {batch:,}")
-                    lines += [line for line in (line_transfer_ns(),) if line is not None]
-                    results += _run_cell([each for each in chosen if each.enters(cell)], cell, plan)
+                    lines += [line for line in (cache_line_latency_ns(),) if line is not None]
+                    results += _run_cell([each for each in chosen if each.supports(cell)], cell, plan)
     return results, {
-        **conditions(),
+        **describe_environment(),
         "repeats": plan.repeats,
         "seconds": plan.timing.measured_s,
         "timer_ns": {"compiled": timer_ns(), "python": python_timer_ns()},
-        "line_transfer_ns": {"least": min(lines), "median": median(lines), "most": max(lines)} if lines else None,
+        "cache_line_latency_ns": {"least": min(lines), "median": median(lines), "most": max(lines)} if lines else None,
         "missing": missing,
     }
 
 
 def _contestants(directory: Path) -> tuple[list[Contestant], list[str]]:
     """Those that can run here, and what is missing of the others."""
-    ours: list[Contestant] = [Compiled(), Called(), Sharded()]
+    ours: list[Contestant] = [CompiledPenstockQueue(), CalledPenstockQueue(), ShardedPenstockQueue()]
     python = python_peers()
     missing = [] if any(peer.name == "faster-fifo" for peer in python) else ["faster-fifo: install the group bench"]
     try:
@@ -95,7 +95,7 @@ def _contestants(directory: Path) -> tuple[list[Contestant], list[str]]:
 
 
 def _run_cell(contestants: Sequence[Contestant], cell: Cell, plan: Plan) -> list[Result]:
-    outcomes: dict[str, list[Outcome]] = {contestant.name: [] for contestant in contestants}
+    outcomes: dict[str, list[Measurement]] = {contestant.name: [] for contestant in contestants}
     timed: dict[str, list[tuple[float, ...]]] = {contestant.name: [] for contestant in contestants}
     for repetition in range(plan.repeats):
         for contestant in contestants if repetition % 2 == 0 else reversed(contestants):
@@ -109,7 +109,7 @@ def _run_cell(contestants: Sequence[Contestant], cell: Cell, plan: Plan) -> list
         Result(
             name,
             cell,
-            tuple(outcome.measured.records / outcome.measured.nanoseconds * 1e9 for outcome in found),
+            tuple(outcome.throughput.records / outcome.throughput.nanoseconds * 1e9 for outcome in found),
             tuple(timed[name]),
         )
         for name, found in outcomes.items()

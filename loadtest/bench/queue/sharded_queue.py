@@ -9,9 +9,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.bench.queue.contestant import Cell, Outcome, Timing, make_samples, percentiles, running
-from loadtest.bench.queue.penstock_queue import POLLS_PER_LOOK, make_queue, make_room, produce, timer_ns
-from loadtest.bench.queue.timed_run import Words, account, back_off, check, make_course, start, sum_values
+from loadtest.bench.queue.contestant import Cell, Measurement, Timing, make_samples, percentiles, running
+from loadtest.bench.queue.penstock_queue import POLLS_PER_LOOK, make_queue, make_receive_buffers, produce, timer_ns
+from loadtest.bench.queue.timed_run import (
+    Words,
+    back_off,
+    check_none_lost,
+    make_control,
+    record_progress,
+    start_producers,
+    sum_values,
+)
 from penstock.contract.limits import BATCH_SIZE
 from txqueue.consumer import Consumer
 from txqueue.jit.decorators import kernel
@@ -22,43 +30,43 @@ _RINGS_MAX: Final = 4
 """Every number is compiled for itself."""
 
 
-class Sharded:
-    """As :class:`~loadtest.bench.queue.penstock_queue.Compiled`, but no two producers share anything."""
+class ShardedPenstockQueue:
+    """As :class:`~loadtest.bench.queue.penstock_queue.CompiledPenstockQueue`, but no two producers share anything."""
 
     name = "penstock, a ring each"
 
-    def enters(self, cell: Cell) -> bool:
+    def supports(self, cell: Cell) -> bool:
         """A few producers: with more than there are processors, none of them is in another's way."""
         return 2 <= cell.producers <= _RINGS_MAX
 
-    def run(self, cell: Cell, timing: Timing) -> Outcome:
+    def run(self, cell: Cell, timing: Timing) -> Measurement:
         """See :class:`~loadtest.bench.queue.contestant.Contestant`."""
-        course = make_course(cell.producers, timing.warmup_s, timing.measured_s)
+        control = make_control(cell.producers, timing.warmup_s, timing.measured_s)
         samples = make_samples(cell, timing)
         with ExitStack() as stack:
             queues = [stack.enter_context(make_queue(cell)) for _ in range(cell.producers)]
 
             def work(number: int) -> None:
-                produce(queues[number], cell.batch, course, number, samples[number])
+                produce(queues[number], cell.batch, control, number, samples[number])
 
             with running(cell.kind, cell.producers, work):
                 consumers = [Consumer(queue.words) for queue in queues]
                 for consumer in consumers:
                     consumer.claim(by_force=False)
                 regions = tuple(queue.words for queue in queues)
-                _consume(regions, tuple(consumer.kept for consumer in consumers), *make_room(), course)
+                _consume(regions, tuple(consumer.kept for consumer in consumers), *make_receive_buffers(), control)
                 for consumer in consumers:
                     consumer.resign()
-        return Outcome(check(course), percentiles(samples, course, timer_ns()))
+        return Measurement(check_none_lost(control), percentiles(samples, control, timer_ns()))
 
 
 @kernel
 def _consume(
-    regions: tuple[Words, ...], kept: tuple[Words, ...], body: NDArray[np.uint8], frames: Words, course: Words
+    regions: tuple[Words, ...], kept: tuple[Words, ...], body: NDArray[np.uint8], frames: Words, control: Words
 ) -> None:
     tries = 0
     going_on = True
-    start(course)
+    start_producers(control)
     while going_on:
         count = np.int64(0)
         total = np.uint64(0)
@@ -73,7 +81,7 @@ def _consume(
                 break
             count += round_count
             let_gather(round_count)
-        going_on = account(course, count, total)
+        going_on = record_progress(control, count, total)
         if count > 0:
             tries = 0
         else:

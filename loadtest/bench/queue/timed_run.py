@@ -1,4 +1,4 @@
-"""How one run of a queue is driven, timed and checked, whichever queue it is; ``peers/course.hpp`` is its C++ twin.
+"""One run of any queue: drives, times and checks it. ``peers/timed_run.hpp`` is the same for the queues in C++.
 
 Producers number their records and send them until told to stop. The consumer starts them, measures after a warm-up for
 so long, tells them to stop, and goes on until it has received what they sent. Whoever finds the queue full or empty
@@ -29,14 +29,14 @@ from txqueue.jit.decorators import kernel
 Words = NDArray[np.uint64]
 Int = int | np.int64
 
-APART: Final = 16
-"""Words between two that different threads write."""
+LINE_WORDS: Final = 16
+"""Words of two cache lines: what different threads write lies so far apart."""
 READY: Final = 0
-GO: Final = APART
-STOP: Final = 2 * APART
-DONE: Final = 3 * APART
+GO: Final = LINE_WORDS
+STOP: Final = 2 * LINE_WORDS
+DONE: Final = 3 * LINE_WORDS
 # The consumer's.
-PRODUCERS: Final = 4 * APART
+PRODUCERS: Final = 4 * LINE_WORDS
 WARMUP_NS: Final = PRODUCERS + 1
 MEASURED_NS: Final = PRODUCERS + 2
 RECEIVED: Final = PRODUCERS + 3
@@ -47,7 +47,7 @@ FROM_AT: Final = PRODUCERS + 7
 FROM_RECEIVED: Final = PRODUCERS + 8
 UNTIL_AT: Final = PRODUCERS + 9
 UNTIL_RECEIVED: Final = PRODUCERS + 10
-SENT: Final = 5 * APART
+SENT: Final = 5 * LINE_WORDS
 """Records sent, one word for each producer."""
 
 _PRODUCER_SHIFT: Final = 40
@@ -60,7 +60,7 @@ class RecordsLost(Exception):
 
 
 @dataclass(frozen=True)
-class Measured:
+class Throughput:
     """What the consumer received in the measured window."""
 
     records: int
@@ -72,96 +72,96 @@ def shared_words(count: int) -> Words:
     return np.frombuffer(mmap.mmap(-1, max(count, 1) * 8), np.uint64)
 
 
-def make_course(producers: int, warmup_s: float, measured_s: float) -> Words:
-    """The words that the functions below call ``course``."""
-    course = shared_words(SENT + producers * APART)
-    course[PRODUCERS] = producers
-    course[WARMUP_NS] = int(warmup_s * 1e9)
-    course[MEASURED_NS] = int(measured_s * 1e9)
-    return course
+def make_control(producers: int, warmup_s: float, measured_s: float) -> Words:
+    """The words that the consumer and the producers of a run share: ``control`` in the functions below."""
+    control = shared_words(SENT + producers * LINE_WORDS)
+    control[PRODUCERS] = producers
+    control[WARMUP_NS] = int(warmup_s * 1e9)
+    control[MEASURED_NS] = int(measured_s * 1e9)
+    return control
 
 
-def check(course: Words) -> Measured:
+def check_none_lost(control: Words) -> Throughput:
     """Compares what was received with what was sent.
 
     Raises:
         RecordsLost: they differ.
     """
-    sent = [int(course[SENT + number * APART]) for number in range(int(course[PRODUCERS]))]
+    sent = [int(control[SENT + number * LINE_WORDS]) for number in range(int(control[PRODUCERS]))]
     expected = sum(count * (number << _PRODUCER_SHIFT) + count * (count - 1) // 2 for number, count in enumerate(sent))
-    received = int(course[RECEIVED])
-    if int(course[DONE]) != len(sent):
-        raise RecordsLost(f"{int(course[DONE])} of {len(sent)} producers finished; the others failed, or still wait")
+    received = int(control[RECEIVED])
+    if int(control[DONE]) != len(sent):
+        raise RecordsLost(f"{int(control[DONE])} of {len(sent)} producers finished; the others failed, or still wait")
     if received != sum(sent):
         raise RecordsLost(f"{sum(sent):,} records were sent, {received:,} received")
-    if int(course[SUM]) != expected % 2**64:
+    if int(control[SUM]) != expected % 2**64:
         raise RecordsLost(f"of {received:,} records some are not those that were sent")
-    return Measured(
-        int(course[UNTIL_RECEIVED] - course[FROM_RECEIVED]),
-        int(course[UNTIL_AT] - course[FROM_AT]),
+    return Throughput(
+        int(control[UNTIL_RECEIVED] - control[FROM_RECEIVED]),
+        int(control[UNTIL_AT] - control[FROM_AT]),
     )
 
 
 @kernel
-def line_up(course: Words) -> None:
+def wait_for_start(control: Words) -> None:
     """A producer waits here for the consumer's start."""
-    fetch_add(course, READY, 1)
-    while load_acquire(course, GO) == 0:
+    fetch_add(control, READY, 1)
+    while load_acquire(control, GO) == 0:
         sched_yield()
 
 
 @kernel
-def goes_on(course: Words) -> bool:
+def keeps_sending(control: Words) -> bool:
     """Whether a producer is to send more."""
-    return bool(load_relaxed(course, STOP) == 0)
+    return bool(load_relaxed(control, STOP) == 0)
 
 
 @kernel
-def finish(course: Words, number: int, sent: Int) -> None:
+def report_sent(control: Words, number: int, sent: Int) -> None:
     """A producer says how many records it sent, all of which can be received now or soon."""
-    store_relaxed(course, SENT + number * APART, sent)
-    fetch_add(course, DONE, 1)
+    store_relaxed(control, SENT + number * LINE_WORDS, sent)
+    fetch_add(control, DONE, 1)
 
 
 @kernel
-def start(course: Words) -> None:
+def start_producers(control: Words) -> None:
     """The consumer starts the producers, once all have lined up; or gives up on them."""
     began = monotonic_ns()
-    while load_acquire(course, READY) < course[PRODUCERS] and monotonic_ns() - began < _STALLED_NS:
+    while load_acquire(control, READY) < control[PRODUCERS] and monotonic_ns() - began < _STALLED_NS:
         sched_yield()
-    course[STARTED_AT] = course[LAST_AT] = monotonic_ns()
-    store_release(course, GO, 1)
+    control[STARTED_AT] = control[LAST_AT] = monotonic_ns()
+    store_release(control, GO, 1)
 
 
 @kernel
-def account(course: Words, count: Int, total: int | np.uint64) -> bool:
+def record_progress(control: Words, count: Int, total: int | np.uint64) -> bool:
     """The consumer's progress: records received since the last call, and the sum of their values.
 
     Returns:
         Whether to go on receiving.
     """
-    all_done = load_acquire(course, DONE) == course[PRODUCERS]
+    all_done = load_acquire(control, DONE) == control[PRODUCERS]
     now = np.uint64(monotonic_ns())
-    course[RECEIVED] += np.uint64(count)
-    course[SUM] += np.uint64(total)
+    control[RECEIVED] += np.uint64(count)
+    control[SUM] += np.uint64(total)
     if count > 0:
-        course[LAST_AT] = now
-    if course[FROM_AT] == 0:
-        if now >= course[STARTED_AT] + course[WARMUP_NS]:
-            course[FROM_AT] = now
-            course[FROM_RECEIVED] = course[RECEIVED]
-    elif course[UNTIL_AT] == 0:
-        if now >= course[FROM_AT] + course[MEASURED_NS]:
-            course[UNTIL_AT] = now
-            course[UNTIL_RECEIVED] = course[RECEIVED]
-            store_release(course, STOP, 1)
+        control[LAST_AT] = now
+    if control[FROM_AT] == 0:
+        if now >= control[STARTED_AT] + control[WARMUP_NS]:
+            control[FROM_AT] = now
+            control[FROM_RECEIVED] = control[RECEIVED]
+    elif control[UNTIL_AT] == 0:
+        if now >= control[FROM_AT] + control[MEASURED_NS]:
+            control[UNTIL_AT] = now
+            control[UNTIL_RECEIVED] = control[RECEIVED]
+            store_release(control, STOP, 1)
     elif all_done and count == 0:
         sent = np.uint64(0)
-        for number in range(np.int64(course[PRODUCERS])):
-            sent += load_relaxed(course, SENT + number * APART)
-        if course[RECEIVED] >= sent:
+        for number in range(np.int64(control[PRODUCERS])):
+            sent += load_relaxed(control, SENT + number * LINE_WORDS)
+        if control[RECEIVED] >= sent:
             return False
-    return bool(now - course[LAST_AT] < np.uint64(_STALLED_NS))
+    return bool(now - control[LAST_AT] < np.uint64(_STALLED_NS))
 
 
 @kernel
@@ -190,9 +190,9 @@ def sum_values(body: NDArray[np.uint8], count: Int) -> np.uint64:
 
 
 @kernel
-def account_body(course: Words, body: NDArray[np.uint8], count: Int) -> bool:
-    """As :func:`account`, for consumers in Python: a sum of 64 bits does not survive the way through its integers."""
-    return account(course, count, sum_values(body, count))
+def record_body_progress(control: Words, body: NDArray[np.uint8], count: Int) -> bool:
+    """:func:`record_progress` for consumers in Python, whose integers a sum modulo 2^64 would not fit."""
+    return record_progress(control, count, sum_values(body, count))
 
 
 @kernel

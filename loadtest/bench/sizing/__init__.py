@@ -1,1 +1,1 @@
-"""Policies of pool sizing on the same traces: ``penstock bench sizing``."""
+"""Benchmark of pool-sizing policies on synthetic demand, `penstock bench sizing`. Start at `sizing_comparison`."""

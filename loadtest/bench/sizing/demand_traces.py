@@ -63,10 +63,10 @@ def make_trace(kind: str, seed: int) -> Trace:
     holding_mean_s = random.uniform(1.0, 8.0)
     concurrency = np.exp(random.uniform(np.log(5.0), np.log(60.0)))
     rates = KINDS[kind](random) * concurrency / holding_mean_s
-    return _play(kind, seed, rates, holding_mean_s, random)
+    return _simulate_borrows(kind, seed, rates, holding_mean_s, random)
 
 
-def _play(kind: str, seed: int, rates: Rates, holding_mean_s: float, random: np.random.Generator) -> Trace:
+def _simulate_borrows(kind: str, seed: int, rates: Rates, holding_mean_s: float, random: np.random.Generator) -> Trace:
     """Turn borrows per second, by tick, into single borrows with holding times, and count who overlaps with whom."""
     counts = random.poisson(rates * TICK_S)
     starts = np.repeat(np.arange(rates.size), counts) * TICK_S + random.uniform(0, TICK_S, int(counts.sum()))

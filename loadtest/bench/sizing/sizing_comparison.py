@@ -21,7 +21,7 @@ _EPOCH_NS: Final = 1_767_225_600 * 1_000_000_000  # 1 January 2026, a midnight i
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PolicyResult:
     """What a policy did on one trace, in the ticks that count."""
 
     miss_rate: float  # misses per borrow
@@ -31,7 +31,7 @@ class Outcome:
         """Return both as one figure; a miss costs as much as an object that is idle for ``price`` holding times."""
         return self.idle_ratio + price * self.miss_rate
 
-    def dominates(self, other: "Outcome") -> bool:
+    def dominates(self, other: "PolicyResult") -> bool:
         """Tell whether this one is as good in both figures and better in one."""
         return (
             self.miss_rate <= other.miss_rate
@@ -46,7 +46,7 @@ class Row:
 
     kind: str
     policy: str
-    mean: Outcome
+    mean: PolicyResult
     dominated_by: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class Row:
         }
 
 
-def play(trace: Trace, policy: Policy, counted_from: int) -> Outcome:
+def simulate(trace: Trace, policy: Policy, counted_from: int) -> PolicyResult:
     """Size a pool by a policy through a trace; ticks before ``counted_from`` are played and not counted."""
     peaks, in_use = trace.peaks(), trace.levels[trace.piece_starts[:-1]]
     sizes, misses = np.zeros(trace.ticks, np.int64), np.zeros(trace.ticks, np.int64)
@@ -85,7 +85,7 @@ def play(trace: Trace, policy: Policy, counted_from: int) -> Outcome:
     counted = slice(trace.piece_starts[counted_from], None)
     on_loan = trace.levels[counted] * trace.durations_s[counted]
     borrows = trace.seen.size - trace.borrow_starts[counted_from]
-    return Outcome(float(misses[counted_from:].sum() / borrows), float(idle[counted].sum() / on_loan.sum()))
+    return PolicyResult(float(misses[counted_from:].sum() / borrows), float(idle[counted].sum() / on_loan.sum()))
 
 
 def compare(seeds: Iterable[int], kinds: Iterable[str] = tuple(KINDS)) -> list[Row]:
@@ -95,12 +95,12 @@ def compare(seeds: Iterable[int], kinds: Iterable[str] = tuple(KINDS)) -> list[R
 
 
 def _compare_kind(kind: str, seeds: Sequence[int]) -> list[Row]:
-    outcomes: dict[str, list[Outcome]] = {}
+    outcomes: dict[str, list[PolicyResult]] = {}
     for seed in seeds:
         trace = make_trace(kind, seed)
         known = trace.ticks // 3
         for name, policy in policies(trace, known):
-            outcomes.setdefault(name, []).append(play(trace, policy, known))
+            outcomes.setdefault(name, []).append(simulate(trace, policy, known))
     rows = [Row(kind, name, _mean(single)) for name, single in outcomes.items()]
     for row in rows:
         # Nobody can be the oracle, so to hold more than it is no defeat.
@@ -109,8 +109,8 @@ def _compare_kind(kind: str, seeds: Sequence[int]) -> list[Row]:
     return rows
 
 
-def _mean(outcomes: Sequence[Outcome]) -> Outcome:
-    return Outcome(
+def _mean(outcomes: Sequence[PolicyResult]) -> PolicyResult:
+    return PolicyResult(
         float(np.mean([outcome.miss_rate for outcome in outcomes])),
         float(np.mean([outcome.idle_ratio for outcome in outcomes])),
     )

@@ -52,7 +52,7 @@ class Fixed:
         """Learn nothing."""
 
 
-class PeakMark:
+class HighWaterMark:
     """The highest peak of the last ``intervals``, or of all."""
 
     def __init__(self, intervals: int | None = None) -> None:
@@ -118,9 +118,9 @@ def policies(trace: Trace, known_ticks: int) -> Iterator[tuple[str, Policy]]:
     yield "fixed p95", Fixed(int(np.quantile(seen, 0.95)) + 1)
     yield "fixed p99", Fixed(int(np.quantile(seen, 0.99)) + 1)
     yield "fixed max", Fixed(int(seen.max()) + 1)
-    yield "high-water mark", PeakMark()
+    yield "high-water mark", HighWaterMark()
     for minutes in (5, 30, 120):
-        yield f"peak of {minutes} min", PeakMark(int(minutes * 60 / TICK_S))
+        yield f"peak of {minutes} min", HighWaterMark(int(minutes * 60 / TICK_S))
     for coverage in (0.9, 0.97, 0.99, 0.997, 0.999):
         yield f"learned {coverage}", Learned(coverage)
     yield "learned, no peaks", Learned(0.99, counts_peaks=False)

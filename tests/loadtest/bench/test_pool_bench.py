@@ -94,11 +94,11 @@ def test_the_loops_call_malloc_which_the_optimizer_may_not_remove(size: int) -> 
 
 
 def test_operations_are_those_of_all_threads_together() -> None:
-    def course(end_ns: int, samples: np.ndarray[Any, np.dtype[np.uint64]]) -> int:
+    def loop(end_ns: int, samples: np.ndarray[Any, np.dtype[np.uint64]]) -> int:
         samples[:10] = 1_000
         return 10
 
-    assert measure([course] * 3, batch=100, seconds=0.5) == (10.0, 10.0, 3 * 10 * 100 / 0.5)
+    assert measure([loop] * 3, batch=100, seconds=0.5) == (10.0, 10.0, 3 * 10 * 100 / 0.5)
 
 
 def test_the_summary_takes_the_worst_hit_and_the_mean_ratio_of_the_size_classes_alone() -> None:

@@ -12,18 +12,18 @@ from typing import Any
 import pytest
 
 from loadtest.bench.queue.contestant import Cell, Timing, running
-from loadtest.bench.queue.penstock_queue import Compiled
+from loadtest.bench.queue.penstock_queue import CompiledPenstockQueue
 from loadtest.bench.queue.queue_bench import Result
 from loadtest.bench.queue.queue_report import findings, rows
 from loadtest.bench.queue.timed_run import (
     MEASURED_NS,
     RecordsLost,
-    account,
-    check,
-    finish,
-    line_up,
-    make_course,
-    start,
+    check_none_lost,
+    make_control,
+    record_progress,
+    report_sent,
+    start_producers,
+    wait_for_start,
 )
 
 IN_CI = os.environ.get("CI") == "true"
@@ -82,7 +82,7 @@ def test_the_conditions_stand_beside_the_figures(quick: dict[str, Any]) -> None:
         "repeats",
         "seconds",
         "timer_ns",
-        "line_transfer_ns",
+        "cache_line_latency_ns",
     } <= quick["conditions"].keys()
 
 
@@ -92,41 +92,41 @@ def test_the_conditions_stand_beside_the_figures(quick: dict[str, Any]) -> None:
     ids=["lost", "repeated instead of another", "one too many", "damaged"],
 )
 def test_a_queue_that_does_not_deliver_what_was_sent_is_found_out(sent: list[int], received: list[int]) -> None:
-    course = make_course(len(sent), 0.0, 0.0)
-    account(course, len(received), sum(received))
+    control = make_control(len(sent), 0.0, 0.0)
+    record_progress(control, len(received), sum(received))
     for number, count in enumerate(sent):
-        finish(course, number, count)
+        report_sent(control, number, count)
     with pytest.raises(RecordsLost):
-        check(course)
+        check_none_lost(control)
 
 
 def test_a_producer_that_did_not_finish_is_found_out() -> None:
-    course = make_course(2, 0.0, 0.0)
-    finish(course, 0, 0)
+    control = make_control(2, 0.0, 0.0)
+    report_sent(control, 0, 0)
     with pytest.raises(RecordsLost, match="1 of 2 producers"):
-        check(course)
+        check_none_lost(control)
 
 
 def test_a_queue_that_delivers_what_was_sent_passes() -> None:
-    course = make_course(2, 0.0, 0.0)
-    course[MEASURED_NS] = 0
+    control = make_control(2, 0.0, 0.0)
+    control[MEASURED_NS] = 0
 
     def work(number: int) -> None:
-        line_up(course)
-        finish(course, number, 2)
+        wait_for_start(control)
+        report_sent(control, number, 2)
 
     with running("thread", 2, work):
-        start(course)
-        assert account(course, 4, 0 + 1 + (1 << 40) + ((1 << 40) + 1))
-    while account(course, 0, 0):
+        start_producers(control)
+        assert record_progress(control, 4, 0 + 1 + (1 << 40) + ((1 << 40) + 1))
+    while record_progress(control, 0, 0):
         pass
-    assert check(course).records >= 0
+    assert check_none_lost(control).records >= 0
 
 
 @pytest.mark.parametrize("timed", [False, True])
 def test_256_producers_lose_nothing_in_batches_of_any_size(timed: bool) -> None:
     for batch in (1, 10_000):
-        outcome = Compiled().run(Cell("thread", 256, batch), Timing(0.0, 0.02, timed))
+        outcome = CompiledPenstockQueue().run(Cell("thread", 256, batch), Timing(0.0, 0.02, timed))
         assert (outcome.percentiles_ns is not None) == timed
 
 

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from loadtest.bench.sizing.demand_traces import KINDS, TICK_S, Trace, make_trace
-from loadtest.bench.sizing.sizing_comparison import Outcome, compare, play, verdicts
-from loadtest.bench.sizing.sizing_policies import SHIPPED, Fixed, Oracle, PeakMark, Policy
+from loadtest.bench.sizing.sizing_comparison import PolicyResult, compare, simulate, verdicts
+from loadtest.bench.sizing.sizing_policies import SHIPPED, Fixed, HighWaterMark, Oracle, Policy
 from loadtest.cli.bench import bench
 
 
@@ -61,13 +61,13 @@ def _trace_by_hand() -> Trace:
         (Fixed(1), 0, 1 / 3, 15 / 55),
         (Fixed(2), 0, 0, (20 + 30 + 15) / 55),
         (Oracle(_trace_by_hand()), 0, 0, (20 + 15) / 55),
-        (PeakMark(), 1, 0, (30 + 15) / 15),
+        (HighWaterMark(), 1, 0, (30 + 15) / 15),
     ],
 )
 def test_misses_and_idle_memory_are_those_counted_by_hand(
     policy: Policy, counted_from: int, misses_of_borrows: float, idle_of_loan_s: float
 ) -> None:
-    outcome = play(_trace_by_hand(), policy, counted_from)
+    outcome = simulate(_trace_by_hand(), policy, counted_from)
     assert outcome.miss_rate == pytest.approx(misses_of_borrows)
     assert outcome.idle_ratio == pytest.approx(idle_of_loan_s)
 
@@ -82,9 +82,9 @@ def test_the_oracle_misses_nothing_and_none_that_misses_nothing_holds_less() -> 
 
 
 def test_to_dominate_is_to_be_as_good_in_both_and_better_in_one() -> None:
-    assert Outcome(0.1, 1.0).dominates(Outcome(0.1, 1.1))
-    assert not Outcome(0.1, 1.0).dominates(Outcome(0.1, 1.0))
-    assert not Outcome(0.1, 1.0).dominates(Outcome(0.2, 0.9))
+    assert PolicyResult(0.1, 1.0).dominates(PolicyResult(0.1, 1.1))
+    assert not PolicyResult(0.1, 1.0).dominates(PolicyResult(0.1, 1.0))
+    assert not PolicyResult(0.1, 1.0).dominates(PolicyResult(0.2, 0.9))
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from loadtest.load.frame_outcomes import ACCEPTED, RECEIPT, REFUSED, latencies, within
+from loadtest.load.frame_outcomes import ACCEPTED, FRAME_OUTCOME, REFUSED, latencies, within
 
 MS = 1_000_000
 
 
 def receipts(*rows: dict[str, Any]) -> np.ndarray[Any, Any]:
-    table = np.zeros(len(rows), RECEIPT)
+    table = np.zeros(len(rows), FRAME_OUTCOME)
     for row, values in zip(table, rows, strict=True):
         for name, value in values.items():
             row[name] = value

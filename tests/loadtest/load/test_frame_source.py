@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from loadtest.load.frame_source import FrameSource, OpeningSource, mix_slots
+from loadtest.load.frame_source import AccountSetupSource, FrameSource, mix_slots
 from loadtest.load.workload import OPERATIONS, Workload, WorkloadError, parse_distribution, parse_mix
 from loadtest.load.zipf import alias_table
-from loadtest.verify.reference_model import Model, decode
+from loadtest.verify.reference_model import ReferenceModel, decode
 
 ALL = dict.fromkeys(OPERATIONS, 1.0)
 
@@ -50,7 +50,7 @@ def test_every_record_is_one_that_the_contract_allows() -> None:
 
 def test_transfers_after_the_opening_all_succeed() -> None:
     workload = Workload(accounts=6000, frame=2000)
-    opening, model, position = OpeningSource(workload, 1), Model(), 0
+    opening, model, position = AccountSetupSource(workload, 1), ReferenceModel(), 0
     frames = [opening.frame(number) for number in range(opening.frames)]
     frames += [FrameSource(workload, 2).frame(number) for number in range(3)]
     for records, payloads in frames:

@@ -7,25 +7,25 @@ import numpy as np
 import pytest
 
 from loadtest.load.coordinator import LoadPlan, LoadRun
-from loadtest.load.frame_outcomes import RECEIPT, REFUSED, UNKNOWN
+from loadtest.load.frame_outcomes import FRAME_OUTCOME, REFUSED, UNKNOWN
 from loadtest.load.load_report import summarize
-from loadtest.load.worker import Outcome
+from loadtest.load.worker import WorkerResult
 from loadtest.load.workload import Workload, WorkloadError
 
 SECOND = 1_000_000_000
 
 
-def outcome(rows: list[dict[str, Any]], **fields: Any) -> Outcome:
-    table = np.zeros(len(rows), RECEIPT)
+def outcome(rows: list[dict[str, Any]], **fields: Any) -> WorkerResult:
+    table = np.zeros(len(rows), FRAME_OUTCOME)
     for row, values in zip(table, rows, strict=True):
         for name, value in values.items():
             row[name] = value
     codes = np.zeros(256, np.int64)
     codes[1], codes[6], codes[129] = 9, 2, 1
-    return Outcome(1, table, codes, **fields)
+    return WorkerResult(1, table, codes, **fields)
 
 
-def run_of(*outcomes: Outcome, rate: float = 0.0) -> LoadRun:
+def run_of(*outcomes: WorkerResult, rate: float = 0.0) -> LoadRun:
     plan = LoadPlan("unix:/x", Workload(frame=100), rate=rate, seconds=2.0, workers=len(outcomes))
     return LoadRun(plan, plan.assignments(), list(outcomes), 10 * SECOND, 12 * SECOND)
 

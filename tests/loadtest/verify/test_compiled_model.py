@@ -5,17 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.load.frame_source import FrameSource, OpeningSource
+from loadtest.load.frame_source import AccountSetupSource, FrameSource
 from loadtest.load.workload import OPERATIONS, Workload
-from loadtest.verify.compiled_model import Recomputation, TooGeneral
-from loadtest.verify.reference_model import WINDOW, Model
+from loadtest.verify.compiled_model import CompiledModel, UnsupportedTransaction
+from loadtest.verify.reference_model import WINDOW, ReferenceModel
 from tests.loadtest.verify.transactions import block, body, record
 
 
 def test_both_recomputations_agree_on_every_operation_duplicates_included() -> None:
     workload = Workload(accounts=300, mix=dict.fromkeys(OPERATIONS, 1.0), frame=3000, value_bytes=21, zipf=0.9)
-    fast, plain, position = Recomputation(keys=64, clients=1), Model(), 0
-    opening = OpeningSource(workload, 1)
+    fast, plain, position = CompiledModel(keys=64, clients=1), ReferenceModel(), 0
+    opening = AccountSetupSource(workload, 1)
     frames = [opening.frame(number) for number in range(opening.frames)]
     for number in (0, 1, 1, 4, 2, 0):
         frames += [FrameSource(workload, client).frame(number) for client in (2, 3, 4)]
@@ -27,7 +27,7 @@ def test_both_recomputations_agree_on_every_operation_duplicates_included() -> N
     assert fast.effects_digest == plain.effects_digest
     assert fast.state_digest() == plain.state_digest()
     assert fast.money_problems() == []
-    assert fast.fresh(2) == 4 * 3000
+    assert fast.executed(2) == 4 * 3000
 
 
 keys = st.integers(0, 5)
@@ -60,7 +60,7 @@ def transactions(draw: st.DrawFn) -> tuple[bytes, bytes]:
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.lists(transactions(), min_size=1, max_size=25), min_size=1, max_size=4))
 def test_both_recomputations_agree_on_any_log_of_numbered_keys(blocks: list[list[tuple[bytes, bytes]]]) -> None:
-    fast, plain, position = Recomputation(keys=2, clients=1), Model(), 0
+    fast, plain, position = CompiledModel(keys=2, clients=1), ReferenceModel(), 0
     for index, content in enumerate(blocks, start=1):
         records, payloads = body(*content)
         expected = plain.apply(records, payloads, position, index)
@@ -84,17 +84,17 @@ def test_both_recomputations_agree_on_any_log_of_numbered_keys(blocks: list[list
     ],
 )
 def test_what_the_arrays_cannot_hold_is_refused(strange: tuple[bytes, bytes]) -> None:
-    with pytest.raises(TooGeneral, match="transaction 41 "):
-        Recomputation(keys=1 << 20).apply(block(*body(record(1, 1, client=9), strange), position=40))
+    with pytest.raises(UnsupportedTransaction, match="transaction 41 "):
+        CompiledModel(keys=1 << 20).apply(block(*body(record(1, 1, client=9), strange), position=40))
 
 
 def test_payloads_that_no_record_speaks_of_are_refused() -> None:
-    with pytest.raises(TooGeneral, match="block 1 has payloads that no record speaks of"):
-        Recomputation().apply(block(*body((record(1, 1)[0], b"payload"))))
+    with pytest.raises(UnsupportedTransaction, match="block 1 has payloads that no record speaks of"):
+        CompiledModel().apply(block(*body((record(1, 1)[0], b"payload"))))
 
 
 def test_money_from_nowhere_and_overdrawn_accounts_are_noticed() -> None:
-    state = Recomputation(keys=16)
+    state = CompiledModel(keys=16)
     state.apply(block(*body(record(7, 1, debit=1), record(7, 2, debit=2))))
     assert state.money_problems() == []
     state._cells[2, 1, 0] = np.int64(-5).view(np.uint64)

@@ -1,6 +1,6 @@
 """The plain model does what the contract says; every case here is worked out by hand."""
 
-from loadtest.verify.reference_model import DUPLICATE, WINDOW, Model, bytes_digest, mix
+from loadtest.verify.reference_model import DUPLICATE, WINDOW, ReferenceModel, bytes_digest, mix
 from tests.loadtest.verify.transactions import body, record
 
 APPEND, PUT, DELETE, CAS, ADD, TRANSFER, OPEN = range(1, 8)
@@ -8,13 +8,13 @@ LINKED, OVERDRAFT, FLOOR = 1, 2, 4
 I64_MAX = (1 << 63) - 1
 
 
-def results_of(*transactions: tuple[bytes, bytes], model: Model | None = None, position: int = 0) -> list[int]:
-    return list((model or Model()).apply(*body(*transactions), position, 1))
+def results_of(*transactions: tuple[bytes, bytes], model: ReferenceModel | None = None, position: int = 0) -> list[int]:
+    return list((model or ReferenceModel()).apply(*body(*transactions), position, 1))
 
 
-def funded(*balances: int) -> tuple[Model, int]:
+def funded(*balances: int) -> tuple[ReferenceModel, int]:
     """Accounts 1, 2, ... with these balances; also the next sequence."""
-    model = Model()
+    model = ReferenceModel()
     transactions = [record(OPEN, 1, debit=0, flags=OVERDRAFT)]
     for account, balance in enumerate(balances, start=1):
         transactions.append(record(OPEN, len(transactions) + 1, debit=account))
@@ -51,7 +51,7 @@ def test_opening_an_account_again_is_rejected_and_changes_nothing() -> None:
 
 
 def test_values_carry_the_version_of_the_transaction_that_set_them() -> None:
-    model = Model()
+    model = ReferenceModel()
     attempts = [
         record(PUT, 1, key=b"k", value=b"a"),
         record(CAS, 2, key=b"k", value=b"b", lower=0),
@@ -68,7 +68,7 @@ def test_values_carry_the_version_of_the_transaction_that_set_them() -> None:
 
 
 def test_long_keys_are_the_head_of_the_payload_and_differ_in_their_last_byte() -> None:
-    model = Model()
+    model = ReferenceModel()
     first, second = b"x" * 1023 + b"a", b"x" * 1023 + b"b"
     results_of(record(PUT, 1, key=first, value=b"1"), record(PUT, 2, key=second, value=b"22"), model=model)
     assert {key: entry.value for (_, _, key), entry in model.entries.items()} == {first: b"1", second: b"22"}
@@ -86,7 +86,7 @@ def test_counters_start_at_zero_and_stop_at_their_bounds() -> None:
 
 
 def test_keys_of_other_kinds_and_namespaces_are_other_keys() -> None:
-    model = Model()
+    model = ReferenceModel()
     key = bytes(16)
     results_of(
         record(PUT, 1, key=key, value=b"v"),
@@ -128,7 +128,7 @@ def test_a_repeated_transaction_gets_its_first_answer_and_no_second_effect() -> 
 
 
 def test_a_chain_with_a_duplicate_takes_no_effect() -> None:
-    model = Model()
+    model = ReferenceModel()
     first = record(PUT, 1, key=b"a", value=b"1", flags=LINKED)
     assert results_of(first, record(PUT, 2, key=b"b", value=b"1"), model=model) == [1, 1]
     again = [first, record(PUT, 3, key=b"c", value=b"1")]
@@ -137,14 +137,14 @@ def test_a_chain_with_a_duplicate_takes_no_effect() -> None:
 
 
 def test_sequences_behind_the_window_are_expired_and_skipped_ones_are_new() -> None:
-    model = Model()
+    model = ReferenceModel()
     sequences = [1, WINDOW, 1, WINDOW + 1, 1, 2, 2]
     attempts = [record(APPEND, sequence) for sequence in sequences]
     assert results_of(*attempts, model=model) == [1, 1, 1 | DUPLICATE, 1, 11, 1, 1 | DUPLICATE]
 
 
 def test_sessions_run_out_until_idle_ones_pass_the_horizon() -> None:
-    model = Model(session_capacity=2, session_horizon_ns=100)
+    model = ReferenceModel(session_capacity=2, session_horizon_ns=100)
     times = {1: 1000, 2: 1050, 3: 1100, 4: 1101}
     answers = {}
     for client, time_ns in times.items():
@@ -157,6 +157,6 @@ def test_digests_follow_the_written_definition() -> None:
     assert bytes_digest(b"") == 0
     assert bytes_digest(b"\1") == mix(1, 1)
     assert bytes_digest(b"12345678\2") == mix(mix(9, int.from_bytes(b"12345678", "little")), 2)
-    model = Model()
+    model = ReferenceModel()
     results_of(record(APPEND, 1), record(DELETE, 2, key=b"k"), model=model)
     assert model.effects_digest == mix(mix(0, 1), 2)

@@ -8,12 +8,12 @@ from typing import Any, Protocol
 import numpy as np
 import pytest
 
-from loadtest.load.frame_outcomes import ACCEPTED, RECEIPT, UNKNOWN, results_digest
-from loadtest.load.frame_source import FrameSource, OpeningSource, U8Array, U64Array
+from loadtest.load.frame_outcomes import ACCEPTED, FRAME_OUTCOME, UNKNOWN, results_digest
+from loadtest.load.frame_source import AccountSetupSource, FrameSource, U8Array, U64Array
 from loadtest.load.workload import Workload
-from loadtest.verify.compiled_model import Recomputation
+from loadtest.verify.compiled_model import CompiledModel
 from loadtest.verify.log_parser import LogBlock
-from loadtest.verify.reference_model import Model
+from loadtest.verify.reference_model import ReferenceModel
 from loadtest.verify.verify_log import Evidence, NodeDigests, Verification, verify_log
 from tests.loadtest.verify.transactions import LogWriter, body, record
 
@@ -36,8 +36,8 @@ class Run:
 
     directory: Path
     log: LogWriter
-    model: Model
-    opening: OpeningSource
+    model: ReferenceModel
+    opening: AccountSetupSource
     frames: FrameSource
     rows: dict[int, list[list[Any]]]
 
@@ -69,7 +69,7 @@ class Run:
 
     def evidence(self) -> list[Evidence]:
         return [
-            Evidence(source, np.array([tuple(row) for row in self.rows[source.client_id]], RECEIPT))
+            Evidence(source, np.array([tuple(row) for row in self.rows[source.client_id]], FRAME_OUTCOME))
             for source in (self.opening, self.frames)
         ]
 
@@ -82,8 +82,8 @@ class Run:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    opening, frames = OpeningSource(WORKLOAD, 1), FrameSource(WORKLOAD, CLIENT)
-    made = Run(tmp_path, LogWriter(tmp_path), Model(), opening, frames, {1: [], CLIENT: []})
+    opening, frames = AccountSetupSource(WORKLOAD, 1), FrameSource(WORKLOAD, CLIENT)
+    made = Run(tmp_path, LogWriter(tmp_path), ReferenceModel(), opening, frames, {1: [], CLIENT: []})
     for number in range(opening.frames):
         made.submit((opening, number))
     made.submit((Copied(frames), 0), (Copied(frames), 1))
@@ -203,9 +203,9 @@ def test_a_long_log_is_held_against_the_plain_model_in_its_beginning(run: Run, m
 def test_a_mistake_of_the_compiled_recomputation_is_found_by_the_plain_model(
     run: Run, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = Recomputation.apply
+    right = CompiledModel.apply
 
-    def wrong(self: Recomputation, block: LogBlock) -> U8Array:
+    def wrong(self: CompiledModel, block: LogBlock) -> U8Array:
         results = right(self, block)
         if what.startswith("transaction"):
             results[1400 - block.first_position : 1401 - block.first_position] ^= 2
@@ -213,7 +213,7 @@ def test_a_mistake_of_the_compiled_recomputation_is_found_by_the_plain_model(
             self._carry[0] ^= np.uint64(1)
         return results
 
-    monkeypatch.setattr(Recomputation, "apply", wrong)
+    monkeypatch.setattr(CompiledModel, "apply", wrong)
     assert any(f"{what}: the two recomputations differ" in p for p in run.verify(model_transactions_max=3000).problems)
 
 

@@ -6,7 +6,7 @@
 #include <boost/lockfree/spsc_queue.hpp>
 #include <new>
 
-#include "course.hpp"
+#include "timed_run.hpp"
 
 constexpr size_t CAPACITY = 1 << 16;  // records
 
@@ -14,7 +14,7 @@ struct Traits : moodycamel::ConcurrentQueueDefaultTraits {
     static const size_t BLOCK_SIZE = 256;  // faster here than the default of 32
 };
 
-// By tokens and in bulk, as its author advises. It has no capacity, so the course holds back its producers: with its
+// By tokens and in bulk, as its author advises. It has no capacity, so the control holds back its producers: with its
 // bounded variants one producer may take all blocks, and others wait for ever.
 class Moodycamel {
 public:

@@ -1,4 +1,4 @@
-// How one run of a queue is driven, timed and checked: the C++ twin of queue_bench_course.py.
+// One run of a C++ queue: drives, times and checks it. timed_run.py is the same for the others.
 #pragma once
 
 #include <sched.h>
@@ -54,7 +54,7 @@ struct alignas(128) Sent {
     std::atomic<uint64_t> records;
 };
 
-struct Course {
+struct Control {
     alignas(128) std::atomic<int> ready;
     alignas(128) std::atomic<int> go;
     alignas(128) std::atomic<int> stop;
@@ -92,15 +92,15 @@ inline void let_gather(size_t count) {
 }
 
 template <class Queue>
-void produce(Queue& queue, Course& course, Sent& sent, uint64_t* samples, const Options& options, int number) {
+void produce(Queue& queue, Control& control, Sent& sent, uint64_t* samples, const Options& options, int number) {
     std::vector<Record> records(options.batch, Record{});
     auto sender = queue.sender();
     uint64_t total = 0;
     uint64_t operations = 0;
-    course.ready.fetch_add(1);
-    while (course.go.load(std::memory_order_acquire) == 0) sched_yield();
-    while (course.stop.load(std::memory_order_relaxed) == 0) {
-        for (int tries = 0; course.hold.load(std::memory_order_relaxed) != 0; tries++) back_off(tries);
+    control.ready.fetch_add(1);
+    while (control.go.load(std::memory_order_acquire) == 0) sched_yield();
+    while (control.stop.load(std::memory_order_relaxed) == 0) {
+        for (int tries = 0; control.hold.load(std::memory_order_relaxed) != 0; tries++) back_off(tries);
         for (auto& record : records) record.words[VALUE] = uint64_t(number) << VALUE_PRODUCER_SHIFT | total++;
         size_t accepted = 0;
         int tries = 0;
@@ -117,7 +117,7 @@ void produce(Queue& queue, Course& course, Sent& sent, uint64_t* samples, const 
         }
         sent.records.store(total, std::memory_order_relaxed);
     }
-    course.done.fetch_add(1);
+    control.done.fetch_add(1);
 }
 
 inline uint64_t total_sent(const Sent* sent, int producers) {
@@ -131,18 +131,18 @@ struct Tally {
 };
 
 template <class Queue>
-Tally consume(Queue& queue, Course& course, const Sent* sent, const Options& options) {
+Tally consume(Queue& queue, Control& control, const Sent* sent, const Options& options) {
     std::vector<Record> body(BATCH_SIZE);
     auto receiver = queue.receiver();
     Tally tally;
     int tries = 0;
-    while (course.ready.load() < options.producers) sched_yield();
+    while (control.ready.load() < options.producers) sched_yield();
     uint64_t from = 0, from_records = 0, until = 0;
     uint64_t last = monotonic_ns();
     const uint64_t measure_at = last + options.warmup_ns;
-    course.go.store(1, std::memory_order_release);
+    control.go.store(1, std::memory_order_release);
     while (true) {
-        const bool all_done = course.done.load() == options.producers;
+        const bool all_done = control.done.load() == options.producers;
         uint64_t count = 0;
         for (int poll = 0; poll < POLLS_PER_LOOK && count < BATCH_SIZE; poll++) {
             const size_t taken = receiver.take(body.data(), body.size());
@@ -161,7 +161,7 @@ Tally consume(Queue& queue, Course& course, const Sent* sent, const Options& opt
                 until = now;
                 tally.records = tally.received - from_records;
                 tally.nanoseconds = until - from;
-                course.stop.store(1);
+                control.stop.store(1);
             }
         } else if (all_done) {
             if (tally.received >= total_sent(sent, options.producers) && count == 0) return tally;
@@ -169,7 +169,7 @@ Tally consume(Queue& queue, Course& course, const Sent* sent, const Options& opt
         if (Queue::HOLD_ABOVE != NEVER) {
             const auto waiting = int64_t(total_sent(sent, options.producers) - tally.received);
             const bool hold = waiting > int64_t(Queue::HOLD_ABOVE);
-            if (hold != course.hold.load(std::memory_order_relaxed)) course.hold.store(hold);
+            if (hold != control.hold.load(std::memory_order_relaxed)) control.hold.store(hold);
         }
         if (now - last > STALLED_NS) fail("records were lost: no more arrive");
         if (count) tries = 0;
@@ -196,14 +196,14 @@ inline uint64_t timer_ns() {
     return samples[samples.size() / 2];
 }
 
-// Runs the queue, and prints what queue_bench_cpp.py reads: one line of JSON, then the samples in nanoseconds.
+// Runs the queue, and prints what cpp_queues.py reads: one line of JSON, then the samples in nanoseconds.
 template <class Queue>
 void run(Queue& queue, const Options& options) {
-    auto& course = *static_cast<Course*>(shared_memory(sizeof(Course)));
+    auto& control = *static_cast<Control*>(shared_memory(sizeof(Control)));
     auto* sent = static_cast<Sent*>(shared_memory(sizeof(Sent) * options.producers));
     auto* samples = static_cast<uint64_t*>(shared_memory(8 * std::max<size_t>(1, options.samples * options.producers)));
     auto work = [&](int number) {
-        produce(queue, course, sent[number], samples + number * options.samples, options, number);
+        produce(queue, control, sent[number], samples + number * options.samples, options, number);
     };
     std::vector<std::thread> threads;
     for (int number = 0; number < options.producers; number++) {
@@ -214,7 +214,7 @@ void run(Queue& queue, const Options& options) {
             _exit(0);
         }
     }
-    const Tally tally = consume(queue, course, sent, options);
+    const Tally tally = consume(queue, control, sent, options);
     for (auto& thread : threads) thread.join();
     if (options.processes) while (wait(nullptr) > 0) {}
     verify(tally, sent, options.producers);

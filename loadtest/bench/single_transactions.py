@@ -11,7 +11,7 @@ from typing import Any, Final
 from hdrh.histogram import HdrHistogram
 
 from loadtest.load.account_setup import open_accounts
-from loadtest.load.frame_source import OpeningSource
+from loadtest.load.frame_source import AccountSetupSource
 from loadtest.load.workload import Workload
 from penstock.client.async_client import AsyncClient
 
@@ -25,7 +25,7 @@ async def measure_single(target: str, workload: Workload, coroutines: int, secon
     What was made until then is frozen out of garbage collection first, as a careful program does that cares for its
     tail: a full collection of all that was imported takes 30 ms, and shows in the 99th percentile.
     """
-    await open_accounts(target, OpeningSource(workload, secrets.randbits(63) | 1), lambda: None)
+    await open_accounts(target, AccountSetupSource(workload, secrets.randbits(63) | 1), lambda: None)
     pairs = itertools.cycle(_account_pairs(workload))
     histogram = _histogram()
     async with AsyncClient(target) as client:
@@ -54,7 +54,7 @@ async def measure_single(target: str, workload: Workload, coroutines: int, secon
 async def measure_lone(target: str, count: int, pause_s: float = 0.005) -> dict[str, Any]:
     """One transaction at a time on an idle node, with pauses: latency in milliseconds."""
     workload = Workload(accounts=1000)
-    await open_accounts(target, OpeningSource(workload, secrets.randbits(63) | 1), lambda: None)
+    await open_accounts(target, AccountSetupSource(workload, secrets.randbits(63) | 1), lambda: None)
     histogram = _histogram()
     async with AsyncClient(target) as client:
         for number, pair in enumerate(itertools.islice(itertools.cycle(_account_pairs(workload)), count + 20)):
