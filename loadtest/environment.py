@@ -7,7 +7,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
-_PACKAGES: Final = ("penstock", "numpy", "numba", "grpcio", "protobuf")
+from services.runtime.release import DISTRIBUTION
+
+_PACKAGES: Final = (DISTRIBUTION, "numpy", "numba", "grpcio", "protobuf")
 
 
 def describe_environment() -> dict[str, Any]:

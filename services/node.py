@@ -13,7 +13,6 @@ import logging
 import os
 import signal
 import time
-from importlib.metadata import version
 from typing import Final
 
 from penstock.v1 import node_pb2
@@ -38,6 +37,7 @@ from services.runtime import malloc_tuning as memory
 from services.runtime.debug_monitor import attached
 from services.runtime.maintenance import Maintenance
 from services.runtime.node_pools import NodePools
+from services.runtime.release import running_version
 from services.runtime.warmup import load_kernels
 from services.settings.model import NodeSettings
 from services.telemetry import telemetry
@@ -224,7 +224,7 @@ class Node:
         applied_index, applied, effects, digest = await asyncio.wrap_future(asked)
         resident, mapped = await asyncio.to_thread(memory.resident_bytes)
         return node_pb2.GetStatusResponse(
-            version=version("penstock"),
+            version=running_version(),
             cluster_id=self._settings.node.cluster_id,
             epoch=_EPOCH,
             condition=self._condition,

@@ -12,6 +12,8 @@ from typing import Final
 
 import click
 
+from services.runtime.release import DISTRIBUTION
+
 _GROUP: Final = "penstock.commands"
 
 
@@ -52,7 +54,7 @@ def _summary(entry: EntryPoint) -> str:
 
 
 @click.command(cls=InstalledCommands)
-@click.version_option(package_name="penstock", message="%(prog)s %(version)s")
+@click.version_option(package_name=DISTRIBUTION, message="%(prog)s %(version)s")
 def main() -> None:
     """Penstock: a high-throughput transaction pipeline."""
 

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from typing import Final
 
 from opentelemetry.sdk.metrics import MeterProvider
@@ -10,6 +9,7 @@ from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
+from services.runtime.release import running_version
 from services.settings.model import NodeSettings, TelemetrySettings
 from services.telemetry import metrics
 from services.telemetry import queue_metrics as queue_telemetry
@@ -125,7 +125,7 @@ def _resource(settings: NodeSettings) -> Resource:
     return Resource.create(
         {
             "service.name": "penstock",
-            "service.version": version("penstock"),
+            "service.version": running_version(),
             # Per process, or the series of two processes of one node would overwrite each other.
             "service.instance.id": f"{settings.node.name}/{os.getpid()}",
             "penstock.cluster.id": str(settings.node.cluster_id),

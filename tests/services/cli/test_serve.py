@@ -1,7 +1,7 @@
 import json
 import subprocess
 import sys
-from importlib.metadata import entry_points, version
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +12,7 @@ from click.testing import CliRunner
 import services
 from services.cli.main import main
 from services.rpc.server import ListenError
+from services.runtime.release import running_version
 from services.settings.model import NodeSettings, setting_names
 
 
@@ -72,7 +73,7 @@ def test_an_unknown_command_is_refused() -> None:
 def test_the_version_is_the_distribution_s() -> None:
     code, output = run("--version")
     assert code == 0
-    assert output.split()[-1] == version("penstock")
+    assert output.split()[-1] == running_version()
 
 
 def test_config_show_prints_every_setting_and_where_it_came_from(tmp_path: Path) -> None:
