@@ -5,7 +5,7 @@ UV := $(VENV)/bin/uv
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
 
-.PHONY: help setup demo bench-pair test verify lint protos protos-check clean
+.PHONY: help setup demo bench-pair test verify lint docs protos protos-check clean
 
 help: ## This list.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ lint: setup ## Style, types, the direction of imports.
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+
+docs: setup ## Regenerate the lists of reasons in docs/operations.md and in the protos, then the stubs.
+	@$(BIN)/python -m services.rpc.reasons_reference
+	@$(MAKE) --no-print-directory protos
 
 protos: setup ## Regenerate the stubs under penstock/v1.
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I protos --python_out=. --grpc_python_out=. --mypy_out=quiet:. --mypy_grpc_out=quiet:. protos/penstock/v1/*.proto

@@ -1,7 +1,7 @@
 """A node: everything between its sockets and its disk, put together. The path of a transaction starts here.
 
 services.rpc.txqueue_service              frame from gRPC
-services.admission.frame_validator        validated, into the ring (txqueue)
+services.admission.admission              validated, into the ring (txqueue)
 services.pipeline.sequencer               sealed block (replication.log.block) in a pooled buffer (pooling)
 services.pipeline.log_writer              durable in the log (replication.log.write_ahead_log)
 services.pipeline.applier                 state and results (statestore.state_machine)
@@ -15,10 +15,13 @@ import signal
 import time
 from typing import Final
 
+from penstock.contract.reasons import Reason
 from penstock.v1 import node_pb2
 from replication.log.errors import LogFailed
 from replication.log.write_ahead_log import WriteAheadLog
+from services.admission.admission import Admission
 from services.admission.frame_validator import FrameValidator
+from services.admission.namespaces import NamespaceSet
 from services.admission.state_capacity import StateCapacity
 from services.pipeline.applier import Applier
 from services.pipeline.log_writer import LogWriter
@@ -26,10 +29,10 @@ from services.pipeline.pending_frames import PendingFrames
 from services.pipeline.pipeline import Pipeline
 from services.pipeline.results_file import ResultsFile
 from services.pipeline.sequencer import Sequencer
+from services.refusal import Refusal
 from services.rpc.buffer_leases import BufferLeases
 from services.rpc.node_service import NodeService
 from services.rpc.pool_service import PoolService
-from services.rpc.refusal import Reason, Refusal
 from services.rpc.server import NodeServer
 from services.rpc.state_service import StateService
 from services.rpc.txqueue_service import TxQueueService
@@ -93,7 +96,7 @@ class Node:
     async def stop(self) -> None:
         """Answer what was accepted, then close everything."""
         self._condition = "stopping"
-        refusal = Refusal.of(Reason.SHUTTING_DOWN)
+        refusal = Refusal(Reason.SHUTTING_DOWN)
         self._txqueue_service.close(refusal)
         self._state_service.close(refusal)
         stopped = asyncio.create_task(self._server.stop(self._settings.shutdown.grace_s))
@@ -170,18 +173,20 @@ class Node:
             loop.call_soon_threadsafe(self._fail, error)
 
         self._pipeline = Pipeline(sequencer, log_writer, self._applier, on_failure)
-        admission = FrameValidator(self._queue.register(), settings.admission.allowed_namespaces())
-        self._txqueue_service = TxQueueService(
-            self._queue,
-            admission,
+        namespaces = NamespaceSet(settings.admission.allowed_namespaces())
+        admission = Admission(
+            FrameValidator(self._queue.register(), namespaces),
+            StateCapacity(self._state, self._pending_frames),
             self._pending_frames,
             self._counters,
-            settings.admission,
-            self._pools.transactions,
-            StateCapacity(self._state, self._pending_frames),
+            self._queue.wake,
+            in_flight_frames_max=settings.admission.in_flight_frames_max,
+        )
+        self._txqueue_service = TxQueueService(
+            admission, self._pending_frames, self._counters, settings.admission, self._pools.transactions
         )
         self._state_service = StateService(
-            self._pipeline.query, self._log, self._results_file, self._pending_frames, self._counters
+            self._pipeline.query, self._log, self._results_file, self._pending_frames, self._counters, namespaces
         )
         self._maintenance = Maintenance(self._pools.manager, self._counters, settings.pooling)
         self._leases = BufferLeases(self._pools.messages)
@@ -201,7 +206,7 @@ class Node:
         """Take a stage's failure: whether what is under way is in the log is unknown from here on."""
         _log.critical("the node stops: %s", error, exc_info=error)
         self._condition = f"failed: {error}"
-        refusal = Refusal.of(Reason.NODE_FAILED)
+        refusal = Refusal(Reason.NODE_FAILED)
         self._txqueue_service.close(refusal)
         self._pending_frames.refuse_all(refusal)
         if not self.failure.done():

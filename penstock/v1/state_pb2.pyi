@@ -202,7 +202,7 @@ class WatchRequest(_message.Message):
     """Only transactions that took effect: result OK, and not a duplicate."""
     @_builtins.property
     def namespaces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Only transactions of these namespaces; empty: all."""
+        """Only transactions of these namespaces; empty: of all that the node admits."""
 
     @_builtins.property
     def operations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:

@@ -1,11 +1,13 @@
-"""The edge: validate a frame and copy it into the ring, in one compiled pass.
+"""Frame validator: checks a frame and copies it into the ring, in one compiled pass.
 
 Every record is checked while it is copied from the message, at whatever alignment it has there, to the claimed place in
-the ring. A frame that fails is simply not published: a claim that nobody publishes costs nothing. What passes here is
-what the state machine relies on, so the rules of ``protos/penstock/v1/record.proto`` are enforced here, once.
+the ring. A frame that fails is not published: a claim that nobody publishes costs nothing. The state machine relies on
+what is checked here: the rules of ``protos/penstock/v1/record.proto`` are enforced here, and nowhere else.
 """
 
-from typing import Final, NamedTuple
+from dataclasses import replace
+from enum import Enum
+from typing import Final
 
 import numpy as np
 from numba import int64
@@ -13,15 +15,15 @@ from numpy.typing import NDArray
 
 from penstock.contract import flag, limits, opcode, record
 from penstock.contract.frame_codec import FrameFields
+from penstock.contract.reasons import Reason
+from services.admission.namespaces import NamespaceSet
+from services.refusal import Refusal
 from txqueue.jit import atomics
 from txqueue.jit.decorators import BYTES_IN, WORDS, entry, kernel, load
 from txqueue.producer import Producer
 from txqueue.ring.ring import claim, publish
 
-NAMESPACES: Final = 1 << 16
-
-# What the kernel returns: QUIET and WAKE where the frame was published, FULL where it has to wait, otherwise
-# -(fault | record << 8).
+# What the kernel returns: one of these, or -(fault | record << 8). Kernels take plain globals.
 _QUIET: Final = 0
 _WAKE: Final = 1
 _FULL: Final = 2
@@ -43,55 +45,31 @@ _UNUSED_FIELD: Final = 14
 _VALUE_UNEXPECTED: Final = 15
 
 
-class Fault(NamedTuple):
-    """Why a frame is refused."""
-
-    reason: str
-    """For ErrorInfo: stable, upper case."""
-    field: str
-    """The field at fault, for BadRequest."""
-    text: str
-    """What is wrong and what would be right."""
-
-
 _FAULTS: Final = {
-    _OPERATION: Fault("UNKNOWN_OPERATION", "operation", "the operation is none of Operation's 1 to 7"),
-    _FLAGS: Fault("UNKNOWN_FLAGS", "flags", "a flag is set that does not exist or does not go with the operation"),
-    _PAYLOAD_LENGTH: Fault("PAYLOAD_TOO_LARGE", "payload_length", "a payload is larger than 1 MiB: split it"),
-    _PAYLOADS_SHORT: Fault(
-        "LENGTH_OVERRUN", "payloads", "the records' payload lengths add up to more bytes than the frame's payloads have"
+    _OPERATION: Refusal(Reason.UNKNOWN_OPERATION, field="operation"),
+    _FLAGS: Refusal(Reason.UNKNOWN_FLAGS, field="flags"),
+    _PAYLOAD_LENGTH: Refusal(Reason.PAYLOAD_TOO_LARGE, field="payload_length"),
+    _PAYLOADS_SHORT: Refusal(
+        Reason.LENGTH_OVERRUN,
+        "the records' payload lengths add up to more bytes than the frame's payloads have: correct the lengths",
+        field="payloads",
     ),
-    _PAYLOADS_LONG: Fault(
-        "LENGTH_MISMATCH", "payloads", "the payloads have more bytes than the records' payload lengths add up to"
+    _PAYLOADS_LONG: Refusal(Reason.LENGTH_MISMATCH, field="payloads"),
+    _CHAIN_OPEN: Refusal(Reason.CHAIN_OPEN, field="flags"),
+    _SEQUENCE_RANGE: Refusal(Reason.SEQUENCE_INVALID, field="sequence"),
+    _SEQUENCE_BACKWARDS: Refusal(Reason.SEQUENCE_BACKWARDS, field="sequence"),
+    _AMOUNT: Refusal(Reason.AMOUNT_OUT_OF_RANGE, field="amount"),
+    _NAMESPACE: Refusal(Reason.NAMESPACE_NOT_ALLOWED, field="namespace"),
+    _KEY_LENGTH: Refusal(Reason.KEY_LENGTH_INVALID, field="operand_hi"),
+    _KEY_PADDING: Refusal(Reason.KEY_PADDING_INVALID, field="key"),
+    _KEY_BEYOND_PAYLOAD: Refusal(
+        Reason.LENGTH_OVERRUN,
+        "a key longer than 16 bytes is the head of the payload, which is shorter: correct the lengths",
+        field="payload_length",
     ),
-    _CHAIN_OPEN: Fault(
-        "CHAIN_OPEN", "flags", "the last record is LINKED: a chain must end in the frame in which it starts"
-    ),
-    _SEQUENCE_RANGE: Fault("SEQUENCE_INVALID", "sequence", "sequences are 1 to 2^64-2"),
-    _SEQUENCE_BACKWARDS: Fault(
-        "SEQUENCE_BACKWARDS", "sequence", "a client's sequences must increase from record to record of a frame"
-    ),
-    _AMOUNT: Fault(
-        "AMOUNT_OUT_OF_RANGE", "amount", "TRANSFER takes 1 to 2^63-1, ADD any amount, all other operations 0"
-    ),
-    _NAMESPACE: Fault("NAMESPACE_NOT_ALLOWED", "namespace", "this node does not admit the namespace"),
-    _KEY_LENGTH: Fault("KEY_LENGTH_INVALID", "operand_hi", "a key has 1 to 1,024 bytes"),
-    _KEY_PADDING: Fault("KEY_PADDING_INVALID", "key", "bytes of the key field beyond the key's length must be zero"),
-    _KEY_BEYOND_PAYLOAD: Fault(
-        "LENGTH_OVERRUN", "payload_length", "a key longer than 16 bytes is the head of the payload, which is shorter"
-    ),
-    _UNUSED_FIELD: Fault("UNUSED_FIELD_SET", "operand", "a field that the operation does not use must be zero"),
-    _VALUE_UNEXPECTED: Fault("UNEXPECTED_PAYLOAD", "payload_length", "the operation takes no value"),
+    _UNUSED_FIELD: Refusal(Reason.UNUSED_FIELD_SET, field="operand"),
+    _VALUE_UNEXPECTED: Refusal(Reason.UNEXPECTED_PAYLOAD, field="payload_length"),
 }
-
-_NO_RECORDS: Final = Fault("FRAME_EMPTY", "records", "a frame has at least one record")
-_RECORD_SIZE: Final = Fault("RECORD_SIZE_INVALID", "records", "records must be a multiple of 64 bytes")
-_TOO_MANY_RECORDS: Final = Fault(
-    "FRAME_TOO_LARGE", "records", f"a frame has at most {limits.BATCH_SIZE:,} records: split it"
-)
-_PAYLOADS_TOO_LARGE: Final = Fault(
-    "FRAME_TOO_LARGE", "payloads", f"a frame's payloads have at most {limits.FRAME_PAYLOAD_BYTES_MAX:,} bytes: split it"
-)
 
 _SEQUENCE_END: Final = np.uint64((1 << 64) - 2)
 _KEY_BYTES_MAX: Final = np.uint64(limits.KEY_BYTES_MAX)
@@ -99,64 +77,65 @@ _KEY_INLINE_BYTES_MAX: Final = np.uint64(limits.KEY_INLINE_BYTES_MAX)
 _PAYLOAD_BYTES_MAX: Final = np.uint64(limits.PAYLOAD_BYTES_MAX)
 
 
-class FrameRefused(Exception):
-    """A frame breaks the contract.
+class Publication(Enum):
+    """What became of a frame that is valid."""
 
-    Attributes:
-        fault: which rule.
-        record_index: the first record at fault, or None where it is the frame as a whole.
-    """
-
-    def __init__(self, fault: Fault, record_index: int | None = None) -> None:
-        self.fault = fault
-        self.record_index = record_index
-        place = "" if record_index is None else f"record {record_index}: "
-        super().__init__(place + fault.text)
+    PUBLISHED = _QUIET
+    PUBLISHED_TO_SLEEPER = _WAKE
+    """Published, and the ring's consumer has to be woken."""
+    RING_FULL = _FULL
+    """Not published: the ring has no room at the moment."""
 
 
 class FrameValidator:
-    """One producer's edge: checks frames against the contract and publishes them to the ring."""
+    """Checks frames against the contract and publishes them to the ring, as one of its producers."""
 
-    def __init__(self, producer: Producer, namespaces: list[int] | None) -> None:
-        """Admit frames as ``producer``, which nobody else may use; ``namespaces`` None admits all."""
+    def __init__(self, producer: Producer, namespaces: NamespaceSet) -> None:
+        """Publish as ``producer``, which nobody else may use."""
         load(_validate_and_publish)
         self._producer = producer
-        self._namespaces = np.zeros(NAMESPACES // 64, np.uint64)
-        for namespace in range(NAMESPACES) if namespaces is None else namespaces:
-            self._namespaces[namespace >> 6] |= np.uint64(1) << np.uint64(namespace & 63)
+        self._namespaces = namespaces.bitmap
 
-    def admit(self, message: bytes, fields: FrameFields, token: int) -> tuple[bool, bool]:
-        """Publish the frame whose fields lie in ``message`` under ``token``.
-
-        Returns:
-            Whether it was published (False: the ring is full, try again), and whether the consumer has to be woken.
-
-        Raises:
-            FrameRefused: the frame breaks the contract; nothing of it was taken.
-        """
+    def check_size(self, fields: FrameFields) -> Refusal | None:
+        """Say what is wrong with a frame's size; None where it may be published."""
         count, remainder = divmod(fields.records_length, record.RECORD_BYTES)
         if remainder:
-            raise FrameRefused(_RECORD_SIZE)
+            return Refusal(Reason.RECORD_SIZE_INVALID, field="records")
         if count == 0:
-            raise FrameRefused(_NO_RECORDS)
-        if count > limits.BATCH_SIZE:
-            raise FrameRefused(_TOO_MANY_RECORDS)
+            return Refusal(Reason.FRAME_EMPTY, field="records")
+        if count > limits.FRAME_RECORDS_MAX:
+            text = f"the frame has {count:,} records, and {limits.FRAME_RECORDS_MAX:,} at most are allowed: split it"
+            return Refusal(Reason.FRAME_TOO_LARGE, text, field="records")
         if fields.payloads_length > limits.FRAME_PAYLOAD_BYTES_MAX:
-            raise FrameRefused(_PAYLOADS_TOO_LARGE)
+            text = (
+                f"the payloads have {fields.payloads_length:,} bytes, and {limits.FRAME_PAYLOAD_BYTES_MAX:,} at most "
+                "are allowed: split the frame"
+            )
+            return Refusal(Reason.FRAME_TOO_LARGE, text, field="payloads")
+        return None
+
+    def publish(self, message: bytes, fields: FrameFields, token: int) -> Publication | Refusal:
+        """Publish the frame whose fields lie in ``message`` under ``token``; nothing of a refused frame is taken.
+
+        The frame has passed `check_size`.
+        """
         outcome = _validate_and_publish(
             self._producer.words,
             self._producer.index,
             np.frombuffer(message, np.uint8),
             fields.records_offset,
-            count,
+            fields.records_length // record.RECORD_BYTES,
             fields.payloads_offset,
             fields.payloads_length,
             self._namespaces,
             token,
         )
-        if outcome < 0:
-            raise FrameRefused(_FAULTS[-outcome & 0xFF], -outcome >> 8)
-        return outcome != _FULL, outcome == _WAKE
+        if outcome >= 0:
+            return Publication(outcome)
+        refusal, number = _FAULTS[-outcome & 0xFF], -outcome >> 8
+        return replace(
+            refusal, detail=f"record {number}: {refusal.message}", field=f"records[{number}].{refusal.field}"
+        )
 
 
 @kernel

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.contract.frame_codec import encode_receipt
-from services.rpc.refusal import Refusal
+from services.refusal import Refusal
 from services.telemetry.counters import Counter, Counters
 
 Deliver = Callable[[int, bytes | Refusal], None]

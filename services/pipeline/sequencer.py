@@ -6,6 +6,7 @@ from typing import Final
 import numpy as np
 
 from penstock.contract.limits import BATCH_SIZE
+from penstock.contract.reasons import Reason
 from pooling.buffers import Buffer
 from pooling.core.errors import PoolExhausted
 from pooling.core.object_pool import ObjectPool
@@ -15,7 +16,7 @@ from replication.log.write_ahead_log import WriteAheadLog
 from services.pipeline.channel import Channel, ChannelClosed
 from services.pipeline.pending_frames import PendingFrames
 from services.pipeline.sealed_block import SealedBlock
-from services.rpc.refusal import Reason, Refusal
+from services.refusal import Refusal
 from services.telemetry.counters import Counter, Counters
 from txqueue.queue import LockFreeTxQueue
 
@@ -94,7 +95,7 @@ class Sequencer:
             self._log.reserve(stored_bytes(batch.count, batch.payload_bytes))
         except LogFull:
             self._buffers.return_object(buffer)
-            self._pending_frames.refuse(sealed_frames, Refusal.of(Reason.LOG_FULL))
+            self._pending_frames.refuse(sealed_frames, Refusal(Reason.LOG_FULL))
             return
         started_ns = time.monotonic_ns()
         # Block time never goes back, whatever the wall clock does between two blocks or two starts.

@@ -1,4 +1,4 @@
-"""Handlers of methods with typed requests, and what holds for all of them."""
+"""Method handlers: typed requests and responses over gRPC's bytes."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, TypeVar, cast
@@ -6,7 +6,9 @@ from typing import Any, TypeVar, cast
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from services.rpc.refusal import Context, Refusal, abort
+from penstock.contract.reasons import Reason
+from services.refusal import Refusal
+from services.rpc.rich_status import Context, abort
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
@@ -49,4 +51,4 @@ async def _parse(message: bytes, request: type[Request], context: Context) -> Re
         return request.FromString(message)
     except DecodeError:
         text = f"the message is no {request.DESCRIPTOR.full_name}: it was cut short, or is something else altogether"
-        await abort(context, Refusal.bad_request("REQUEST_MALFORMED", "request", text))
+        await abort(context, Refusal(Reason.REQUEST_MALFORMED, text, field="request"))

@@ -5,10 +5,12 @@ from typing import Final
 
 import grpc
 
+from penstock.contract.reasons import Reason
 from penstock.v1 import node_pb2
 from services.pipeline.channel import ChannelClosed
+from services.refusal import Refusal
 from services.rpc.handlers import service_handler, unary_method
-from services.rpc.refusal import Context, Reason, Refusal, abort
+from services.rpc.rich_status import Context, abort
 
 SERVICE: Final = "penstock.v1.NodeService"
 
@@ -33,4 +35,4 @@ class NodeService:
         try:
             return await self._describe(request.with_state_digest)
         except ChannelClosed:
-            await abort(context, Refusal.of(Reason.SHUTTING_DOWN))
+            await abort(context, Refusal(Reason.SHUTTING_DOWN))

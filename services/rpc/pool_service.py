@@ -1,4 +1,4 @@
-"""``penstock.v1.PoolService``: the node's pools, shown, sized, and lent from to other processes of the host."""
+"""``penstock.v1.PoolService``: metrics and sizes of the node's pools, and buffers lent to processes of its host."""
 
 import asyncio
 from dataclasses import asdict
@@ -6,20 +6,21 @@ from typing import Any, Final
 
 import grpc
 
+from penstock.contract.reasons import Reason
 from penstock.v1 import pooling_pb2
 from pooling.core.errors import BudgetTooSmall, PoolClosed, PoolExhausted, PoolUnknown
 from pooling.core.object_pool import ObjectPool
 from pooling.core.pool_metrics import PoolMetrics
 from pooling.gc.gc_scheduler import GcScheduler
+from services.refusal import Refusal
 from services.rpc.buffer_leases import BorrowersTooMany, BorrowerUnknown, BufferLeases, LeaseUnknown
 from services.rpc.handlers import service_handler, unary_method
-from services.rpc.refusal import Context, Refusal, abort
+from services.rpc.rich_status import Context, abort
 from services.runtime.node_pools import NodePools
 
 SERVICE: Final = "penstock.v1.PoolService"
 
 _WAIT_MS_MAX: Final = 60_000
-_RETRY_AFTER_MS: Final = 20
 
 
 class PoolService:
@@ -61,11 +62,11 @@ class PoolService:
         """Change how many objects a pool has at most."""
         pool = await self._find(request.pool, context)
         if not request.max_total:
-            await abort(context, Refusal.bad_request("POOL_SIZE_INVALID", "max_total", "a pool has at least 1 object"))
+            await abort(context, Refusal(Reason.POOL_SIZE_INVALID, field="max_total"))
         try:
             await asyncio.to_thread(self._pools.resize_pool, request.pool, request.max_total)
         except BudgetTooSmall as error:
-            await abort(context, Refusal.bad_request("POOL_SIZE_INVALID", "max_total", str(error)))
+            await abort(context, Refusal(Reason.POOL_SIZE_INVALID, str(error), field="max_total"))
         return pooling_pb2.ResizePoolResponse(pool=_message_of(pool.get_metrics()))
 
     async def clear_pool(
@@ -93,15 +94,13 @@ class PoolService:
         try:
             lease_id, buffer = await self._leases.borrow(request.process_id, min(request.wait_ms, _WAIT_MS_MAX) / 1000)
         except BorrowerUnknown as error:
-            await abort(context, Refusal.bad_request("BORROWER_UNKNOWN", "process_id", str(error)))
+            await abort(context, Refusal(Reason.BORROWER_UNKNOWN, str(error), field="process_id"))
         except BorrowersTooMany as error:
-            await abort(
-                context, _refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "BORROWERS_TOO_MANY", str(error), retry=True)
-            )
+            await abort(context, Refusal(Reason.BORROWERS_TOO_MANY, str(error)))
         except PoolExhausted as error:
-            await abort(context, _refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "POOL_EXHAUSTED", str(error), retry=True))
-        except PoolClosed as error:
-            await abort(context, _refusal(grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN", str(error)))
+            await abort(context, Refusal(Reason.POOL_EXHAUSTED, str(error)))
+        except PoolClosed:
+            await abort(context, Refusal(Reason.SHUTTING_DOWN))
         return pooling_pb2.BorrowBufferResponse(
             lease_id=lease_id, path=str(buffer.path), offset_bytes=buffer.offset_bytes, size_bytes=buffer.size_bytes
         )
@@ -114,33 +113,23 @@ class PoolService:
         try:
             self._leases.give_back(request.process_id, request.lease_id)
         except LeaseUnknown as error:
-            await abort(context, _refusal(grpc.StatusCode.NOT_FOUND, "LEASE_UNKNOWN", str(error)))
+            await abort(context, Refusal(Reason.LEASE_UNKNOWN, str(error)))
         return pooling_pb2.ReturnBufferResponse()
 
     async def _find(self, name: str, context: Context) -> ObjectPool[Any]:
         try:
             return self._pools.pool(name)
         except PoolUnknown as error:
-            await abort(context, _refusal(grpc.StatusCode.NOT_FOUND, "POOL_UNKNOWN", str(error)))
-
-
-_NOT_LOCAL: Final = (
-    "shared buffers are for processes of the node's own host, which reach it by a Unix socket or a loopback address: "
-    "from elsewhere, submit frames"
-)
+            await abort(context, Refusal(Reason.POOL_UNKNOWN, str(error)))
 
 
 async def _check_local(context: Context) -> None:
     if not _is_of_this_host(context.peer()):
-        await abort(context, _refusal(grpc.StatusCode.FAILED_PRECONDITION, "NOT_LOCAL", _NOT_LOCAL))
+        await abort(context, Refusal(Reason.NOT_LOCAL))
 
 
 def _is_of_this_host(peer: str) -> bool:
     return peer.startswith(("unix:", "ipv4:127.", "ipv6:[::1]", "ipv6:%5B::1%5D"))
-
-
-def _refusal(code: grpc.StatusCode, reason: str, message: str, *, retry: bool = False) -> Refusal:
-    return Refusal(code, reason, message, retry_after_ms=_RETRY_AFTER_MS if retry else 0)
 
 
 def _message_of(metrics: PoolMetrics) -> pooling_pb2.PoolMetrics:

@@ -1,4 +1,4 @@
-"""One SubmitStream call: what it has under way, and its receipts on their way out."""
+"""Submit stream: one SubmitStream call, its frames in flight, and the receipts that are to be written to it."""
 
 import asyncio
 from collections import deque
@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator
 
 import grpc
 
-from services.rpc.refusal import Context, Refusal
+from services.refusal import Refusal
+from services.rpc.rich_status import Context, encode_frame_error
 
 
 class SubmitStream:
-    """Bounds the frames that one client has unanswered, its unread receipts included.
+    """Bounds a client's frames in flight: those read whose receipts have not been written yet.
 
-    A client that does not read its receipts stops being read from in turn; nobody else notices.
+    A client that does not read its receipts is not read from either; other clients are not affected.
     """
 
     def __init__(self, context: Context, in_flight_frames_max: int) -> None:
@@ -20,7 +21,7 @@ class SubmitStream:
         self._in_flight_frames_max = in_flight_frames_max
         self._in_flight = 0
         self._ending = False
-        self._outbox: deque[bytes] = deque()
+        self._receipts: deque[bytes] = deque()
         self._answered = asyncio.Event()
         self._written = asyncio.Event()
 
@@ -38,7 +39,7 @@ class SubmitStream:
 
     def deliver(self, frame_id: int, outcome: bytes | Refusal) -> None:
         """Queue a frame's receipt, or why it was refused, for writing."""
-        self._outbox.append(outcome.on_frame(frame_id) if isinstance(outcome, Refusal) else outcome)
+        self._receipts.append(encode_frame_error(frame_id, outcome) if isinstance(outcome, Refusal) else outcome)
         self._answered.set()
 
     def end(self) -> None:
@@ -49,8 +50,8 @@ class SubmitStream:
     async def write_receipts(self) -> None:
         """Write answers as they come until the stream has ended and nothing is in flight."""
         while self._in_flight or not self._ending:
-            while self._outbox:
-                await self._context.write(self._outbox.popleft())
+            while self._receipts:
+                await self._context.write(self._receipts.popleft())
                 self._in_flight -= 1
                 self._written.set()
             if self._in_flight or not self._ending:

@@ -1,14 +1,24 @@
-"""Transactions spelled out in protobuf fields, as records: the door for a few transactions from any language."""
+"""Transaction codec: transactions spelled out in protobuf fields to frames of one record, and their receipts back."""
 
 from typing import Final
 
 import numpy as np
 
 from penstock.contract import flag, limits, opcode, result_code
+from penstock.contract.reasons import Reason
 from penstock.v1 import record_pb2, txqueue_pb2
-from services.admission.frame_validator import Fault, FrameRefused
+from services.refusal import Refusal
 
 _ACCOUNT_BYTES: Final = 16
+_NAMESPACE_MAX: Final = 0xFFFF
+
+
+class InvalidTransaction(Exception):
+    """A transaction cannot be written as a record; ``refusal`` says why."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        self.refusal = refusal
+        super().__init__(refusal.message)
 
 
 def frame_of(
@@ -17,11 +27,11 @@ def frame_of(
     """Write ``transaction`` as a frame of one record, by way of ``row``, a zeroed ``RECORD[1]``.
 
     Raises:
-        FrameRefused: a field is missing or does not fit its place in the record.
+        InvalidTransaction: a field is missing or does not fit its place in the record.
     """
     row["client_id"], row["sequence"] = transaction.client_id, transaction.sequence
-    if transaction.namespace > 0xFFFF:
-        raise _refused("NAMESPACE_NOT_ALLOWED", "namespace", "a namespace is at most 65,535")
+    if transaction.namespace > _NAMESPACE_MAX:
+        raise _invalid(Reason.NAMESPACE_INVALID, "namespace")
     row["namespace"] = transaction.namespace
     payload = b""
     match transaction.WhichOneof("operation"):
@@ -57,9 +67,9 @@ def frame_of(
             row["key_lo"], row["key_hi"] = _account(transaction.open_account.account, "open_account.account")
             row["flags"] = flag.OVERDRAFT if transaction.open_account.overdraft else 0
         case None:
-            raise _refused("UNKNOWN_OPERATION", "operation", "one of the operations must be set")
+            raise _invalid(Reason.UNKNOWN_OPERATION, "operation", "one of the operations must be set")
     if len(payload) > limits.PAYLOAD_BYTES_MAX:
-        raise _refused("PAYLOAD_TOO_LARGE", "payload", "a payload, its key included, has at most 1 MiB")
+        raise _invalid(Reason.PAYLOAD_TOO_LARGE, "payload")
     row["payload_length"] = len(payload)
     return txqueue_pb2.SubmitFrameRequest(records=row.tobytes(), payloads=payload)
 
@@ -78,7 +88,7 @@ def response_of(receipt: txqueue_pb2.SubmitFrameResponse) -> txqueue_pb2.SubmitR
 def _put_key(row: "np.ndarray[tuple[int], np.dtype[np.void]]", key: bytes, field: str) -> bytes:
     """Write a key into its record; returns what of it goes into the payload."""
     if not 1 <= len(key) <= limits.KEY_BYTES_MAX:
-        raise _refused("KEY_LENGTH_INVALID", field, f"a key has 1 to 1,024 bytes, not {len(key)}")
+        raise _invalid(Reason.KEY_LENGTH_INVALID, field, f"a key has 1 to 1,024 bytes, not {len(key)}")
     row["operand_hi"] = len(key)
     if len(key) > limits.KEY_INLINE_BYTES_MAX:
         return key
@@ -89,9 +99,9 @@ def _put_key(row: "np.ndarray[tuple[int], np.dtype[np.void]]", key: bytes, field
 
 def _account(account: bytes, field: str) -> tuple[int, int]:
     if len(account) != _ACCOUNT_BYTES:
-        raise _refused("ACCOUNT_INVALID", field, f"an account has 16 bytes, little-endian, not {len(account)}")
+        raise _invalid(Reason.ACCOUNT_INVALID, field, f"an account has 16 bytes, little-endian, not {len(account)}")
     return int.from_bytes(account[:8], "little"), int.from_bytes(account[8:], "little")
 
 
-def _refused(reason: str, field: str, text: str) -> FrameRefused:
-    return FrameRefused(Fault(reason, field, text))
+def _invalid(reason: Reason, field: str, detail: str = "") -> InvalidTransaction:
+    return InvalidTransaction(Refusal(reason, detail, field=f"transaction.{field}"))

@@ -1,28 +1,57 @@
-"""The commit stream: what a watcher gets of each block."""
+"""Watch filter: selects the transactions of a block that a watcher asked for."""
 
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from penstock.contract import opcode
+from penstock.contract.reasons import Reason
 from penstock.contract.record import WORD_META
 from penstock.contract.result_code import OK
 from penstock.v1 import state_pb2
 from replication.log.block import Block
+from services.admission.namespaces import NAMESPACES, NamespaceSet
+from services.refusal import Refusal
 
 _LITTLE_U64: Final = np.dtype("<u8")
 
 
-class WatchFilter:
-    """Which transactions a watcher wants; columns are compared at once, never one by one."""
+def refusal_of(request: state_pb2.WatchRequest, namespaces: NamespaceSet) -> Refusal | None:
+    """Say what is wrong with a request to watch; None where nothing is."""
+    for number, namespace in enumerate(request.namespaces):
+        refusal = namespaces.refuse(namespace, f"namespaces[{number}]")
+        if refusal is not None:
+            return refusal
+    for number, operation in enumerate(request.operations):
+        if not opcode.APPEND <= operation <= opcode.OPEN_ACCOUNT:
+            return Refusal(Reason.UNKNOWN_OPERATION, field=f"operations[{number}]")
+    return None
 
-    def __init__(self, request: state_pb2.WatchRequest) -> None:
-        self._namespaces = np.array(request.namespaces, np.uint64)
+
+class WatchFilter:
+    """Selects by namespace, operation and result; columns are compared as a whole, not row by row."""
+
+    def __init__(self, request: state_pb2.WatchRequest, namespaces: NamespaceSet) -> None:
+        """Select what ``request`` asks for, which `refusal_of` has passed, out of the admitted ``namespaces``."""
+        self._namespaces = namespaces.admitted
+        if request.namespaces:
+            self._namespaces = np.zeros(NAMESPACES, np.bool_)
+            self._namespaces[list(request.namespaces)] = True
+        self._every_namespace = bool(self._namespaces.all())
         self._operations = np.array(request.operations, np.uint64)
         self._effective_only = request.effective_only
 
     def select(self, block: Block, results: bytes) -> state_pb2.WatchResponse | None:
-        """Take what passes of a block whose ``results`` (one byte per record) are known; None where nothing does."""
+        """Select from a block.
+
+        Args:
+            block: the block.
+            results: the result code of each of its transactions, one byte each.
+
+        Returns:
+            What passes; None where nothing does.
+        """
         records = block.records
         codes = np.frombuffer(results, np.uint8)
         chosen = self._mask(records[:, WORD_META], codes)
@@ -45,8 +74,8 @@ class WatchFilter:
 
     def _mask(self, meta: NDArray[np.uint64], codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
         chosen = np.ones(len(meta), np.bool_)
-        if self._namespaces.size:
-            chosen &= np.isin(meta & np.uint64(0xFFFF), self._namespaces)
+        if not self._every_namespace:
+            chosen &= self._namespaces[meta & np.uint64(0xFFFF)]
         if self._operations.size:
             chosen &= np.isin((meta >> np.uint64(16)) & np.uint64(0xFF), self._operations)
         if self._effective_only:

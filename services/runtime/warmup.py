@@ -12,7 +12,8 @@ from penstock.contract import limits, opcode, record, result_code
 from penstock.contract.frame_codec import locate_frame
 from penstock.v1 import txqueue_pb2
 from replication.log.block import BLOCK_BYTES_MAX
-from services.admission.frame_validator import FrameValidator
+from services.admission.frame_validator import FrameValidator, Publication
+from services.admission.namespaces import NamespaceSet
 from statestore.state_machine import StateMachine
 from txqueue.jit import kernel_cache
 from txqueue.queue import LockFreeTxQueue
@@ -29,8 +30,8 @@ def load_kernels() -> None:
     body = np.empty(BLOCK_BYTES_MAX, np.uint8)
     results = np.empty(limits.BATCH_SIZE, np.uint8)
     with LockFreeTxQueue.create(None, slots=_SLOTS, producers=1) as queue, queue.register() as producer:
-        published, _ = FrameValidator(producer, None).admit(message, locate_frame(message), token=1)
-        assert published
+        outcome = FrameValidator(producer, NamespaceSet(None)).publish(message, locate_frame(message), token=1)
+        assert isinstance(outcome, Publication)
         taken = queue.dequeue_exclusive_batch(body, frames)
         queue.rebalance_if_needed()
     assert taken.count == 1

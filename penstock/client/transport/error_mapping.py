@@ -1,4 +1,4 @@
-"""Turns what a node says in gRPC's terms (status code, ErrorInfo, BadRequest, RetryInfo) into this client's errors."""
+"""Error mapping: gRPC's rich errors (status code, ErrorInfo, BadRequest, RetryInfo) to this client's exceptions."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -8,6 +8,7 @@ from google.protobuf.any_pb2 import Any
 from google.rpc import error_details_pb2, status_pb2
 
 from penstock.client import errors
+from penstock.contract.reasons import Reason
 from penstock.v1.txqueue_pb2 import FrameError
 
 STATUS_DETAILS: Final = "grpc-status-details-bin"
@@ -29,13 +30,13 @@ ERROR_OF_CODE: Final[dict[int, type[errors.Refused]]] = {
     }.items()
 }
 
-ERROR_OF_REASON: Final[dict[str, type[errors.Refused]]] = {"BLOCK_GONE": errors.BlockGone}
+ERROR_OF_REASON: Final[dict[str, type[errors.Refused]]] = {Reason.BLOCK_GONE.name: errors.BlockGone}
 """Reasons that deserve an error of their own, whatever their code."""
 
 LASTING: Final = (errors.InvalidRequest, errors.NotPermitted, errors.NotSupported, errors.NotReady, errors.Full)
 """Refusals that the same request would meet again."""
 
-IN_DOUBT: Final = frozenset({"NODE_FAILED", "OUTCOME_UNKNOWN"})
+IN_DOUBT: Final = frozenset(reason.name for reason in Reason if not reason.outcome_known)
 """Reasons with which a node says that a frame may be in the log all the same."""
 
 

@@ -25,6 +25,7 @@ from penstock.client.errors import (
 )
 from penstock.client.operations import Append, OpenAccount, Put
 from penstock.client.options import BatchOptions, RetryOptions
+from penstock.contract.reasons import Reason
 from penstock.contract.record import RECORD
 from penstock.v1.txqueue_pb2 import FrameError, SubmitStreamRequest
 from tests.penstock.client.fake_node import FakeNode
@@ -127,7 +128,7 @@ async def test_a_node_never_reached_is_unavailable_not_unknown(tmp_path: Path) -
             await client.submit(Append(b""))
 
 
-@pytest.mark.parametrize("reason", ["NODE_FAILED", "OUTCOME_UNKNOWN"])
+@pytest.mark.parametrize("reason", [reason.name for reason in Reason if not reason.outcome_known])
 async def test_a_node_that_cannot_tell_leaves_the_outcome_unknown(node: FakeNode, reason: str) -> None:
     node.refuse_where = lambda _: frame_error(grpc.StatusCode.UNAVAILABLE, reason)
     async with AsyncClient(node.target, retry=SHORT) as client:

@@ -7,8 +7,10 @@ from google.protobuf import any_pb2
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from penstock.contract.reasons import Reason
 from penstock.v1 import node_pb2, txqueue_pb2
-from services.rpc.refusal import Context, Reason, Refusal, abort
+from services.refusal import Refusal
+from services.rpc.rich_status import Context, abort, encode_frame_error, status_of
 
 
 def unpack(details: list[any_pb2.Any]) -> dict[str, object]:
@@ -23,29 +25,29 @@ def unpack(details: list[any_pb2.Any]) -> dict[str, object]:
 
 @pytest.mark.parametrize("reason", list(Reason))
 def test_every_refusal_says_why_in_our_domain_and_in_words(reason: Reason) -> None:
-    status = Refusal.of(reason).status()
+    status = status_of(Refusal(reason))
     info = unpack(list(status.details))["ErrorInfo"]
     assert isinstance(info, error_details_pb2.ErrorInfo)
-    assert (info.reason, info.domain) == (reason.value, "penstock")
-    assert status.code != grpc.StatusCode.OK.value[0]
+    assert (info.reason, info.domain) == (reason.name, "penstock")
+    assert status.code == grpc.StatusCode[reason.status].value[0] != grpc.StatusCode.OK.value[0]
     assert len(status.message) > 20
 
 
 def test_a_full_queue_says_when_to_come_back() -> None:
-    retry = unpack(list(Refusal.of(Reason.QUEUE_FULL, retry_after_ms=1500).status().details))["RetryInfo"]
+    retry = unpack(list(status_of(Refusal(Reason.QUEUE_FULL, retry_after_ms=1500)).details))["RetryInfo"]
     assert isinstance(retry, error_details_pb2.RetryInfo)
     assert retry.retry_delay.ToMilliseconds() == 1500
 
 
 def test_what_trying_again_cannot_help_carries_no_retry() -> None:
-    assert "RetryInfo" not in unpack(list(Refusal.of(Reason.STATE_FULL).status().details))
-    assert "RetryInfo" not in unpack(list(Refusal.bad_request("CHAIN_OPEN", "flags", "...").status().details))
+    assert "RetryInfo" not in unpack(list(status_of(Refusal(Reason.STATE_FULL)).details))
+    assert "RetryInfo" not in unpack(list(status_of(Refusal(Reason.CHAIN_OPEN, field="flags")).details))
 
 
 def test_bad_input_names_the_field() -> None:
-    refusal = Refusal.bad_request("AMOUNT_OUT_OF_RANGE", "records[3].amount", "record 3: at least 1")
-    assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
-    bad = unpack(list(refusal.status().details))["BadRequest"]
+    refusal = Refusal(Reason.AMOUNT_OUT_OF_RANGE, "record 3: at least 1", field="records[3].amount")
+    assert status_of(refusal).code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+    bad = unpack(list(status_of(refusal).details))["BadRequest"]
     assert isinstance(bad, error_details_pb2.BadRequest)
     assert [(each.field, each.description) for each in bad.field_violations] == [
         ("records[3].amount", "record 3: at least 1")
@@ -53,14 +55,14 @@ def test_bad_input_names_the_field() -> None:
 
 
 def test_a_namespace_that_is_not_let_in_is_not_bad_input() -> None:
-    refusal = Refusal.bad_request("NAMESPACE_NOT_ALLOWED", "records[0].namespace", "...")
-    assert refusal.code is grpc.StatusCode.PERMISSION_DENIED
+    refusal = Refusal(Reason.NAMESPACE_NOT_ALLOWED, field="records[0].namespace")
+    assert status_of(refusal).code == grpc.StatusCode.PERMISSION_DENIED.value[0]
 
 
 def test_a_frame_is_refused_with_the_same_status_as_a_call() -> None:
-    refusal = Refusal.of(Reason.QUEUE_FULL)
-    response = txqueue_pb2.SubmitStreamResponse.FromString(refusal.on_frame(77))
-    status = refusal.status()
+    refusal = Refusal(Reason.QUEUE_FULL)
+    response = txqueue_pb2.SubmitStreamResponse.FromString(encode_frame_error(77, refusal))
+    status = status_of(refusal)
     assert response.frame_id == 77
     assert (response.error.code, response.error.message) == (status.code, status.message)
     assert list(response.error.details) == list(status.details)
@@ -70,7 +72,7 @@ def test_a_frame_is_refused_with_the_same_status_as_a_call() -> None:
 @pytest.fixture
 async def refusing_channel() -> AsyncIterator[grpc.aio.Channel]:
     async def get_status(request: node_pb2.GetStatusRequest, context: Context) -> node_pb2.GetStatusResponse:
-        await abort(context, Refusal.of(Reason.SHUTTING_DOWN, "reading é"))
+        await abort(context, Refusal(Reason.SHUTTING_DOWN, "reading é"))
 
     handler: grpc.RpcMethodHandler[node_pb2.GetStatusRequest, node_pb2.GetStatusResponse]
     handler = grpc.unary_unary_rpc_method_handler(get_status, request_deserializer=node_pb2.GetStatusRequest.FromString)
