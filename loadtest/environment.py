@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
-from services.runtime.release import DISTRIBUTION
+from services.release import DISTRIBUTION
 
 _PACKAGES: Final = (DISTRIBUTION, "numpy", "numba", "grpcio", "protobuf")
 

@@ -30,6 +30,7 @@ from services.pipeline.pipeline import Pipeline
 from services.pipeline.results_file import ResultsFile
 from services.pipeline.sequencer import Sequencer
 from services.refusal import Refusal
+from services.release import running_version
 from services.rpc.buffer_leases import BufferLeases
 from services.rpc.node_service import NodeService
 from services.rpc.pool_service import PoolService
@@ -40,7 +41,6 @@ from services.runtime import malloc_tuning as memory
 from services.runtime.debug_monitor import attached
 from services.runtime.maintenance import Maintenance
 from services.runtime.node_pools import NodePools
-from services.runtime.release import running_version
 from services.runtime.warmup import load_kernels
 from services.settings.model import NodeSettings
 from services.telemetry import telemetry
@@ -190,7 +190,7 @@ class Node:
         )
         self._maintenance = Maintenance(self._pools.manager, self._counters, settings.pooling)
         self._leases = BufferLeases(self._pools.messages)
-        pool_service = PoolService(self._pools, self._leases, self._maintenance.collector)
+        pool_service = PoolService(self._pools, self._leases, self._maintenance.gc_scheduler)
         node_service = NodeService(self._describe)
         self._server = NodeServer(
             settings.listen.addresses,

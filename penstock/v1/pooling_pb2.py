@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19penstock/v1/pooling.proto\x12\x0bpenstock.v1\"\xcd\x02\n\x0bPoolMetrics\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tmax_total\x18\x02 \x01(\x04\x12\x0c\n\x04size\x18\x03 \x01(\x04\x12\x0e\n\x06in_use\x18\x04 \x01(\x04\x12\x0c\n\x04idle\x18\x05 \x01(\x04\x12\x0f\n\x07waiters\x18\x06 \x01(\x04\x12\x0c\n\x04made\x18\x07 \x01(\x04\x12\x11\n\tdestroyed\x18\x08 \x01(\x04\x12\x0f\n\x07\x62orrows\x18\t \x01(\x04\x12\x0e\n\x06misses\x18\n \x01(\x04\x12\x10\n\x08recycled\x18\x0b \x01(\x04\x12\r\n\x05waits\x18\x0c \x01(\x04\x12\x0f\n\x07wait_ns\x18\r \x01(\x04\x12\x13\n\x0bwait_ns_max\x18\x0e \x01(\x04\x12\x11\n\texhausted\x18\x0f \x01(\x04\x12\x0f\n\x07invalid\x18\x10 \x01(\x04\x12\x0f\n\x07\x65victed\x18\x11 \x01(\x04\x12\x0e\n\x06leaked\x18\x12 \x01(\x04\x12\x12\n\nholding_ns\x18\x13 \x01(\x04\"q\n\x0f\x43ollectorPauses\x12\r\n\x05\x63ount\x18\x01 \x01(\x04\x12\x0e\n\x06sum_ns\x18\x02 \x01(\x04\x12\x0e\n\x06p50_ns\x18\x03 \x01(\x04\x12\x0e\n\x06p99_ns\x18\x04 \x01(\x04\x12\x0f\n\x07p999_ns\x18\x05 \x01(\x04\x12\x0e\n\x06max_ns\x18\x06 \x01(\x04\"\x17\n\x15GetPoolMetricsRequest\"r\n\x16GetPoolMetricsResponse\x12\'\n\x05pools\x18\x01 \x03(\x0b\x32\x18.penstock.v1.PoolMetrics\x12/\n\tcollector\x18\x02 \x01(\x0b\x32\x1c.penstock.v1.CollectorPauses\"4\n\x11ResizePoolRequest\x12\x0c\n\x04pool\x18\x01 \x01(\t\x12\x11\n\tmax_total\x18\x02 \x01(\x04\"<\n\x12ResizePoolResponse\x12&\n\x04pool\x18\x01 \x01(\x0b\x32\x18.penstock.v1.PoolMetrics\" \n\x10\x43learPoolRequest\x12\x0c\n\x04pool\x18\x01 \x01(\t\"&\n\x11\x43learPoolResponse\x12\x11\n\tdestroyed\x18\x01 \x01(\x04\"\x1a\n\x18OptimizePoolSizesRequest\"C\n\x19OptimizePoolSizesResponse\x12&\n\x05pools\x18\x01 \x03(\x0b\x32\x17.penstock.v1.PoolSizing\"M\n\nPoolSizing\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bsize_before\x18\x02 \x01(\x04\x12\x0e\n\x06wanted\x18\x03 \x01(\x04\x12\x0c\n\x04size\x18\x04 \x01(\x04\":\n\x13\x42orrowBufferRequest\x12\x12\n\nprocess_id\x18\x01 \x01(\r\x12\x0f\n\x07wait_ms\x18\x02 \x01(\r\"`\n\x14\x42orrowBufferResponse\x12\x10\n\x08lease_id\x18\x01 \x01(\x04\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x14\n\x0coffset_bytes\x18\x03 \x01(\x04\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\";\n\x13ReturnBufferRequest\x12\x12\n\nprocess_id\x18\x01 \x01(\r\x12\x10\n\x08lease_id\x18\x02 \x01(\x04\"\x16\n\x14ReturnBufferResponse2\x91\x04\n\x0bPoolService\x12Y\n\x0eGetPoolMetrics\x12\".penstock.v1.GetPoolMetricsRequest\x1a#.penstock.v1.GetPoolMetricsResponse\x12M\n\nResizePool\x12\x1e.penstock.v1.ResizePoolRequest\x1a\x1f.penstock.v1.ResizePoolResponse\x12J\n\tClearPool\x12\x1d.penstock.v1.ClearPoolRequest\x1a\x1e.penstock.v1.ClearPoolResponse\x12\x62\n\x11OptimizePoolSizes\x12%.penstock.v1.OptimizePoolSizesRequest\x1a&.penstock.v1.OptimizePoolSizesResponse\x12S\n\x0c\x42orrowBuffer\x12 .penstock.v1.BorrowBufferRequest\x1a!.penstock.v1.BorrowBufferResponse\x12S\n\x0cReturnBuffer\x12 .penstock.v1.ReturnBufferRequest\x1a!.penstock.v1.ReturnBufferResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19penstock/v1/pooling.proto\x12\x0bpenstock.v1\"\xcd\x02\n\x0bPoolMetrics\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tmax_total\x18\x02 \x01(\x04\x12\x0c\n\x04size\x18\x03 \x01(\x04\x12\x0e\n\x06in_use\x18\x04 \x01(\x04\x12\x0c\n\x04idle\x18\x05 \x01(\x04\x12\x0f\n\x07waiters\x18\x06 \x01(\x04\x12\x0c\n\x04made\x18\x07 \x01(\x04\x12\x11\n\tdestroyed\x18\x08 \x01(\x04\x12\x0f\n\x07\x62orrows\x18\t \x01(\x04\x12\x0e\n\x06misses\x18\n \x01(\x04\x12\x10\n\x08recycled\x18\x0b \x01(\x04\x12\r\n\x05waits\x18\x0c \x01(\x04\x12\x0f\n\x07wait_ns\x18\r \x01(\x04\x12\x13\n\x0bwait_ns_max\x18\x0e \x01(\x04\x12\x11\n\texhausted\x18\x0f \x01(\x04\x12\x0f\n\x07invalid\x18\x10 \x01(\x04\x12\x0f\n\x07\x65victed\x18\x11 \x01(\x04\x12\x0e\n\x06leaked\x18\x12 \x01(\x04\x12\x12\n\nholding_ns\x18\x13 \x01(\x04\"j\n\x08GcPauses\x12\r\n\x05\x63ount\x18\x01 \x01(\x04\x12\x0e\n\x06sum_ns\x18\x02 \x01(\x04\x12\x0e\n\x06p50_ns\x18\x03 \x01(\x04\x12\x0e\n\x06p99_ns\x18\x04 \x01(\x04\x12\x0f\n\x07p999_ns\x18\x05 \x01(\x04\x12\x0e\n\x06max_ns\x18\x06 \x01(\x04\"\x17\n\x15GetPoolMetricsRequest\"k\n\x16GetPoolMetricsResponse\x12\'\n\x05pools\x18\x01 \x03(\x0b\x32\x18.penstock.v1.PoolMetrics\x12(\n\tgc_pauses\x18\x02 \x01(\x0b\x32\x15.penstock.v1.GcPauses\"4\n\x11ResizePoolRequest\x12\x0c\n\x04pool\x18\x01 \x01(\t\x12\x11\n\tmax_total\x18\x02 \x01(\x04\"<\n\x12ResizePoolResponse\x12&\n\x04pool\x18\x01 \x01(\x0b\x32\x18.penstock.v1.PoolMetrics\" \n\x10\x43learPoolRequest\x12\x0c\n\x04pool\x18\x01 \x01(\t\"&\n\x11\x43learPoolResponse\x12\x11\n\tdestroyed\x18\x01 \x01(\x04\"\x1a\n\x18OptimizePoolSizesRequest\"C\n\x19OptimizePoolSizesResponse\x12&\n\x05pools\x18\x01 \x03(\x0b\x32\x17.penstock.v1.PoolSizing\"M\n\nPoolSizing\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bsize_before\x18\x02 \x01(\x04\x12\x0e\n\x06wanted\x18\x03 \x01(\x04\x12\x0c\n\x04size\x18\x04 \x01(\x04\":\n\x13\x42orrowBufferRequest\x12\x12\n\nprocess_id\x18\x01 \x01(\r\x12\x0f\n\x07wait_ms\x18\x02 \x01(\r\"`\n\x14\x42orrowBufferResponse\x12\x10\n\x08lease_id\x18\x01 \x01(\x04\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x14\n\x0coffset_bytes\x18\x03 \x01(\x04\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\";\n\x13ReturnBufferRequest\x12\x12\n\nprocess_id\x18\x01 \x01(\r\x12\x10\n\x08lease_id\x18\x02 \x01(\x04\"\x16\n\x14ReturnBufferResponse2\x91\x04\n\x0bPoolService\x12Y\n\x0eGetPoolMetrics\x12\".penstock.v1.GetPoolMetricsRequest\x1a#.penstock.v1.GetPoolMetricsResponse\x12M\n\nResizePool\x12\x1e.penstock.v1.ResizePoolRequest\x1a\x1f.penstock.v1.ResizePoolResponse\x12J\n\tClearPool\x12\x1d.penstock.v1.ClearPoolRequest\x1a\x1e.penstock.v1.ClearPoolResponse\x12\x62\n\x11OptimizePoolSizes\x12%.penstock.v1.OptimizePoolSizesRequest\x1a&.penstock.v1.OptimizePoolSizesResponse\x12S\n\x0c\x42orrowBuffer\x12 .penstock.v1.BorrowBufferRequest\x1a!.penstock.v1.BorrowBufferResponse\x12S\n\x0cReturnBuffer\x12 .penstock.v1.ReturnBufferRequest\x1a!.penstock.v1.ReturnBufferResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,34 +33,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_POOLMETRICS']._serialized_start=43
   _globals['_POOLMETRICS']._serialized_end=376
-  _globals['_COLLECTORPAUSES']._serialized_start=378
-  _globals['_COLLECTORPAUSES']._serialized_end=491
-  _globals['_GETPOOLMETRICSREQUEST']._serialized_start=493
-  _globals['_GETPOOLMETRICSREQUEST']._serialized_end=516
-  _globals['_GETPOOLMETRICSRESPONSE']._serialized_start=518
-  _globals['_GETPOOLMETRICSRESPONSE']._serialized_end=632
-  _globals['_RESIZEPOOLREQUEST']._serialized_start=634
-  _globals['_RESIZEPOOLREQUEST']._serialized_end=686
-  _globals['_RESIZEPOOLRESPONSE']._serialized_start=688
-  _globals['_RESIZEPOOLRESPONSE']._serialized_end=748
-  _globals['_CLEARPOOLREQUEST']._serialized_start=750
-  _globals['_CLEARPOOLREQUEST']._serialized_end=782
-  _globals['_CLEARPOOLRESPONSE']._serialized_start=784
-  _globals['_CLEARPOOLRESPONSE']._serialized_end=822
-  _globals['_OPTIMIZEPOOLSIZESREQUEST']._serialized_start=824
-  _globals['_OPTIMIZEPOOLSIZESREQUEST']._serialized_end=850
-  _globals['_OPTIMIZEPOOLSIZESRESPONSE']._serialized_start=852
-  _globals['_OPTIMIZEPOOLSIZESRESPONSE']._serialized_end=919
-  _globals['_POOLSIZING']._serialized_start=921
-  _globals['_POOLSIZING']._serialized_end=998
-  _globals['_BORROWBUFFERREQUEST']._serialized_start=1000
-  _globals['_BORROWBUFFERREQUEST']._serialized_end=1058
-  _globals['_BORROWBUFFERRESPONSE']._serialized_start=1060
-  _globals['_BORROWBUFFERRESPONSE']._serialized_end=1156
-  _globals['_RETURNBUFFERREQUEST']._serialized_start=1158
-  _globals['_RETURNBUFFERREQUEST']._serialized_end=1217
-  _globals['_RETURNBUFFERRESPONSE']._serialized_start=1219
-  _globals['_RETURNBUFFERRESPONSE']._serialized_end=1241
-  _globals['_POOLSERVICE']._serialized_start=1244
-  _globals['_POOLSERVICE']._serialized_end=1773
+  _globals['_GCPAUSES']._serialized_start=378
+  _globals['_GCPAUSES']._serialized_end=484
+  _globals['_GETPOOLMETRICSREQUEST']._serialized_start=486
+  _globals['_GETPOOLMETRICSREQUEST']._serialized_end=509
+  _globals['_GETPOOLMETRICSRESPONSE']._serialized_start=511
+  _globals['_GETPOOLMETRICSRESPONSE']._serialized_end=618
+  _globals['_RESIZEPOOLREQUEST']._serialized_start=620
+  _globals['_RESIZEPOOLREQUEST']._serialized_end=672
+  _globals['_RESIZEPOOLRESPONSE']._serialized_start=674
+  _globals['_RESIZEPOOLRESPONSE']._serialized_end=734
+  _globals['_CLEARPOOLREQUEST']._serialized_start=736
+  _globals['_CLEARPOOLREQUEST']._serialized_end=768
+  _globals['_CLEARPOOLRESPONSE']._serialized_start=770
+  _globals['_CLEARPOOLRESPONSE']._serialized_end=808
+  _globals['_OPTIMIZEPOOLSIZESREQUEST']._serialized_start=810
+  _globals['_OPTIMIZEPOOLSIZESREQUEST']._serialized_end=836
+  _globals['_OPTIMIZEPOOLSIZESRESPONSE']._serialized_start=838
+  _globals['_OPTIMIZEPOOLSIZESRESPONSE']._serialized_end=905
+  _globals['_POOLSIZING']._serialized_start=907
+  _globals['_POOLSIZING']._serialized_end=984
+  _globals['_BORROWBUFFERREQUEST']._serialized_start=986
+  _globals['_BORROWBUFFERREQUEST']._serialized_end=1044
+  _globals['_BORROWBUFFERRESPONSE']._serialized_start=1046
+  _globals['_BORROWBUFFERRESPONSE']._serialized_end=1142
+  _globals['_RETURNBUFFERREQUEST']._serialized_start=1144
+  _globals['_RETURNBUFFERREQUEST']._serialized_end=1203
+  _globals['_RETURNBUFFERRESPONSE']._serialized_start=1205
+  _globals['_RETURNBUFFERRESPONSE']._serialized_end=1227
+  _globals['_POOLSERVICE']._serialized_start=1230
+  _globals['_POOLSERVICE']._serialized_end=1759
 # @@protoc_insertion_point(module_scope)

@@ -102,8 +102,8 @@ class PoolMetrics(_message.Message):
 Global___PoolMetrics: _TypeAlias = PoolMetrics  # noqa: Y015
 
 @_typing.final
-class CollectorPauses(_message.Message):
-    """Pauses of Python's cycle collector; times are nanoseconds."""
+class GcPauses(_message.Message):
+    """Pauses of the garbage collector; times are nanoseconds."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -135,7 +135,7 @@ class CollectorPauses(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___CollectorPauses: _TypeAlias = CollectorPauses  # noqa: Y015
+Global___GcPauses: _TypeAlias = GcPauses  # noqa: Y015
 
 @_typing.final
 class GetPoolMetricsRequest(_message.Message):
@@ -156,25 +156,25 @@ Global___GetPoolMetricsRequest: _TypeAlias = GetPoolMetricsRequest  # noqa: Y015
 
 @_typing.final
 class GetPoolMetricsResponse(_message.Message):
-    """The metrics of all pools."""
+    """The metrics of all pools, and pauses since the node started."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     POOLS_FIELD_NUMBER: _builtins.int
-    COLLECTOR_FIELD_NUMBER: _builtins.int
+    GC_PAUSES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def pools(self) -> _containers.RepeatedCompositeFieldContainer[Global___PoolMetrics]: ...
     @_builtins.property
-    def collector(self) -> Global___CollectorPauses: ...
+    def gc_pauses(self) -> Global___GcPauses: ...
     def __init__(
         self,
         *,
         pools: _abc.Iterable[Global___PoolMetrics] | None = ...,
-        collector: Global___CollectorPauses | None = ...,
+        gc_pauses: Global___GcPauses | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["collector", b"collector"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["gc_pauses", b"gc_pauses"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["collector", b"collector", "pools", b"pools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gc_pauses", b"gc_pauses", "pools", b"pools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -88,7 +88,7 @@ class PoolServiceServicer:
     """
 
     def GetPoolMetrics(self, request, context):
-        """Tells how all pools and the collector are doing.
+        """Gives the metrics of all pools and of garbage collection.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

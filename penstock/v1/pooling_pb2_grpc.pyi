@@ -43,7 +43,7 @@ class PoolServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PoolServiceAsyncStub: ...
     GetPoolMetrics: _grpc.UnaryUnaryMultiCallable[_pooling_pb2.GetPoolMetricsRequest, _pooling_pb2.GetPoolMetricsResponse]
-    """Tells how all pools and the collector are doing."""
+    """Gives the metrics of all pools and of garbage collection."""
     ResizePool: _grpc.UnaryUnaryMultiCallable[_pooling_pb2.ResizePoolRequest, _pooling_pb2.ResizePoolResponse]
     """Changes how many objects a pool has at most, within the node's memory budget. What is lent is not touched."""
     ClearPool: _grpc.UnaryUnaryMultiCallable[_pooling_pb2.ClearPoolRequest, _pooling_pb2.ClearPoolResponse]
@@ -72,7 +72,7 @@ class PoolServiceAsyncStub(PoolServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetPoolMetrics: _aio.UnaryUnaryMultiCallable[_pooling_pb2.GetPoolMetricsRequest, _pooling_pb2.GetPoolMetricsResponse]  # type: ignore[assignment]
-    """Tells how all pools and the collector are doing."""
+    """Gives the metrics of all pools and of garbage collection."""
     ResizePool: _aio.UnaryUnaryMultiCallable[_pooling_pb2.ResizePoolRequest, _pooling_pb2.ResizePoolResponse]  # type: ignore[assignment]
     """Changes how many objects a pool has at most, within the node's memory budget. What is lent is not touched."""
     ClearPool: _aio.UnaryUnaryMultiCallable[_pooling_pb2.ClearPoolRequest, _pooling_pb2.ClearPoolResponse]  # type: ignore[assignment]
@@ -104,7 +104,7 @@ class PoolServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _pooling_pb2.GetPoolMetricsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_pooling_pb2.GetPoolMetricsResponse, _abc.Awaitable[_pooling_pb2.GetPoolMetricsResponse]]:
-        """Tells how all pools and the collector are doing."""
+        """Gives the metrics of all pools and of garbage collection."""
 
     @_abc_1.abstractmethod
     def ResizePool(

@@ -12,7 +12,7 @@ from typing import Final
 
 import click
 
-from services.runtime.release import DISTRIBUTION
+from services.release import DISTRIBUTION
 
 _GROUP: Final = "penstock.commands"
 

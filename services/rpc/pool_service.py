@@ -24,13 +24,13 @@ _WAIT_MS_MAX: Final = 60_000
 
 
 class PoolService:
-    """Answers for a node's pools. What may take long runs in a thread; the pools are safe for that."""
+    """Shows and changes a node's pools, and lends from one. What may take long runs in a thread, as pools allow."""
 
-    def __init__(self, pools: NodePools, leases: BufferLeases, collector: GcScheduler) -> None:
+    def __init__(self, pools: NodePools, leases: BufferLeases, gc_scheduler: GcScheduler) -> None:
         self._node_pools = pools
         self._pools = pools.manager
         self._leases = leases
-        self._collector = collector
+        self._gc_scheduler = gc_scheduler
 
     def handler(self) -> grpc.ServiceRpcHandler:
         """The service's methods."""
@@ -49,11 +49,11 @@ class PoolService:
     async def get_pool_metrics(
         self, _: pooling_pb2.GetPoolMetricsRequest, __: Context
     ) -> pooling_pb2.GetPoolMetricsResponse:
-        """Tell how all pools and the collector are doing."""
-        pauses = self._collector.get_metrics()
+        """Give the metrics of all pools, and the pauses of garbage collection."""
+        pauses = self._gc_scheduler.get_metrics()
         return pooling_pb2.GetPoolMetricsResponse(
             pools=[_message_of(metrics) for metrics in self._pools.get_pool_metrics()],
-            collector=pooling_pb2.CollectorPauses(**asdict(pauses)),
+            gc_pauses=pooling_pb2.GcPauses(**asdict(pauses)),
         )
 
     async def resize_pool(

@@ -1,4 +1,4 @@
-"""The gRPC server of a node: its limits, where it listens, and the standard health and reflection services."""
+"""gRPC server of a node: its limits, where it listens, and the standard health and reflection services."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -6,14 +6,12 @@ from typing import Final
 import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
-# Reflection describes what these have registered.
-from penstock.v1 import node_pb2, pooling_pb2, state_pb2, txqueue_pb2  # noqa: F401
+from services.rpc.lazy_reflection import LazyReflection
 
 MESSAGE_BYTES_MAX: Final = 16 << 20
-"""Largest message either way: a frame's 640 kB of records and 4 MiB of payloads three times over, and a bound on what a
-client can make the node hold before the frame is looked at."""
+"""Largest message either way. Three of the largest frames would fit; it bounds what a client can make the node hold
+before the frame is looked at."""
 
 _CALLS_MAX: Final = 8192
 """Calls at once, streams and watches included; gRPC itself refuses more with RESOURCE_EXHAUSTED."""
@@ -57,7 +55,7 @@ class NodeServer:
         self._health_names = ["", *names]
         self._server.add_generic_rpc_handlers(tuple(handlers))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server)
+        self._server.add_generic_rpc_handlers((LazyReflection([*names, health.SERVICE_NAME]),))
 
     async def start(self) -> list[str]:
         """Listen; returns the addresses with the ports that were taken where 0 was asked for.

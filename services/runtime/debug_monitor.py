@@ -1,4 +1,4 @@
-"""Attach aiomonitor to the running event loop, where settings ask for it.
+"""Debug monitor: aiomonitor attached to the running event loop, where the settings ask for it.
 
 Whoever reaches its ports controls the process, so it is offered to this machine alone and is off by default.
 """

@@ -1,4 +1,4 @@
-"""How a server reads its sockets; gRPC takes this choice from the environment only, when it is imported."""
+"""gRPC tuning: the thread that reads a server's sockets, which gRPC takes from the environment when it is imported."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The process's memory: what the allocator keeps, and what goes back once the node has started."""
+"""malloc tuning: what glibc's allocator keeps for this process, and what goes back to the system after the start."""
 
 import ctypes
 import gc
@@ -16,7 +16,6 @@ _M_ARENA_MAX: Final = -8
 _LARGEST_MESSAGE_BYTES: Final = 32 << 20
 _KEPT_BYTES: Final = 64 << 20
 _GROWTH_BYTES: Final = 4 << 20
-
 
 _MADV_DONTNEED: Final = 4
 _MAPPING: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ \S+ +(/.*)")
@@ -47,14 +46,15 @@ def keep_large_messages_in_the_heap() -> bool:
 
 
 def settle_after_start() -> None:
-    """Give back what only the start needed. Called once the kernels are loaded; Linux only, elsewhere part of it.
+    """Give back what only the start needed. Called once the kernels are loaded; elsewhere than on Linux does less.
 
-    What start-up made will live as long as the node: the collector need not look at it again. The compiler's code, a
-    third of a fresh node's resident memory, is not run any more: its pages go back to the page cache, from where they
-    would come again.
+    What start-up made will live as long as the node: garbage collection, which may have been off until now, need not
+    look at it again. The compiler's code, a third of a fresh node's resident memory, is not run any more: its pages go
+    back to the page cache, from where they would come again.
     """
     gc.collect()
     gc.freeze()
+    gc.enable()
     try:
         library = ctypes.CDLL(None)
         library.malloc_trim(0)
@@ -66,7 +66,7 @@ def settle_after_start() -> None:
 
 
 def resident_bytes() -> tuple[int, int]:
-    """Tell the process's resident memory, and what of it are the state's tables and mapped segments of the log."""
+    """Give the process's resident memory, and what of it are the state's tables and mapped segments of the log."""
     total = mapped = 0
     inside = False
     for line in Path("/proc/self/smaps").read_text().splitlines():

@@ -1,4 +1,4 @@
-"""The pools of a node, as its settings describe them."""
+"""Node pools: the typed object pools of a node, as its settings size them."""
 
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from services.settings.model import PoolingSettings
 
 
 class NodePools:
-    """One manager and the typed pools that it has."""
+    """One pool manager and its typed pools."""
 
     def __init__(self, settings: PoolingSettings) -> None:
         self.manager: Final = ObjectPoolManager(settings.bytes_max)
@@ -29,7 +29,7 @@ class NodePools:
         self.blocks: Final[ObjectPool[Buffer]] = self.manager.create_pool(
             PoolKind.BLOCKS,
             BufferFactory(BLOCK_BYTES_MAX),
-            PoolOptions(max_total=min(settings.blocks, settings.block_bytes_max // BLOCK_BYTES_MAX)),
+            PoolOptions(max_total=settings.block_bytes_max // BLOCK_BYTES_MAX),
             object_bytes=BLOCK_BYTES_MAX,
         )
         # As many as the budget lets the pool be resized to.
@@ -42,13 +42,13 @@ class NodePools:
         )
         if settings.preallocate:
             self.transactions.prepare(settings.transactions)
-            self.blocks.prepare(settings.blocks)
+            self.blocks.prepare(self.blocks.max_total)
 
     def open_shared(self) -> None:
-        """Ready the memory of shared buffers, which only nodes that lend some need; may take a second."""
+        """Set the memory of shared buffers up, which only nodes that lend some need; may take a second."""
         self._shared.open()
 
     def close(self) -> None:
-        """Close all pools and what they were made of."""
+        """Close all pools, and the memory of shared buffers."""
         self.manager.close()
         self._shared.close()

@@ -1,6 +1,6 @@
-"""Loads the compiled path before the first transaction needs it: until then a first caller would wait for it.
+"""Warm-up: loads the compiled code of a transaction's path before the first transaction needs it.
 
-Run as a program it compiles everything a node needs into the cache. The compiler's memory then goes with that process,
+Run as a program it compiles all that a node needs into the cache. The compiler's memory then goes with that process,
 and does not stay with the node for its whole life.
 """
 

@@ -1,7 +1,7 @@
-"""Lays settings over each other, the later over the earlier: defaults, YAML files, the environment, the command line.
+"""Layers of settings: defaults, YAML files, the environment, the command line; later ones override earlier ones.
 
-A layer is flat, ``group.name`` to a value and where it was given, so that laying is one dict over another and every
-value in force, or at fault, can be traced to the place where somebody wrote it.
+A layer is a flat mapping of ``group.name`` to a value and where it was given, so that merging is one dict over another
+and every value, in force or at fault, can be traced to the place where somebody wrote it.
 """
 
 import difflib
@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import yaml
 from pydantic import ValidationError
-from pydantic_settings import EnvSettingsSource
 
-from services.settings.model import ENVIRONMENT_PREFIX, NodeSettings, setting_names
+from services.settings.model import NodeSettings, setting_names
 
 DEFAULT: Final = "default"
+
+_ENVIRONMENT_PREFIX: Final = "PENSTOCK_"
 
 _NOT_SETTINGS: Final = re.compile(r"PENSTOCK_(CONFIG|SERVICE_(HOST|PORT.*)|PORT(_.*)?)")
 """``PENSTOCK_CONFIG`` names files to read; Kubernetes sets the others in every pod beside a service named penstock."""
@@ -33,7 +33,7 @@ class ConfigurationError(Exception):
 
 
 class Given(NamedTuple):
-    """A value somebody gave, and where."""
+    """A value that was given, and where."""
 
     value: Any
     source: str
@@ -51,11 +51,11 @@ class LoadedSettings(NamedTuple):
 
 
 def load(files: Sequence[Path] = (), command_line: Layer | None = None) -> LoadedSettings:
-    """Lay all layers over each other and check the outcome.
+    """Merge all layers and validate the outcome.
 
     Args:
-        files: YAML files, later ones over earlier ones.
-        command_line: laid over all others.
+        files: YAML files; later ones override earlier ones.
+        command_line: overrides all others.
 
     Raises:
         ConfigurationError: a file cannot be read, a name is unknown or a value is out of its range; tells all at once.
@@ -80,47 +80,42 @@ def load(files: Sequence[Path] = (), command_line: Layer | None = None) -> Loade
 
 
 def file_layer(path: Path) -> Layer:
-    """Read a YAML file of groups and their settings."""
+    """Read a YAML file of groups and their settings.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or is something else.
+    """
+    from services.settings.strict_yaml import InvalidYaml, parse
+
     try:
-        tree = yaml.load(path.read_text("utf-8"), _StrictLoader)  # noqa: S506 - it is a SafeLoader
+        tree = parse(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigurationError([f"{path}: cannot be read: {error.strerror}"]) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (InvalidYaml, UnicodeDecodeError) as error:
         raise ConfigurationError([f"{path}: is not YAML: {error}"]) from None
     return _flatten({} if tree is None else tree, str(path))
 
 
 def environment_layer() -> Layer:
-    """Read ``PENSTOCK_<GROUP>_<NAME>`` from the process's environment."""
-    variables = {name.replace(".", "_", 1).upper(): name for name in setting_names()}
+    """Read ``PENSTOCK_<GROUP>_<NAME>``, in any case, from the process's environment.
+
+    Raises:
+        ConfigurationError: a variable with the prefix names no setting.
+    """
+    settings = {_ENVIRONMENT_PREFIX + name.replace(".", "_", 1).upper(): name for name in setting_names()}
+    layer: dict[str, Given] = {}
     problems = []
-    for variable in os.environ:
+    for variable, value in os.environ.items():
         name = variable.upper()
-        if not name.startswith(ENVIRONMENT_PREFIX) or _NOT_SETTINGS.fullmatch(name):
+        if not name.startswith(_ENVIRONMENT_PREFIX) or _NOT_SETTINGS.fullmatch(name):
             continue
-        if name.removeprefix(ENVIRONMENT_PREFIX) not in variables:
-            hint = _nearest(name, [ENVIRONMENT_PREFIX + known for known in variables])
-            problems.append(f"{variable} (environment): no such setting; {hint}")
+        if name in settings:
+            layer[settings[name]] = Given(value, f"environment {name}")
+        else:
+            problems.append(f"{variable} (environment): no such setting; {_nearest(name, settings)}")
     if problems:
         raise ConfigurationError(problems)
-    layer = _flatten(EnvSettingsSource(NodeSettings)(), "")
-    return {
-        name: Given(value, f"environment {ENVIRONMENT_PREFIX}{name.replace('.', '_', 1).upper()}")
-        for name, (value, _) in layer.items()
-    }
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """Refuses a key that stands twice in one mapping, of which YAML loaders otherwise drop the first without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        for key, _ in node.value:
-            if keys.count(key.value) > 1:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{key.value!r} stands here and once more in the same group", key.start_mark
-                )
-        return super().construct_mapping(node, deep)
+    return layer
 
 
 def _flatten(tree: Any, source: str) -> dict[str, Given]:

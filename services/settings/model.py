@@ -1,19 +1,25 @@
-"""What an operator may choose about a node, group by group, checked before anything is opened or bound.
+"""Settings of a node, in groups, validated before anything is opened or bound.
 
-``NodeSettings(...)`` takes exactly what it is given; `services.settings.layers` lays YAML files, the environment and
-the command line over each other. Every setting is named ``group.name``; units stand last in a name.
+`services.settings.layers` reads them from YAML files, the environment and the command line. Every setting is named
+``group.name``; units stand last in a name.
 """
 
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from penstock.contract.record import RECORD_BYTES
 from txqueue.wait_strategy import WaitStrategy
-
-ENVIRONMENT_PREFIX: Final = "PENSTOCK_"
 
 _MIB: Final = 1 << 20
 _NAMESPACE_MAX: Final = 65_535
@@ -24,7 +30,7 @@ _UNIX_PATH_BYTES_MAX: Final = 107
 
 
 def _split_commas(value: Any) -> Any:
-    """Let a list be written as ``a,b`` where there is only text: in the environment and on the command line."""
+    """Take ``a,b`` for a list where only text can be given: in the environment and on the command line."""
     if isinstance(value, int | str) and not isinstance(value, bool):
         return [part.strip() for part in str(value).split(",") if part.strip()]
     if isinstance(value, list):
@@ -59,9 +65,17 @@ def _namespace_range(text: str) -> range:
 
 
 def _none_of_text(value: Any) -> Any:
-    """Let an absent value be written where there is only text."""
+    """Take ``none`` for an absent value where only text can be given."""
     return None if value in ("", "none") else value
 
+
+def _check_power_of_two(number: int) -> int:
+    if number & (number - 1):
+        raise ValueError(f"must be a power of two, for example {1 << number.bit_length()}")
+    return number
+
+
+_POWER_OF_TWO: Final = AfterValidator(_check_power_of_two)
 
 TextList = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
 
@@ -110,29 +124,25 @@ class LogSettings(_Group):
 
 
 class QueueSettings(_Group):
-    """The ring between the edge and the sequencer."""
+    """The ring between admission and the sequencer."""
 
-    slots: int = Field(default=4096, ge=512, le=1 << 16)
+    slots: Annotated[int, _POWER_OF_TWO] = Field(default=4096, ge=512, le=1 << 16)
     """Frames that wait at most; a power of two."""
-    area_bytes: ByteSize = Field(default=ByteSize(16 * _MIB), ge=8 * _MIB, le=1024 * _MIB, multiple_of=_PAGE_BYTES)
+    area_bytes: Annotated[ByteSize, _POWER_OF_TWO] = Field(
+        default=ByteSize(16 * _MIB), ge=8 * _MIB, le=1024 * _MIB, multiple_of=_PAGE_BYTES
+    )
     """Each producer's own space for frames; the file is sparse, so only what was ever used takes memory."""
     wait: WaitStrategy = WaitStrategy.PARK
     """How the sequencer waits for a frame. ``park`` sleeps and takes no time when idle; ``yield`` and ``spin`` see a
     frame some microseconds sooner, and keep a core busy for that."""
-
-    @field_validator("slots", "area_bytes")
-    @classmethod
-    def _check_power_of_two(cls, number: int) -> int:
-        if number & (number - 1):
-            raise ValueError(f"must be a power of two, for example {1 << number.bit_length()}")
-        return number
 
 
 class StateSettings(_Group):
     """The tables of the state machine."""
 
     bytes_max: ByteSize = Field(default=ByteSize(8192 * _MIB), ge=64 * _MIB)
-    """Address space set aside for the tables; pages are taken when first touched. A node with full tables stops."""
+    """Address space set aside for the tables; pages are taken when first touched. A frame that the tables might not
+    hold is refused (``STATE_FULL``)."""
     session_capacity: int = Field(default=65_536, ge=1, le=1 << 20)
     """Clients remembered at once for their sequences. Every node of a cluster must have the same."""
     session_horizon_s: int = Field(default=3600, ge=1)
@@ -140,34 +150,28 @@ class StateSettings(_Group):
 
 
 class PoolingSettings(_Group):
-    """The object pools, and Python's collector."""
+    """The object pools, and garbage collection."""
 
     bytes_max: ByteSize = Field(default=ByteSize(512 * _MIB), ge=64 * _MIB)
     """What the objects of any one pool may take at most, and what all pools hold together when they are sized anew."""
     transactions: int = Field(default=10_000, ge=1)
     """Single records at most, for transactions that are sent one by one."""
-    blocks: int = Field(default=5_000, ge=2)
-    """Blocks under way at most, as far as ``block_bytes_max`` allows."""
     block_bytes_max: ByteSize = Field(default=ByteSize(80 * _MIB), ge=16 * _MIB)
-    """What the blocks under way may take, each counted with the payloads that it might hold. When all are under way the
-    ring fills, then clients are pushed back: more memory here makes queues longer, not the node faster."""
+    """What the buffers of blocks may take, each counted as large as a block can be: header, records and payloads, 4.6
+    MiB. The default makes 17 buffers; ``GetPoolMetrics`` gives the number in force (``max_total`` of the pool
+    ``blocks``). When all hold blocks under way the ring fills, then clients are pushed back: more memory here makes
+    queues longer, not the node faster."""
     messages: int = Field(default=50_000, ge=1)
     """Buffers shared with other processes of the host at most."""
-    message_bytes: ByteSize = Field(default=ByteSize(_PAGE_BYTES), ge=_PAGE_BYTES, le=_MIB)
+    message_bytes: Annotated[ByteSize, _POWER_OF_TWO] = Field(default=ByteSize(_PAGE_BYTES), ge=_PAGE_BYTES, le=_MIB)
     """Size of each; a power of two."""
     preallocate: bool = False
-    """Make all transactions and blocks at start. Otherwise memory is set aside then, and objects when first needed."""
+    """Make all transactions and block buffers at start. Otherwise memory is set aside then, and each is made when first
+    needed."""
     optimize_interval_s: float = Field(default=0.0, ge=0, le=3600)
     """Seconds between learning from the demand and sizing the pools by it; 0: only when asked to (``PoolService``)."""
-    collector: Literal["idle", "python"] = "idle"
-    """``idle``: collect garbage while nothing is under way, or by a small budget; ``python``: whenever Python likes."""
-
-    @field_validator("message_bytes")
-    @classmethod
-    def _check_power_of_two(cls, message_bytes: ByteSize) -> ByteSize:
-        if message_bytes & (message_bytes - 1):
-            raise ValueError(f"must be a power of two, for example {1 << message_bytes.bit_length()}")
-        return message_bytes
+    gc_schedule: Literal["idle", "python"] = "idle"
+    """``idle``: collect garbage while nothing is under way, or by a small budget; ``python``: as Python decides."""
 
     @model_validator(mode="after")
     def _check_budget(self) -> Self:
@@ -182,14 +186,16 @@ class PoolingSettings(_Group):
 
 
 class AdmissionSettings(_Group):
-    """What is let in, and how much of it at a time."""
+    """What is admitted, and how much of it at a time."""
 
     namespaces: TextList = Field(default=(f"0-{_NAMESPACE_MAX}",), min_length=1)
-    """Numbers and ranges, for example ``0-9,100``; transactions of other namespaces are refused."""
+    """Numbers and ranges, for example ``0-9,100``. Others are refused (``NAMESPACE_NOT_ALLOWED``), to transactions,
+    reads and watches alike; a watch of all namespaces is one of these."""
     in_flight_frames_max: int = Field(default=4096, ge=1)
-    """Frames of the whole node that await their receipts; more are refused with ``RESOURCE_EXHAUSTED``."""
+    """Frames of the whole node that await their receipts. More are refused where they are sent one per call
+    (``IN_FLIGHT_LIMIT``); streams are read no further until some are answered."""
     stream_in_flight_frames_max: int = Field(default=64, ge=1)
-    """Frames of one stream that await their receipts; the node reads no more of that stream until some are sent."""
+    """Frames of one stream that await their receipts; that stream is read no further until some are written."""
     retry_after_ms: int = Field(default=20, ge=1, le=60_000)
     """What a refused client is told to wait (``RetryInfo``)."""
 
@@ -201,13 +207,13 @@ class AdmissionSettings(_Group):
         return namespaces
 
     def allowed_namespaces(self) -> list[int] | None:
-        """Give the numbers of the namespaces let in, or None for all of them."""
+        """Give the admitted namespaces' numbers in order, or None for all of them."""
         allowed = set().union(*(_namespace_range(text) for text in self.namespaces))
         return None if len(allowed) == _NAMESPACE_MAX + 1 else sorted(allowed)
 
 
 class TelemetrySettings(_Group):
-    """What leaves the node for those who watch it. Off by default: a node that nobody watches pays nothing."""
+    """Metrics and traces. Off by default, when they cost nothing."""
 
     prometheus: bool = False
     """Serve metrics to be scraped at ``http://<prometheus_host>:<prometheus_port>/metrics``."""
@@ -215,7 +221,7 @@ class TelemetrySettings(_Group):
     prometheus_port: int = Field(default=9464, ge=0, le=_PORT_MAX)
     """0: any free one."""
     otlp_endpoint: Annotated[str | None, BeforeValidator(_none_of_text)] = Field(default=None, pattern=r"^https?://")
-    """Push metrics and traces to this collector over gRPC, for example ``http://127.0.0.1:4317``."""
+    """Push metrics and traces to this OTLP endpoint over gRPC, for example ``http://127.0.0.1:4317``."""
     otlp_interval_s: float = Field(default=10.0, gt=0, le=3600)
     """Seconds between pushes of metrics."""
     trace_ratio: float = Field(default=0.001, ge=0, le=1)
@@ -223,7 +229,7 @@ class TelemetrySettings(_Group):
 
 
 class MonitorSettings(_Group):
-    """aiomonitor: look into the running event loop from this machine. It gives full control of the process."""
+    """aiomonitor, an inspector of the running event loop. It gives full control of the process."""
 
     enabled: bool = False
     port: int = Field(default=20101, ge=1, le=_PORT_MAX - 2)
@@ -237,17 +243,8 @@ class ShutdownSettings(_Group):
     """Seconds given to calls in progress; what was accepted is answered first."""
 
 
-class NodeSettings(BaseSettings):
+class NodeSettings(_Group):
     """All settings of a node. Unknown groups and names are refused."""
-
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="forbid",
-        env_prefix=ENVIRONMENT_PREFIX,
-        env_nested_delimiter="_",
-        env_nested_max_split=1,
-        enable_decoding=False,
-    )
 
     node: IdentitySettings = IdentitySettings()
     listen: ListenSettings = ListenSettings()
@@ -259,18 +256,6 @@ class NodeSettings(BaseSettings):
     telemetry: TelemetrySettings = TelemetrySettings()
     monitor: MonitorSettings = MonitorSettings()
     shutdown: ShutdownSettings = ShutdownSettings()
-
-    @classmethod
-    def settings_customise_sources(  # noqa: D102
-        cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - pydantic-settings passes all of them by name
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        # The layers are laid by `settings_layers`, which remembers where each value came from.
-        return (init_settings,)
 
     @model_validator(mode="after")
     def _check_ports_differ(self) -> Self:

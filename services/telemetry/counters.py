@@ -1,4 +1,4 @@
-"""What a node counts: one word per counter, each written by a single thread and read by anyone at any time.
+"""Counters of a node: one 64-bit word each, written by a single thread and read by anyone at any time.
 
 A reader sees each word whole (aligned 64-bit loads and stores), and a set of words as of slightly different moments:
 good enough to watch a node by, and free of any lock on the way of a transaction.
@@ -13,33 +13,33 @@ import numpy.typing as npt
 _WRITER_WORDS: Final = 32
 """Words of one writer: four cache lines, so that no two writers share a line and the prefetcher pairs none of them."""
 
-_EDGE: Final = 0 * _WRITER_WORDS
+_EVENT_LOOP: Final = 0 * _WRITER_WORDS
 _SEQUENCER: Final = 1 * _WRITER_WORDS
 _LOG_WRITER: Final = 2 * _WRITER_WORDS
 _APPLIER: Final = 3 * _WRITER_WORDS
-_HOUSEKEEPING: Final = 4 * _WRITER_WORDS
+_MAINTENANCE: Final = 4 * _WRITER_WORDS
 _WORDS: Final = 5 * _WRITER_WORDS
 
 
 @unique
 class Counter(IntEnum):
-    """Names the word of each counter. Those of an index, of the state and of pools are levels, all others only grow."""
+    """The word of each counter. Indexes and those of the state and of pools are levels; all others only grow."""
 
     # The event loop: frames in, receipts out, reads.
-    FRAMES_RECEIVED = _EDGE + 0
-    BYTES_RECEIVED = _EDGE + 1
-    FRAMES_ENQUEUED = _EDGE + 2
-    TRANSACTIONS_ENQUEUED = _EDGE + 3
-    FRAMES_REFUSED_INVALID = _EDGE + 4
-    FRAMES_REFUSED_BUSY = _EDGE + 5
-    FRAMES_REFUSED_UNAVAILABLE = _EDGE + 6
-    FRAMES_ANSWERED = _EDGE + 7
-    TRANSACTIONS_ANSWERED = _EDGE + 8
-    STREAMS_OPENED = _EDGE + 9
-    STREAMS_CLOSED = _EDGE + 10
-    ENTRIES_READ = _EDGE + 11
-    WATCHES_OPENED = _EDGE + 12
-    WATCHES_CLOSED = _EDGE + 13
+    FRAMES_RECEIVED = _EVENT_LOOP + 0
+    BYTES_RECEIVED = _EVENT_LOOP + 1
+    FRAMES_ENQUEUED = _EVENT_LOOP + 2
+    TRANSACTIONS_ENQUEUED = _EVENT_LOOP + 3
+    FRAMES_REFUSED_INVALID = _EVENT_LOOP + 4
+    FRAMES_REFUSED_BUSY = _EVENT_LOOP + 5
+    FRAMES_REFUSED_UNAVAILABLE = _EVENT_LOOP + 6
+    FRAMES_ANSWERED = _EVENT_LOOP + 7
+    TRANSACTIONS_ANSWERED = _EVENT_LOOP + 8
+    STREAMS_OPENED = _EVENT_LOOP + 9
+    STREAMS_CLOSED = _EVENT_LOOP + 10
+    ENTRIES_READ = _EVENT_LOOP + 11
+    WATCHES_OPENED = _EVENT_LOOP + 12
+    WATCHES_CLOSED = _EVENT_LOOP + 13
 
     # The sequencer: ring to block.
     BLOCKS_SEALED = _SEQUENCER + 0
@@ -67,17 +67,17 @@ class Counter(IntEnum):
     STATE_SESSION_BYTES = _APPLIER + 7
 
     # Maintenance: the pools once a second; pauses by whichever thread collects, which is one at a time.
-    POOL_OBJECTS_MADE = _HOUSEKEEPING + 0
-    POOL_BORROWS_RECYCLED = _HOUSEKEEPING + 1
-    POOL_BORROWS_MISSED = _HOUSEKEEPING + 2
-    POOL_OBJECTS_IN_USE = _HOUSEKEEPING + 3
-    POOL_OBJECTS_IDLE = _HOUSEKEEPING + 4
-    POOLS_ACTIVE = _HOUSEKEEPING + 5
-    COLLECTOR_PAUSES = _HOUSEKEEPING + 6
-    COLLECTOR_PAUSE_NS = _HOUSEKEEPING + 7
-    COLLECTOR_PAUSE_NS_MAX = _HOUSEKEEPING + 8
-    COLLECTOR_PAUSES_OVER_1MS = _HOUSEKEEPING + 9
-    COLLECTOR_PAUSES_OVER_10MS = _HOUSEKEEPING + 10
+    POOL_OBJECTS_MADE = _MAINTENANCE + 0
+    POOL_BORROWS_RECYCLED = _MAINTENANCE + 1
+    POOL_BORROWS_MISSED = _MAINTENANCE + 2
+    POOL_OBJECTS_IN_USE = _MAINTENANCE + 3
+    POOL_OBJECTS_IDLE = _MAINTENANCE + 4
+    POOLS_ACTIVE = _MAINTENANCE + 5
+    GC_PAUSES = _MAINTENANCE + 6
+    GC_PAUSE_NS = _MAINTENANCE + 7
+    GC_PAUSE_NS_MAX = _MAINTENANCE + 8
+    GC_PAUSES_OVER_1MS = _MAINTENANCE + 9
+    GC_PAUSES_OVER_10MS = _MAINTENANCE + 10
 
 
 class Counters:

@@ -1,4 +1,4 @@
-"""Every metric of a node, declared once. Values are read from the counters when somebody collects, never pushed."""
+"""Metrics of a node, each declared once. Their values are read from the counters when an exporter collects them."""
 
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
@@ -25,43 +25,43 @@ class Metric(NamedTuple):
 _NS: Final = 1e-9
 
 METRICS: Final = (
-    Metric("penstock.edge.frames.received", "{frame}", "Frames that arrived.", Counter.FRAMES_RECEIVED),
-    Metric("penstock.edge.received", "By", "Bytes of frames that arrived.", Counter.BYTES_RECEIVED),
+    Metric("penstock.rpc.frames.received", "{frame}", "Frames that arrived.", Counter.FRAMES_RECEIVED),
+    Metric("penstock.rpc.received", "By", "Bytes of frames that arrived.", Counter.BYTES_RECEIVED),
     Metric(
-        "penstock.edge.frames.refused.invalid",
+        "penstock.rpc.frames.refused.invalid",
         "{frame}",
         "Frames that broke the contract.",
         Counter.FRAMES_REFUSED_INVALID,
     ),
-    Metric("penstock.edge.frames.refused.busy", "{frame}", "Frames pushed back.", Counter.FRAMES_REFUSED_BUSY),
+    Metric("penstock.rpc.frames.refused.busy", "{frame}", "Frames pushed back.", Counter.FRAMES_REFUSED_BUSY),
     Metric(
-        "penstock.edge.frames.refused.unavailable",
+        "penstock.rpc.frames.refused.unavailable",
         "{frame}",
         "Frames refused while starting, stopping or failed.",
         Counter.FRAMES_REFUSED_UNAVAILABLE,
     ),
     Metric(
-        "penstock.edge.frames.answered",
+        "penstock.rpc.frames.answered",
         "{frame}",
         "Frames answered, by a receipt or an error.",
         Counter.FRAMES_ANSWERED,
     ),
     Metric(
-        "penstock.edge.transactions.answered", "{transaction}", "Transactions answered.", Counter.TRANSACTIONS_ANSWERED
+        "penstock.rpc.transactions.answered", "{transaction}", "Transactions answered.", Counter.TRANSACTIONS_ANSWERED
     ),
     Metric(
-        "penstock.edge.frames.in_flight",
+        "penstock.rpc.frames.in_flight",
         "{frame}",
         "Frames accepted and not answered yet.",
         Counter.FRAMES_ENQUEUED,
         less=Counter.FRAMES_ANSWERED,
     ),
     Metric(
-        "penstock.edge.streams.open", "{stream}", "Open streams.", Counter.STREAMS_OPENED, less=Counter.STREAMS_CLOSED
+        "penstock.rpc.streams.open", "{stream}", "Open streams.", Counter.STREAMS_OPENED, less=Counter.STREAMS_CLOSED
     ),
-    Metric("penstock.edge.entries.read", "{entry}", "State entries read.", Counter.ENTRIES_READ),
+    Metric("penstock.rpc.entries.read", "{entry}", "State entries read.", Counter.ENTRIES_READ),
     Metric(
-        "penstock.edge.watches.open", "{watch}", "Open watches.", Counter.WATCHES_OPENED, less=Counter.WATCHES_CLOSED
+        "penstock.rpc.watches.open", "{watch}", "Open watches.", Counter.WATCHES_OPENED, less=Counter.WATCHES_CLOSED
     ),
     Metric("penstock.queue.frames.enqueued", "{frame}", "Frames put into the ring.", Counter.FRAMES_ENQUEUED),
     Metric(
@@ -93,7 +93,13 @@ METRICS: Final = (
     Metric("penstock.state.busy", "s", "Time spent applying blocks.", Counter.APPLY_NS, scale=_NS),
     Metric("penstock.state.index", "1", "Index of the newest applied block.", Counter.APPLIED_INDEX, is_level=True),
     Metric("penstock.state.entries", "{entry}", "Live entries.", Counter.STATE_ENTRIES, is_level=True),
-    Metric("penstock.state.sessions", "{session}", "Clients remembered.", Counter.STATE_SESSIONS, is_level=True),
+    Metric(
+        "penstock.state.sessions",
+        "{session}",
+        "Clients whose sequences are remembered.",
+        Counter.STATE_SESSIONS,
+        is_level=True,
+    ),
     Metric(
         "penstock.state.sessions.used",
         "By",
@@ -106,20 +112,29 @@ METRICS: Final = (
     Metric("penstock.pools.recycled", "{borrow}", "Borrows of used objects.", Counter.POOL_BORROWS_RECYCLED),
     Metric("penstock.pools.missed", "{borrow}", "Borrows that found nothing idle.", Counter.POOL_BORROWS_MISSED),
     Metric("penstock.pools.in_use", "{object}", "Objects on loan.", Counter.POOL_OBJECTS_IN_USE, is_level=True),
-    Metric("penstock.pools.idle", "{object}", "Objects to be borrowed.", Counter.POOL_OBJECTS_IDLE, is_level=True),
-    Metric("penstock.pools.active", "{pool}", "Pools that have lent anything.", Counter.POOLS_ACTIVE, is_level=True),
-    Metric("penstock.collector.pauses", "{pause}", "Garbage collections.", Counter.COLLECTOR_PAUSES),
-    Metric("penstock.collector.paused", "s", "Time they took.", Counter.COLLECTOR_PAUSE_NS, scale=_NS),
     Metric(
-        "penstock.collector.pause.longest",
+        "penstock.pools.idle", "{object}", "Objects ready to be borrowed.", Counter.POOL_OBJECTS_IDLE, is_level=True
+    ),
+    Metric("penstock.pools.active", "{pool}", "Pools that have lent anything.", Counter.POOLS_ACTIVE, is_level=True),
+    Metric("penstock.gc.pauses", "{pause}", "Pauses for garbage collection.", Counter.GC_PAUSES),
+    Metric("penstock.gc.paused", "s", "Time paused for garbage collection.", Counter.GC_PAUSE_NS, scale=_NS),
+    Metric(
+        "penstock.gc.pause.max",
         "s",
-        "The longest of them.",
-        Counter.COLLECTOR_PAUSE_NS_MAX,
+        "The longest pause for garbage collection.",
+        Counter.GC_PAUSE_NS_MAX,
         scale=_NS,
         is_level=True,
     ),
-    Metric("penstock.collector.pauses.over_1ms", "{pause}", "Those over 1 ms.", Counter.COLLECTOR_PAUSES_OVER_1MS),
-    Metric("penstock.collector.pauses.over_10ms", "{pause}", "Those over 10 ms.", Counter.COLLECTOR_PAUSES_OVER_10MS),
+    Metric(
+        "penstock.gc.pauses.over_1ms", "{pause}", "Pauses for garbage collection over 1 ms.", Counter.GC_PAUSES_OVER_1MS
+    ),
+    Metric(
+        "penstock.gc.pauses.over_10ms",
+        "{pause}",
+        "Pauses for garbage collection over 10 ms.",
+        Counter.GC_PAUSES_OVER_10MS,
+    ),
 )
 
 PHASE_ACHIEVED: Final = "penstock.phase.achieved"
@@ -138,13 +153,15 @@ def register(meter: Meter, counters: Counters, throughput: PhaseThroughput) -> H
         create(metric.name, [_observe(metric, counters)], metric.unit, metric.description)
 
     def achieved(_: CallbackOptions) -> Iterable[Observation]:
-        return [Observation(pace.achieved_tps, {"phase": pace.name}) for pace in throughput.read()]
+        return [Observation(phase.achieved_tps, {"phase": phase.name}) for phase in throughput.read()]
 
     def target(_: CallbackOptions) -> Iterable[Observation]:
-        return [Observation(pace.target_tps, {"phase": pace.name}) for pace in throughput.read()]
+        return [Observation(phase.target_tps, {"phase": phase.name}) for phase in throughput.read()]
 
-    meter.create_observable_gauge(PHASE_ACHIEVED, [achieved], "{transaction}/s", "Pace of the last seconds.")
-    meter.create_observable_gauge(PHASE_TARGET, [target], "{transaction}/s", "Pace that the phase is designed for.")
+    meter.create_observable_gauge(PHASE_ACHIEVED, [achieved], "{transaction}/s", "Throughput of the last seconds.")
+    meter.create_observable_gauge(
+        PHASE_TARGET, [target], "{transaction}/s", "Throughput that the phase is designed for."
+    )
     return meter.create_histogram(
         BLOCK_LATENCY,
         "s",

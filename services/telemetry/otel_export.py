@@ -1,4 +1,4 @@
-"""Telemetry by OpenTelemetry: metrics to a Prometheus page and an OTLP collector, spans of blocks to the collector."""
+"""OpenTelemetry export: metrics to a Prometheus page and an OTLP endpoint, spans of blocks to the OTLP endpoint."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -9,10 +9,9 @@ from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
-from services.runtime.release import running_version
+from services.release import running_version
 from services.settings.model import NodeSettings, TelemetrySettings
-from services.telemetry import metrics
-from services.telemetry import queue_metrics as queue_telemetry
+from services.telemetry import metrics, queue_metrics
 from services.telemetry.counters import Counters
 from services.telemetry.telemetry import BlockTimes, Telemetry, TelemetryError
 from services.telemetry.throughput import PhaseThroughput
@@ -58,10 +57,10 @@ class ExportedTelemetry:
 
     def watch_queue(self, read: Callable[[], QueueMetrics]) -> None:
         """Declare the ring's metrics too."""
-        queue_telemetry.register(self._meters.get_meter(_SCOPE), read)
+        queue_metrics.register(self._meters.get_meter(_SCOPE), read)
 
     def close(self) -> None:
-        """Send what is left; blocks for some seconds where a collector does not answer."""
+        """Send what is left; blocks for some seconds where an OTLP endpoint does not answer."""
         self._tracers.shutdown()
         self._meters.shutdown(timeout_millis=_EXPORT_TIMEOUT_S * 1000)
         if self._on_close is not None:
@@ -69,7 +68,7 @@ class ExportedTelemetry:
 
 
 def export(settings: NodeSettings, counters: Counters, throughput: PhaseThroughput) -> Telemetry:
-    """Build what ``settings.telemetry`` asks for; see `services.telemetry.start`."""
+    """Build what ``settings.telemetry`` asks for; see `services.telemetry.telemetry.start`."""
     readers: list[MetricReader] = []
     span_processors: list[SpanProcessor] = []
     on_close: Callable[[], None] | None = None

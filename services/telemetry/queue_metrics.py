@@ -1,4 +1,4 @@
-"""The ring's own counters, shown to those who watch a node: they lie in its region, and are read when collected."""
+"""Metrics of the ring: its own counters lie in its shared region, and are read when an exporter collects them."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
@@ -70,19 +70,19 @@ DWELLS: Final = "penstock.queue.dwells"
 
 
 def register(meter: Meter, read: Callable[[], QueueMetrics]) -> None:
-    """Declare the ring's metrics to ``meter``; ``read`` is asked whenever somebody collects.
+    """Declare the ring's metrics to ``meter``; ``read`` is called at every collection.
 
-    Distributions are counters by the attribute ``le``, each of all that was at most so much, as Prometheus counts them.
+    Histograms are counters by the attribute ``le``: each counts what was at most so much, as Prometheus has them.
     """
     for metric in QUEUE_METRICS:
         create = meter.create_observable_gauge if metric.is_level else meter.create_observable_counter
         create(metric.name, [_observe(metric, read)], metric.unit, metric.description)
 
     def batch_sizes(_: CallbackOptions) -> Iterable[Observation]:
-        return _cumulated(read().batch_sizes, 1, float("inf"))
+        return _cumulative(read().batch_sizes, 1, float("inf"))
 
     def dwells(_: CallbackOptions) -> Iterable[Observation]:
-        return _cumulated(read().dwell_s, _DWELL_MIN_S, _DWELL_MAX_S)
+        return _cumulative(read().dwell_s, _DWELL_MIN_S, _DWELL_MAX_S)
 
     meter.create_observable_counter(BATCH_SIZES, [batch_sizes], "{batch}", "Batches by their transactions.")
     meter.create_observable_counter(
@@ -96,8 +96,8 @@ def _observe(
     return lambda _: [Observation(metric.read(read()))]
 
 
-def _cumulated(distribution: Histogram, low: float, high: float) -> Iterator[Observation]:
-    for bound in distribution.bounds:
+def _cumulative(histogram: Histogram, low: float, high: float) -> Iterator[Observation]:
+    for bound in histogram.bounds:
         if low <= bound <= high:
-            yield Observation(distribution.at_most(bound), {"le": f"{bound:.3g}"})
-    yield Observation(distribution.total, {"le": "+Inf"})
+            yield Observation(histogram.at_most(bound), {"le": f"{bound:.3g}"})
+    yield Observation(histogram.total, {"le": "+Inf"})

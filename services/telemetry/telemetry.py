@@ -1,7 +1,7 @@
-"""What a node tells those who watch it, as the pipeline sees it: one call per block.
+"""Telemetry as the pipeline sees it: an interface of one call per block.
 
-OpenTelemetry is imported only where settings ask for an endpoint: a node that nobody watches starts sooner and pays
-nothing per block.
+OpenTelemetry is imported only where the settings ask for an endpoint; without one a node starts sooner and pays nothing
+per block.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from txqueue.queue_metrics import QueueMetrics
 
 @dataclass(frozen=True, slots=True)
 class BlockTimes:
-    """A block's way through the pipeline; times are nanoseconds of the system's clock (``time.time_ns``)."""
+    """When a block passed the stages of the pipeline; times are nanoseconds of Unix time."""
 
     index: int
     first_position: int
@@ -28,33 +28,33 @@ class BlockTimes:
 
 
 class TelemetryError(Exception):
-    """An endpoint that settings ask for cannot be offered."""
+    """An endpoint that the settings ask for cannot be offered."""
 
 
 class Telemetry(Protocol):
-    """Takes note of blocks."""
+    """Observes blocks, and the ring."""
 
     def observe_block(self, times: BlockTimes, traceparents: Sequence[str] = ()) -> None:
-        """Note an applied block and its sampled submitters (W3C ``traceparent``). Never blocks, never raises."""
+        """Observe an applied block and its sampled submitters (W3C ``traceparent``). Never blocks, never raises."""
 
     def watch_queue(self, read: Callable[[], QueueMetrics]) -> None:
-        """Show the ring's counters too; ``read`` is called whenever somebody collects."""
+        """Export the ring's counters too; ``read`` is called at every collection."""
 
     def close(self) -> None:
-        """Send what is left; blocks for some seconds where a collector does not answer."""
+        """Send what is left; blocks for some seconds where an OTLP endpoint does not answer."""
 
 
 class NoTelemetry:
-    """Telemetry of a node that nobody watches."""
+    """Telemetry of a node without an endpoint: none."""
 
     def observe_block(self, times: BlockTimes, traceparents: Sequence[str] = ()) -> None:
-        """Forget it."""
+        """Do nothing."""
 
     def watch_queue(self, read: Callable[[], QueueMetrics]) -> None:
-        """Nobody collects."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Nothing is left."""
+        """Do nothing."""
 
 
 def start(settings: NodeSettings, counters: Counters, throughput: PhaseThroughput) -> Telemetry:

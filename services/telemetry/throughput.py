@@ -1,11 +1,10 @@
-"""The three phases' pace against their targets."""
+"""Throughput of the specification's three phases, against their targets."""
 
 import threading
-import time
 from collections import deque
-from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from penstock.host.clock import SYSTEM_CLOCK, Clock
 from services.telemetry.counters import Counter, Counters
 
 
@@ -25,8 +24,8 @@ PHASES: Final = (
 )
 
 
-class Pace(NamedTuple):
-    """How a phase is doing."""
+class PhaseReading(NamedTuple):
+    """Throughput of one phase."""
 
     name: str
     achieved_tps: float
@@ -43,21 +42,21 @@ class _Sample(NamedTuple):
 class PhaseThroughput:
     """Measures the phases whenever somebody asks, over the last few seconds; costs nothing while nobody does.
 
-    Any number of readers may ask at any rhythm, from any thread: the window does not start anew for each. Where the
-    last question is longer ago than the window, the pace is the mean since then.
+    Any number of readers may ask at any rhythm, from any thread: the window does not start anew for each. Where nobody
+    has asked for longer than the window, the throughput is the mean since the last reading.
     """
 
     _WINDOW_NS: Final = 5_000_000_000
     _SAMPLE_INTERVAL_NS: Final = 500_000_000
 
-    def __init__(self, counters: Counters, clock_ns: Callable[[], int] = time.monotonic_ns) -> None:
+    def __init__(self, counters: Counters, clock: Clock = SYSTEM_CLOCK) -> None:
         self._counters = counters
-        self._clock_ns = clock_ns
+        self._clock = clock
         self._lock = threading.Lock()
         self._samples = deque([self._sample()])
 
-    def read(self) -> list[Pace]:
-        """Give the pace of each of `PHASES`."""
+    def read(self) -> list[PhaseReading]:
+        """Give the throughput of each of `PHASES`."""
         with self._lock:
             now = self._sample()
             samples = self._samples
@@ -69,9 +68,9 @@ class PhaseThroughput:
                 samples.append(now)
         seconds = (now.time_ns - base.time_ns) / 1e9
         return [
-            Pace(phase.name, (count - before) / seconds if seconds > 0 else 0.0, phase.target_tps, count)
+            PhaseReading(phase.name, (count - before) / seconds if seconds > 0 else 0.0, phase.target_tps, count)
             for phase, count, before in zip(PHASES, now.counts, base.counts, strict=True)
         ]
 
     def _sample(self) -> _Sample:
-        return _Sample(self._clock_ns(), tuple(self._counters[phase.counter] for phase in PHASES))
+        return _Sample(self._clock.monotonic_ns(), tuple(self._counters[phase.counter] for phase in PHASES))

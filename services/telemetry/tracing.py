@@ -1,4 +1,4 @@
-"""One span per sampled block, linked to those who submitted its frames."""
+"""Tracing: one span per sampled block, linked to the spans of those who submitted its frames."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -46,7 +46,7 @@ class BlockSpans:
 
 
 def _links(traceparents: Iterable[str]) -> Iterable[Link]:
-    """Make links of sampled submitters; what is not a traceparent is passed over, as the standard asks."""
+    """Link to sampled submitters; what is not a traceparent is ignored, as the standard asks."""
     for traceparent in list(dict.fromkeys(traceparents))[:_LINKS_MAX]:
         match = _TRACEPARENT.fullmatch(traceparent)
         if match is None:

@@ -15,13 +15,13 @@ from tests.frames import frame, rows
 from tests.node.serve_process import NodeProcess
 
 MAY_STAY_ZERO = {
-    "penstock_collector_pauses_over_10ms_total",
-    "penstock_collector_pauses_over_1ms_total",
-    "penstock_edge_frames_in_flight",
-    "penstock_edge_frames_refused_busy_total",
-    "penstock_edge_frames_refused_unavailable_total",
-    "penstock_edge_streams_open",
-    "penstock_edge_watches_open",
+    "penstock_gc_pauses_over_10ms_total",
+    "penstock_gc_pauses_over_1ms_total",
+    "penstock_rpc_frames_in_flight",
+    "penstock_rpc_frames_refused_busy_total",
+    "penstock_rpc_frames_refused_unavailable_total",
+    "penstock_rpc_streams_open",
+    "penstock_rpc_watches_open",
     "penstock_pools_in_use",
     "penstock_queue_claims_dead_total",
     "penstock_queue_claims_refused_total",

@@ -53,7 +53,7 @@ class _PauseWatch:
 
 
 def _make_every_object_anew() -> None:
-    os.environ["PENSTOCK_POOLING_COLLECTOR"] = "python"
+    os.environ["PENSTOCK_POOLING_GC_SCHEDULE"] = "python"
     vars(services.runtime.node_pools)["PoolOptions"] = partial(PoolOptions, idle_max=0)
 
 

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 import services
 from services.cli.main import main
+from services.release import running_version
 from services.rpc.server import ListenError
-from services.runtime.release import running_version
 from services.settings.model import NodeSettings, setting_names
 
 

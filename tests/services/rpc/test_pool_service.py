@@ -125,7 +125,7 @@ def test_a_name_that_cannot_be_a_pool_s_is_as_unknown(stub: Stub, name: str) -> 
 
 def test_the_collector_tells_its_pauses(stub: Stub) -> None:
     time.sleep(0.5)  # quiet enough for a full collection
-    pauses = stub.GetPoolMetrics(pooling_pb2.GetPoolMetricsRequest(), timeout=10).collector
+    pauses = stub.GetPoolMetrics(pooling_pb2.GetPoolMetricsRequest(), timeout=10).gc_pauses
     assert pauses.count >= 1
     assert 0 < pauses.p50_ns <= pauses.p999_ns <= pauses.max_ns
 

@@ -9,6 +9,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from penstock.v1 import txqueue_pb2  # noqa: F401 - what reflection describes
 from services.rpc.server import MESSAGE_BYTES_MAX, ListenError, NodeServer
 
 SERVICE = "penstock.v1.TxQueueService"

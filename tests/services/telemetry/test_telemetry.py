@@ -69,15 +69,15 @@ def node() -> Iterator[Node]:
 
 def test_metrics_show_the_counters_as_they_are_when_collected(node: Node) -> None:
     node.counters.add(Counter.FRAMES_RECEIVED, 5)
-    assert node.metrics()["penstock.edge.frames.received"][0].value == 5  # type: ignore[attr-defined]
+    assert node.metrics()["penstock.rpc.frames.received"][0].value == 5  # type: ignore[attr-defined]
     node.counters.add(Counter.FRAMES_RECEIVED, 2)
     node.counters.add(Counter.SYNC_NS, 1_500_000_000)
     node.counters.add(Counter.STREAMS_OPENED, 3)
     node.counters.add(Counter.STREAMS_CLOSED, 1)
     found = {name: points[0].value for name, points in node.metrics().items()}  # type: ignore[attr-defined]
-    assert found["penstock.edge.frames.received"] == 7
+    assert found["penstock.rpc.frames.received"] == 7
     assert found["penstock.log.sync.busy"] == pytest.approx(1.5)
-    assert found["penstock.edge.streams.open"] == 2
+    assert found["penstock.rpc.streams.open"] == 2
     assert found.keys() >= {metric.name for metric in METRICS}
 
 
@@ -86,7 +86,7 @@ def test_a_level_seen_between_two_threads_writes_is_never_negative(node: Node) -
     assert node.metrics()["penstock.queue.transactions.waiting"][0].value == 0  # type: ignore[attr-defined]
 
 
-def test_each_phase_shows_its_pace_and_its_target(node: Node) -> None:
+def test_each_phase_shows_its_throughput_and_its_target(node: Node) -> None:
     found = node.metrics()
     targets = {point.attributes["phase"]: point.value for point in found["penstock.phase.target"]}  # type: ignore[attr-defined]
     assert targets == {"replication": 3_350_000, "pooling": 3_500_000, "txqueue": 3_750_000}

@@ -1,15 +1,8 @@
 from services.telemetry.counters import Counter, Counters
 from services.telemetry.throughput import PHASES, PhaseThroughput
+from tests.fakes import ManualClock
 
 SECOND_NS = 1_000_000_000
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now_ns = 7
-
-    def __call__(self) -> int:
-        return self.now_ns
 
 
 def test_targets_are_those_of_the_specification() -> None:
@@ -20,8 +13,8 @@ def test_targets_are_those_of_the_specification() -> None:
     }
 
 
-def test_a_pace_is_transactions_per_second() -> None:
-    clock, counters = Clock(), Counters()
+def test_throughput_is_transactions_per_second() -> None:
+    clock, counters = ManualClock(), Counters()
     throughput = PhaseThroughput(counters, clock)
     counters.add(Counter.TRANSACTIONS_DURABLE, 3000)
     clock.now_ns += 2 * SECOND_NS
@@ -31,12 +24,12 @@ def test_a_pace_is_transactions_per_second() -> None:
     assert pooling.achieved_tps == 0
 
 
-def test_a_pace_before_any_time_has_passed_is_zero() -> None:
-    assert all(pace.achieved_tps == 0 for pace in PhaseThroughput(Counters(), Clock()).read())
+def test_throughput_before_any_time_has_passed_is_zero() -> None:
+    assert all(phase.achieved_tps == 0 for phase in PhaseThroughput(Counters(), ManualClock()).read())
 
 
 def test_what_happened_before_the_window_does_not_count() -> None:
-    clock, counters = Clock(), Counters()
+    clock, counters = ManualClock(), Counters()
     throughput = PhaseThroughput(counters, clock)
     counters.add(Counter.TRANSACTIONS_DURABLE, 1_000_000)
     for _ in range(20):
@@ -46,18 +39,18 @@ def test_what_happened_before_the_window_does_not_count() -> None:
 
 
 def test_readers_at_different_rhythms_do_not_disturb_each_other() -> None:
-    clock, counters = Clock(), Counters()
+    clock, counters = ManualClock(), Counters()
     throughput = PhaseThroughput(counters, clock)
     for step in range(1, 1000):
         clock.now_ns += SECOND_NS // 100
         counters.add(Counter.TRANSACTIONS_ENQUEUED, 10)
-        pace = throughput.read()[2]
+        txqueue = throughput.read()[2]
         if step > 100:
-            assert abs(pace.achieved_tps - 1000) < 1e-6
+            assert abs(txqueue.achieved_tps - 1000) < 1e-6
 
 
 def test_reading_often_keeps_few_samples() -> None:
-    clock = Clock()
+    clock = ManualClock()
     throughput = PhaseThroughput(Counters(), clock)
     for _ in range(100_000):
         clock.now_ns += SECOND_NS // 1000
