@@ -135,12 +135,12 @@ class Node:
             segment_bytes=settings.log.segment_bytes,
             sync_mode=settings.log.sync_mode,
             interval_ms=settings.log.sync_interval_ms,
-            on_block=self._applier.replay,
             parameters={
                 "state.session_capacity": settings.state.session_capacity,
                 "state.session_horizon_s": settings.state.session_horizon_s,
             },
         )
+        self._log.replay(self._applier.replay)
         if self._log.last_index:
             _log.info(
                 "replayed %d transactions in %d blocks in %.2f s",

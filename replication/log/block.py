@@ -30,6 +30,7 @@ two logs with equal last hashes are equal.
 
 import struct
 import zlib
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, Self
 
@@ -253,3 +254,33 @@ class Block:
 
     def __repr__(self) -> str:
         return f"Block(index={self.index}, epoch={self.epoch}, position={self.first_position}, count={self.count})"
+
+
+@dataclass(frozen=True, slots=True)
+class ChainTip:
+    """The end of a chain of blocks: what the next block has to follow."""
+
+    index: int
+    """Index of the last block; 0 where there is none."""
+    next_position: int
+    """Number of the first transaction of the next block."""
+    hash: bytes | None
+    """Hash of the last block, ``None`` where it is unknown: then any ``previous_hash`` follows."""
+    time_ns: int
+    """Time of the last block; 0 where there is none."""
+
+    @classmethod
+    def of(cls, block: Block) -> Self:
+        """Return the tip of a chain that ends with ``block``."""
+        return cls(block.index, block.next_position, block.hash, block.time_ns)
+
+    def is_followed_by(self, block: Block) -> bool:
+        """Tell whether ``block`` is the chain's next one, by index, position and hash."""
+        return (
+            block.index == self.index + 1
+            and block.first_position == self.next_position
+            and self.hash in (None, block.previous_hash)
+        )
+
+
+EMPTY_CHAIN: Final = ChainTip(0, 0, NO_HASH, 0)

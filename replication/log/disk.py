@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 Buffer = NDArray[np.uint8]
 
+NO_SPACE_ERRNOS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a call fails with for want of room: nothing is broken, and it may succeed later."""
+
 _BUFFERS_PER_CALL_MAX: Final = 1024
 """Linux's limit, ``IOV_MAX``."""
 
@@ -72,8 +75,17 @@ class Disk:
         """Make what was written durable."""
         os.fdatasync(fd)
 
-    def sync_directory(self, path: Path) -> None:
-        """Make the creation, renaming and removal of files in ``path`` durable."""
+    def rename(self, source: Path, target: Path) -> None:
+        """Rename a file within its directory, over ``target`` if that exists; atomic, and durable on return."""
+        source.rename(target)
+        self._sync_directory(target.parent)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file; durable on return. Who has it mapped keeps its bytes."""
+        path.unlink()
+        self._sync_directory(path.parent)
+
+    def _sync_directory(self, path: Path) -> None:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(fd)

@@ -45,6 +45,11 @@ class DurableWatermark:
         self._page[: len(mark)] = np.frombuffer(mark, np.uint8)
         self._disk.write(self._fd, [self._page], 0)
 
+    def lower(self, index: int) -> None:
+        """Put the watermark at ``index``, durably, since what it tells of is about to go. Raises ``OSError``."""
+        self.write(index)
+        self._disk.sync(self._fd)
+
     def close(self) -> None:
         """Close the file."""
         self._disk.close(self._fd)

@@ -106,7 +106,7 @@ class LogCorrupted(LogError):
         place = f"offset {offset}" + (f", where block {index} should be" if index is not None else "")
         super().__init__(
             f"{file} is corrupted at {place}: {what}. "
-            "Nothing was changed. Restore this log from a backup or another node; do not cut it by hand"
+            "No durable block was changed. Restore this log from a backup or another node; do not cut it by hand"
         )
         self.file, self.offset, self.index, self.what = file, offset, index, what
 
@@ -119,3 +119,11 @@ class LogRecycled(LogError):
             f"block {index} was recycled, the log starts at {first_index}: read on from a snapshot of the state"
         )
         self.first_index = first_index
+
+
+class LogTruncated(LogError):
+    """A block that was read has been cut off since, and another may stand in its place."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"block {index} was cut off while the log was read: read again from a block that is committed")
+        self.index = index

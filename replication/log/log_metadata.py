@@ -133,6 +133,5 @@ def adopt_identity(
         json.dump(content, file)
         file.flush()
         os.fsync(file.fileno())
-    fresh.rename(path)
-    disk.sync_directory(directory)
+    disk.rename(fresh, path)
     return cluster_id

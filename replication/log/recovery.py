@@ -1,45 +1,61 @@
-"""One pass over a log: yields every block of its chain, verified, and finds where the log ends and why.
+"""Recovery and replay: where a log ends and why, found when it is opened; then its blocks, read from the front.
 
-The chain ends where no whole block with the next index and the right previous hash stands. That is the log's end, or a
-crash cut off what was being written (a *torn tail*: nobody had been told that it was durable), or durable blocks were
-damaged since (*corruption*: refuse to start). What tells the last two apart, for a chain that wants block ``i`` next:
+**Recovery** reads as little as tells the end: the header of every segment, and all blocks of the last one in use, with
+whatever stands behind them. The chain ends where no whole block with the next index and the right previous hash stands.
+That is the log's end, or a power cut tore what was being written (a *torn tail*: nobody had been told that it was
+durable), or durable blocks were damaged since (*corruption*: refuse to start). What tells the last two apart, for a
+chain that wants block ``i`` next:
 
-* A later block says that its writer knew block ``i`` to be synced (``durable_index >= i``), or the durable mark does.
+* A later block says that its writer knew block ``i`` to be synced (``durable_index >= i``), or the durable watermark
+  does.
 * A later segment is in use. A segment is synced before the first byte goes into the next.
 
-Either proves corruption; neither is possible after a crash, whatever part of the unsynced writes reached the disk.
-Stale blocks cannot prove it wrongly: those in a recycled segment have indices below ``i``; those left behind a cut tail
-were never durable, so no block among them claims more than what came before the cut.
+Either proves corruption; neither is possible after a power cut, whatever part of the unsynced writes reached the disk.
+
+Segments before the last cannot change that verdict, so recovery does not read them: each was synced in full before the
+next was written, so whatever is wrong in one is corruption, and its blocks claim only what is below the last segment's
+first index. **Replay** finds it there. It verifies every block that it gives, against its hash, the one before it, and
+at the end of each segment the header of the next. So corruption is found before any block behind it is applied or
+served, and a torn tail, which recovery cuts, never reaches into a segment that was not read in full. Reading each
+segment once more in recovery, to know all this a moment earlier, would double what a start reads; so would the last
+segment in a short log, for which its bytes are kept from recovery until the replay.
+
+**Stale blocks** cannot pass for the log's, nor prove it corrupted. A block is stale where its space was given another
+use. There are three ways, and none leaves a block of an index that the log does not hold already:
+
+* A segment recycled at the front of the log holds indices below the log's first.
+* Behind a torn tail nothing is left: the last segment is zeroed there, and files behind it are removed.
+* Behind a block at which the log was cut (`replication.log.truncation`) stood durable blocks, which claim that their
+  predecessors are durable and would follow the chain perfectly. They are never left in space that is used again: the
+  files behind the cut are removed, not recycled, and the last segment is replaced by a copy that ends at the cut.
 """
 
 import itertools
-from collections.abc import Generator, Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from replication.log.block import BLOCK_MAGIC, BLOCK_VERSION, NO_HASH, PAGE_BYTES, Block, stated_bytes
+from penstock.host.executor import Executor
+from pooling.buffers import aligned_buffer
+from replication.log.block import BLOCK_MAGIC, EMPTY_CHAIN, PAGE_BYTES, Block, ChainTip
 from replication.log.disk import Disk
 from replication.log.durable_watermark import read_durable_watermark
-from replication.log.errors import (
-    BlockInvalid,
-    BlockVersionUnsupported,
-    LogCorrupted,
-    LogForeign,
-    LogVersionUnsupported,
-    SegmentInvalid,
-)
-from replication.log.segment import Segment, segment_files, segment_number
-from replication.log.sequential_reader import SequentialReader
+from replication.log.errors import BlockInvalid, BlockVersionUnsupported, LogCorrupted, LogForeign, SegmentInvalid
+from replication.log.segment import SEGMENT_BYTES_DEFAULT, Segment, segment_files, segment_number
+from replication.log.sequential_reader import SequentialReader, read_file
 
 _PAGE_WORDS: Final = PAGE_BYTES // 4
+_KEPT_BYTES_MAX: Final = SEGMENT_BYTES_DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
 class TornTail:
-    """What a crash left of writes that had not been synced, and had been promised to nobody."""
+    """What a power cut left of writes that had not been synced, and had been promised to nobody."""
 
     file: Path
     offset: int
@@ -52,159 +68,250 @@ class TornTail:
         )
 
 
-class LogRecovery:
-    """Iterate once, to the end; then the attributes tell what was found. Changes nothing.
+@dataclass(frozen=True, slots=True)
+class SegmentsFound:
+    """The segment files of a log, told apart by their headers alone."""
 
-    Blocks are views of a buffer that the next step overwrites. Iteration raises :class:`LogCorrupted`,
-    :class:`LogForeign`, :class:`LogVersionUnsupported` and ``OSError``.
+    used: list[Segment]
+    """Those that hold blocks, in order; the last may hold none yet."""
+    unused: list[Path]
+    """The files behind them: prepared, or with a header that was torn."""
+    end_reason: str
+    """Why the first of these is not in use."""
 
-    * ``segments``: those that hold blocks, in order; ``unused``: the files behind them.
-    * ``next_index``, ``next_position``, ``last_hash``, ``last_time_ns``: what the chain would go on with.
-    * ``end``: offset behind the last block in the last segment.
-    * ``torn``: the torn tail, if there is one.
+
+@dataclass(frozen=True, slots=True)
+class RecoveredLog:
+    """Where a log ends, and why."""
+
+    segments: list[Segment]
+    """Those that hold blocks, in order; the last may hold none yet."""
+    unused: list[Path]
+    """The files behind them."""
+    tip: ChainTip
+    """What the next block has to follow."""
+    end: int
+    """Offset behind the last block in the last segment."""
+    torn_tail: TornTail | None
+    last_content: NDArray[np.uint8] | None
+    """The last segment's bytes, for `read_blocks`; ``None`` where they are too many to keep."""
+
+
+class _LogEnd(NamedTuple):
+    """Where the chain breaks off."""
+
+    file: Path
+    offset: int
+    next_index: int
+    reason: str
+
+
+def find_segments(directory: Path, cluster_id: int, disk: Disk) -> SegmentsFound:
+    """Read the headers of all segments. Changes nothing, and is safe on a log that is being written.
+
+    Raises:
+        LogCorrupted: a segment is missing, cut short, or out of order.
+        LogForeign: a segment is another cluster's.
+        LogVersionUnsupported: a segment is in a newer format.
+        OSError: a file cannot be read.
     """
-
-    def __init__(self, directory: Path, cluster_id: int, disk: Disk) -> None:
-        self._directory, self._cluster_id, self._disk = directory, cluster_id, disk
-        self.segments: list[Segment] = []
-        self.unused: list[Path] = []
-        self.next_index = 1
-        self.next_position = 0
-        self.last_hash: bytes | None = NO_HASH
-        self.last_time_ns = 0
-        self.end = PAGE_BYTES
-        self.torn: TornTail | None = None
-        self._durable = 0
-
-    def __iter__(self) -> Iterator[Block]:
-        self._durable = read_durable_watermark(self._directory, self._cluster_id)
-        files = segment_files(self._directory)
-        self._check_numbers(files)
-        reader = SequentialReader(self._disk)
+    files = segment_files(directory)
+    for before, path in itertools.pairwise(files):
+        if segment_number(path) != segment_number(before) + 1:
+            raise LogCorrupted(path, 0, None, f"the segments between {before.name} and this one are missing")
+    used: list[Segment] = []
+    reason = "the last segment is full" if files else "no segment is there"
+    for path in files:
         try:
-            why = "no segment is there"
-            for place, path in enumerate(files):
-                reader.open(path)
-                try:
-                    segment = self._next_segment(path, reader)
-                except SegmentInvalid as error:
-                    why = str(error)
-                    self.unused = files[place:]
-                    break
-                if segment is None:
-                    self.unused = files[place:]
-                    break
-                self.segments.append(segment)
-                why = yield from self._blocks(segment, reader)
-            self._judge_end(why, reader)
-        finally:
-            reader.close()
-
-    def _check_numbers(self, files: list[Path]) -> None:
-        for before, path in itertools.pairwise(files):
-            if segment_number(path) != segment_number(before) + 1:
-                raise LogCorrupted(path, 0, None, f"the segments between {before.name} and this one are missing")
-
-    def _next_segment(self, path: Path, reader: SequentialReader) -> Segment | None:
-        """Return the segment if the chain goes on in it; ``None`` if it was never used."""
-        number = segment_number(path)
-        try:
-            segment = Segment.parse(path, reader.at(0)[:PAGE_BYTES])
+            segment = _read_header(path, cluster_id, disk)
         except SegmentInvalid as error:
-            if not self.segments and number > 1:
-                raise LogCorrupted(path, 0, None, f"{error}, and it is the first segment there is") from error
-            raise
+            reason = str(error)
+            break
         if segment is None:
-            if not self.segments and number > 1:
-                raise LogCorrupted(path, 0, None, f"segments 1 to {number - 1} are missing")
-            return None
-        if segment.cluster_id != self._cluster_id:
-            raise LogForeign(path, segment.cluster_id, self._cluster_id)
-        if not self.segments:
-            self.next_index, self.next_position = segment.first_index, segment.first_position
-            # Of a log whose beginning was recycled, the first block's predecessor is known only to the block itself.
-            self.last_hash = NO_HASH if segment.first_index == 1 else None
-        elif (segment.first_index, segment.first_position) != (self.next_index, self.next_position):
-            what = f"the chain breaks off, and segment {number} goes on at block {segment.first_index}"
-            raise LogCorrupted(self.segments[-1].path, self.end, self.next_index, what)
-        if segment.segment_bytes != reader.file_bytes:
-            what = f"the file has {reader.file_bytes} bytes, not {segment.segment_bytes}"
-            raise LogCorrupted(path, 0, self.next_index, what)
-        return segment
+            reason = "no segment header is there"
+            break
+        if used and not _may_follow(used[-1], segment):
+            raise LogCorrupted(path, 0, segment.first_index, f"its first block cannot follow {used[-1].path.name}")
+        used.append(segment)
+    if files and not used and (number := segment_number(files[0])) > 1:
+        raise LogCorrupted(files[0], 0, None, f"it is the first segment there is: 1 to {number - 1} are missing")
+    return SegmentsFound(used, files[len(used) :], reason)
 
-    def _blocks(self, segment: Segment, reader: SequentialReader) -> Generator[Block, None, str]:
-        """Yield the chain's blocks in a segment; return why it ends."""
-        self.end = PAGE_BYTES
-        while self.end < segment.segment_bytes:
-            try:
-                block = self._next_block(segment, reader)
-            except BlockInvalid as error:
-                return str(error)
-            except BlockVersionUnsupported as error:
-                raise LogVersionUnsupported(segment.path, error.found, BLOCK_VERSION) from error
-            self._durable = max(self._durable, block.durable_index)
-            yield block
-            segment.remember(block.index, self.end)
-            self.end += block.stored_bytes
-            self.next_index += 1
-            self.next_position = block.next_position
-            self.last_hash = block.hash
-            self.last_time_ns = block.time_ns
-        return "the segment is full"
 
-    def _next_block(self, segment: Segment, reader: SequentialReader) -> Block:
-        left = segment.segment_bytes - self.end
-        view = reader.at(self.end)
-        block = Block.parse(reader.at(self.end, min(stated_bytes(view), left))[:left])
-        if block.cluster_id != self._cluster_id:
-            raise BlockInvalid(f"the block is cluster {block.cluster_id:016x}'s")
-        if block.index != self.next_index:
-            raise BlockInvalid(f"an older block {block.index} stands here")
-        if block.first_position != self.next_position or self.last_hash not in (None, block.previous_hash):
-            raise BlockInvalid("the block does not follow the one before it")
-        block.verify()
-        return block
+def recover(directory: Path, cluster_id: int, disk: Disk, executor: Executor) -> RecoveredLog:
+    """Find the end of a log that nobody writes. Changes nothing.
 
-    def _judge_end(self, why: str, reader: SequentialReader) -> None:
-        """Tell the end of the log from a torn tail, and both from corruption."""
-        used = [segment.path for segment in self.segments]
-        file, offset = (used[-1], self.end) if used else ((self.unused or [self._directory])[0], 0)
-        torn = False
-        for path in used[-1:] + self.unused:
-            reader.open(path)
-            if path in self.unused and reader.at(0)[:PAGE_BYTES].any():
-                torn = True
-                if self._is_used(path, reader):
-                    what = f"{why}, yet the later segment {path.name} is in use"
-                    raise LogCorrupted(file, offset, self.next_index, what)
-            for block in self._headers_from(reader, offset if path == file else PAGE_BYTES):
-                torn = True
-                self._durable = max(self._durable, block.durable_index)
-        if self._durable >= self.next_index:
-            raise LogCorrupted(
-                file, offset, self.next_index, f"{why}, yet block {self._durable} was known to be durable"
-            )
-        if torn:
-            self.torn = TornTail(file, offset, self.next_index, why)
+    Raises:
+        LogCorrupted: blocks at the end of the log that had been durable are damaged or missing, or a segment is.
+        LogForeign: a segment is another cluster's.
+        LogVersionUnsupported: a segment or one of the last blocks is in a newer format.
+        OSError: a file cannot be read.
+    """
+    found = find_segments(directory, cluster_id, disk)
+    content = None
+    with SequentialReader(disk, executor) as reader:
+        if not found.used:
+            tip, end, reason = EMPTY_CHAIN, 0, found.end_reason
+        else:
+            last = found.used[-1]
+            if last.segment_bytes <= _KEPT_BYTES_MAX:
+                content = read_file(last.path, disk)
+            reader.open(last.path, content)
+            tip, end, reason = _walk(last, _tip_before(last), reader)
+            if end == last.segment_bytes:
+                reason = found.end_reason
+            if tip.index < last.first_index:
+                tip = _tip_of_predecessor(found.used, reader)
+        file = [*(segment.path for segment in found.used[-1:]), *found.unused, directory][0]
+        durable_index = read_durable_watermark(directory, cluster_id)
+        torn_tail = _judge_end(
+            found, _LogEnd(file, end, tip.index + 1, reason), content, cluster_id, durable_index, reader
+        )
+    return RecoveredLog(found.used, found.unused, tip, end, torn_tail, content)
 
-    def _is_used(self, path: Path, reader: SequentialReader) -> bool:
-        try:
-            return Segment.parse(path, reader.at(0)[:PAGE_BYTES]) is not None
-        except SegmentInvalid:
-            return False
 
-    def _headers_from(self, reader: SequentialReader, offset: int) -> Iterator[Block]:
-        """Yield headers of this log, at or behind the chain's end, that the chain did not reach."""
-        while offset < reader.file_bytes:
-            view = reader.at(offset)
-            whole = view[: view.size - view.size % PAGE_BYTES]
-            if not whole.size:
+def read_blocks(
+    segments: Sequence[Segment],
+    to_index: int,
+    disk: Disk,
+    executor: Executor,
+    last_content: NDArray[np.uint8] | None = None,
+) -> Iterator[Block]:
+    """Yield the blocks of the log from its first to ``to_index``, verified; all of them have been written.
+
+    Each is a view of a buffer that the next step overwrites. ``last_content`` is the last segment's, where it is known.
+
+    Raises:
+        LogCorrupted: a block is damaged or missing.
+        LogVersionUnsupported: a block is in a newer format.
+        OSError: a file cannot be read.
+    """
+    if not segments:
+        return
+    tip = _tip_before(segments[0])
+    with SequentialReader(disk, executor) as reader:
+        for segment, following in itertools.zip_longest(segments, segments[1:]):
+            last_index = to_index if following is None else min(to_index, following.first_index - 1)
+            if tip.index >= to_index:
                 return
-            for page in np.flatnonzero(whole.view(np.uint32)[::_PAGE_WORDS] == BLOCK_MAGIC).tolist():
+            reader.open(segment.path, last_content if following is None else None)
+            offset = PAGE_BYTES
+            while tip.index < last_index:
                 try:
-                    block = Block.parse_header(whole[page * PAGE_BYTES :])
-                except (BlockInvalid, BlockVersionUnsupported):
-                    continue
-                if block.cluster_id == self._cluster_id and block.index >= self.next_index:
-                    yield block
-            offset += whole.size
+                    block = reader.next_block(segment, offset, tip)
+                except BlockInvalid as error:
+                    raise LogCorrupted(segment.path, offset, tip.index + 1, str(error)) from error
+                segment.add_offset(block.index, offset)
+                offset += block.stored_bytes
+                tip = ChainTip.of(block)
+                yield block
+
+
+def _read_header(path: Path, cluster_id: int, disk: Disk) -> Segment | None:
+    """Return the segment if it is in use, ``None`` if it is prepared."""
+    page = aligned_buffer(PAGE_BYTES)
+    fd = disk.open(path, os.O_RDONLY)
+    try:
+        file_bytes = os.fstat(fd).st_size
+        segment = Segment.parse(path, page[: disk.read(fd, page, 0)])
+    finally:
+        disk.close(fd)
+    if segment is None:
+        return None
+    if segment.cluster_id != cluster_id:
+        raise LogForeign(path, segment.cluster_id, cluster_id)
+    if segment.segment_bytes != file_bytes:
+        what = f"the file has {file_bytes} bytes, not {segment.segment_bytes}"
+        raise LogCorrupted(path, 0, segment.first_index, what)
+    return segment
+
+
+def _may_follow(before: Segment, segment: Segment) -> bool:
+    return segment.first_index > before.first_index and segment.first_position >= before.first_position
+
+
+def _tip_before(segment: Segment) -> ChainTip:
+    """Return what the segment's first block has to follow, as its header tells: all but the hash, unless it is none."""
+    if segment.first_index == 1:
+        return EMPTY_CHAIN
+    return ChainTip(segment.first_index - 1, segment.first_position, None, 0)
+
+
+def _walk(segment: Segment, tip: ChainTip, reader: SequentialReader) -> tuple[ChainTip, int, str]:
+    """Follow the chain through the open segment; return its tip, the offset behind its last block, and why it ends."""
+    offset = PAGE_BYTES
+    while offset < segment.segment_bytes:
+        try:
+            block = reader.next_block(segment, offset, tip)
+        except BlockInvalid as error:
+            return tip, offset, str(error)
+        segment.add_offset(block.index, offset)
+        offset += block.stored_bytes
+        tip = ChainTip.of(block)
+    return tip, offset, "the segment is full"
+
+
+def _tip_of_predecessor(segments: Sequence[Segment], reader: SequentialReader) -> ChainTip:
+    """Return the tip where the last segment holds no block yet: that of the segment before it, which is whole."""
+    last = segments[-1]
+    if len(segments) == 1:
+        if last.first_index > 1:
+            what = "no whole block stands here, where at least one had been durable when the segments before it went"
+            raise LogCorrupted(last.path, PAGE_BYTES, last.first_index, what)
+        return EMPTY_CHAIN
+    before = segments[-2]
+    reader.open(before.path)
+    tip, end, reason = _walk(before, _tip_before(before), reader)
+    if (tip.index + 1, tip.next_position) != (last.first_index, last.first_position):
+        what = f"{reason}, yet the later segment {last.path.name} goes on at block {last.first_index}"
+        raise LogCorrupted(before.path, end, tip.index + 1, what)
+    return tip
+
+
+def _judge_end(
+    found: SegmentsFound,
+    log_end: _LogEnd,
+    content: NDArray[np.uint8] | None,
+    cluster_id: int,
+    durable_index: int,
+    reader: SequentialReader,
+) -> TornTail | None:
+    """Tell the end of the log from a torn tail, and both from corruption."""
+    file, offset, next_index, reason = log_end
+    torn = False
+    for path in [segment.path for segment in found.used[-1:]] + found.unused:
+        reader.open(path, content if path not in found.unused else None)
+        if path in found.unused and reader.at(0)[:PAGE_BYTES].any():
+            torn = True
+            if _is_used(path, reader):
+                what = f"{reason}, yet the later segment {path.name} is in use"
+                raise LogCorrupted(file, offset, next_index, what)
+        for block in _headers_from(reader, max(offset, PAGE_BYTES) if path == file else PAGE_BYTES):
+            if block.cluster_id == cluster_id and block.index >= next_index:
+                torn = True
+                durable_index = max(durable_index, block.durable_index)
+    if durable_index >= next_index:
+        raise LogCorrupted(file, offset, next_index, f"{reason}, yet block {durable_index} was known to be durable")
+    return TornTail(file, offset, next_index, reason) if torn else None
+
+
+def _is_used(path: Path, reader: SequentialReader) -> bool:
+    try:
+        return Segment.parse(path, reader.at(0)[:PAGE_BYTES]) is not None
+    except SegmentInvalid:
+        return False
+
+
+def _headers_from(reader: SequentialReader, offset: int) -> Iterator[Block]:
+    """Yield the whole block headers, of any log, that stand at or behind an offset of the open file."""
+    while offset < reader.file_bytes:
+        view = reader.at(offset)
+        whole = view[: view.size - view.size % PAGE_BYTES]
+        if not whole.size:
+            return
+        for page in np.flatnonzero(whole.view(np.uint32)[::_PAGE_WORDS] == BLOCK_MAGIC).tolist():
+            try:
+                yield Block.parse_header(whole[page * PAGE_BYTES :])
+            except (BlockInvalid, BlockVersionUnsupported):
+                continue
+        offset += whole.size

@@ -23,7 +23,7 @@ offset  size  field               meaning
 
 import struct
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Self
 
@@ -44,7 +44,7 @@ _CRC: Final = struct.Struct("<I")
 _HEADER_BYTES: Final = _HEADER.size + _CRC.size
 assert _HEADER_BYTES == 64
 
-_BLOCKS_PER_MARK: Final = 64
+_BLOCKS_PER_OFFSET: Final = 64
 
 
 @dataclass(slots=True)
@@ -57,7 +57,8 @@ class Segment:
     first_index: int
     first_position: int
     segment_bytes: int
-    _marks: list[int] = field(default_factory=list)
+    _offsets: dict[int, int] = field(default_factory=dict)
+    """Offset of every 64th block, as far as they have been passed by."""
 
     def header_page(self) -> bytes:
         """Return the header as it is written, one page."""
@@ -95,15 +96,24 @@ class Segment:
             raise SegmentInvalid(f"the header says segment {segment.number}")
         return segment
 
-    def remember(self, index: int, offset: int) -> None:
-        """Remember where every 64th block starts; called for each block in order."""
-        if (index - self.first_index) % _BLOCKS_PER_MARK == 0:
-            self._marks.append(offset)
+    def add_offset(self, index: int, offset: int) -> None:
+        """Take note of where block ``index`` starts; any thread may, for any block, as often as it likes."""
+        slot, rest = divmod(index - self.first_index, _BLOCKS_PER_OFFSET)
+        if rest == 0:
+            self._offsets[slot] = offset
 
-    def nearest(self, index: int) -> tuple[int, int]:
-        """Return index and offset of a block at or at most 63 before block ``index``."""
-        mark = (index - self.first_index) // _BLOCKS_PER_MARK
-        return self.first_index + mark * _BLOCKS_PER_MARK, self._marks[mark]
+    def offset_at_or_before(self, index: int) -> tuple[int, int]:
+        """Return index and offset of the nearest block known at or before block ``index``."""
+        slot = (index - self.first_index) // _BLOCKS_PER_OFFSET
+        while slot and slot not in self._offsets:
+            slot -= 1
+        return self.first_index + slot * _BLOCKS_PER_OFFSET, self._offsets.get(slot, PAGE_BYTES)
+
+    def cut_after(self, index: int) -> Self:
+        """Return the segment without the offsets of blocks behind ``index``; who reads this one goes on with it."""
+        slots_kept = (index - self.first_index) // _BLOCKS_PER_OFFSET + 1
+        offsets = {slot: offset for slot, offset in self._offsets.copy().items() if slot < slots_kept}
+        return replace(self, _offsets=offsets)
 
 
 def segment_path(directory: Path, number: int) -> Path:
@@ -129,3 +139,13 @@ def recycled_path(path: Path) -> Path:
 def recycled_files(directory: Path) -> list[Path]:
     """Segments that wait to be used again."""
     return sorted(directory.glob(f"*{_RECYCLED_SUFFIX}"))
+
+
+def unfinished_path(directory: Path) -> Path:
+    """Where the preallocator fills a new file before it has a number."""
+    return directory / "segment.new"
+
+
+def truncated_path(directory: Path) -> Path:
+    """Where a copy of a segment that is to be cut is written before it takes the segment's place."""
+    return directory / "truncated.new"

@@ -1,11 +1,10 @@
-"""Keeps segments ready before they are needed.
+"""Segment preallocator: keeps segments ready before they are needed.
 
 Writing into space that was never written makes every sync also record new extents (five times slower here), and running
 out of space in the middle of a write is the worst moment. So a segment enters the log only when each of its bytes has
-been written once: a thread fills new files with zeros, or takes recycled ones, two ahead of the writer.
+been written once: beside the writer, new files are filled with zeros, or recycled ones taken, two ahead of it.
 """
 
-import errno
 import os
 import threading
 from collections import deque
@@ -13,116 +12,148 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from penstock.host.clock import Clock
+from penstock.host.executor import Executor, Running
 from pooling.buffers import aligned_buffer
 from replication.log.block import PAGE_BYTES
-from replication.log.disk import Disk
+from replication.log.disk import NO_SPACE_ERRNOS, Disk
 from replication.log.errors import LogFailed, LogFull
-from replication.log.segment import recycled_files, recycled_path, segment_number, segment_path
+from replication.log.segment import recycled_files, recycled_path, segment_number, segment_path, unfinished_path
 
-_AHEAD: Final = 2
+_PREPARED_AHEAD: Final = 2
 _FILL_BYTES: Final = 1 << 20
 """Per write: larger ones cost a little less and make the blocks written meanwhile wait for longer."""
-_RETRY_S: Final = 0.2
+_RETRY_NS: Final = 200_000_000
 """How soon a full disk is tried again: soon enough to go on by itself, seldom enough to cost nothing."""
 
 
 class SegmentPreallocator:
-    """Prepared segments of one log, in the order of their numbers; a thread of its own prepares more."""
+    """Prepared segments of one log, in the order of their numbers. Each is prepared by a run of the executor."""
 
     def __init__(
-        self, directory: Path, disk: Disk, segment_bytes: int, ready: Iterable[Path], next_number: int
+        self,
+        directory: Path,
+        disk: Disk,
+        segment_bytes: int,
+        prepared: Iterable[Path],
+        next_number: int,
+        clock: Clock,
+        executor: Executor,
     ) -> None:
-        """``ready``: prepared segments found at opening, the last of which has the number before ``next_number``."""
+        """``prepared``: segments found prepared, the last of which has the number before ``next_number``."""
         self._directory, self._disk, self._segment_bytes = directory, disk, segment_bytes
-        self._ready = deque(ready)
+        self._clock, self._executor = clock, executor
+        self._prepared = deque(prepared)
         self._recycled = deque(recycled_files(directory))
         self._next_number = next_number
         # Kept, since faulting it in costs a third of filling a segment.
         self._zeros = aligned_buffer(min(_FILL_BYTES, segment_bytes))
         self._failure: OSError | None = None
+        self._retry_ns = 0
         self._closed = False
-        self._changed = threading.Condition()
+        self._preparing: Running | None = None
+        self._lock = threading.Lock()
         # Left by a crash in the middle of filling it.
-        self._unfinished.unlink(missing_ok=True)
-        self._thread = threading.Thread(target=self._run, name="log-supply", daemon=True)
+        unfinished_path(directory).unlink(missing_ok=True)
 
     def start(self) -> None:
         """Start preparing."""
-        self._thread.start()
-
-    @property
-    def _unfinished(self) -> Path:
-        return self._directory / "segment.new"
+        with self._lock:
+            self._prepare_more()
 
     def take(self) -> Path:
         """Return the next prepared segment; waits for one in preparation.
 
-        Raises :class:`LogFull` where there was no space for it, and :class:`LogFailed` where it failed otherwise.
+        Raises:
+            LogFull: there is no room for another segment. It is tried again by a later call.
+            LogFailed: preparing one failed otherwise, or the log is closed.
         """
-        with self._changed:
-            self._changed.wait_for(lambda: self._ready or self._failure or self._closed)
-            if self._ready:
-                path = self._ready.popleft()
-                self._changed.notify_all()
-                return path
-            if self._failure is None:
-                raise LogFailed(self._directory, "the log is closed")
-            reason = str(self._failure.strerror)
-            if self._failure.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise LogFull(self._directory, self._segment_bytes, reason) from self._failure
-            raise LogFailed(self._directory, reason) from self._failure
+        while True:
+            with self._lock:
+                if self._prepared:
+                    path = self._prepared.popleft()
+                    self._prepare_more()
+                    return path
+                self._prepare_more()
+                preparing = self._preparing
+                if preparing is None:
+                    raise self._refusal()
+            preparing.join()
 
-    def give(self, path: Path) -> None:
-        """Take a segment out of the log, durably, and keep it for another use."""
-        path.rename(recycled_path(path))
-        self._disk.sync_directory(self._directory)
-        with self._changed:
+    def recycle(self, path: Path) -> None:
+        """Take a segment out of the log, durably, and keep it for another use.
+
+        Raises:
+            OSError: the disk failed.
+        """
+        self._disk.rename(path, recycled_path(path))
+        with self._lock:
             self._recycled.append(recycled_path(path))
 
     def close(self) -> None:
-        """Stop preparing, after the segment at hand."""
-        with self._changed:
+        """Stop preparing; a new file that is being filled is given up."""
+        with self._lock:
             self._closed = True
-            self._changed.notify_all()
-        self._thread.join()
+            preparing = self._preparing
+        if preparing is not None:
+            preparing.join()
+
+    def _refusal(self) -> LogFull | LogFailed:
+        if self._closed:
+            return LogFailed(self._directory, "the log is closed")
+        assert self._failure is not None
+        reason = str(self._failure.strerror)
+        if self._failure.errno in NO_SPACE_ERRNOS:
+            return LogFull(self._directory, self._segment_bytes, reason)
+        return LogFailed(self._directory, reason)
+
+    def _prepare_more(self) -> None:
+        """Begin to prepare a segment where one is wanted; called with the lock held."""
+        if self._closed or self._preparing is not None or len(self._prepared) >= _PREPARED_AHEAD:
+            return
+        if self._failure is None or self._clock.monotonic_ns() >= self._retry_ns:
+            self._preparing = self._executor.start("log-preallocator", self._run)
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: len(self._ready) < _AHEAD or self._closed)
-                if self._closed:
-                    return
-            try:
-                path = self._prepare()
-            except OSError as error:
-                self._unfinished.unlink(missing_ok=True)
-                with self._changed:
-                    self._failure = error
-                    self._changed.notify_all()
-                    self._changed.wait_for(lambda: self._closed, _RETRY_S)
-                continue
-            with self._changed:
-                self._failure = None
-                self._ready.append(path)
+        failure = path = None
+        try:
+            path = self._prepare()
+        except OSError as error:
+            failure = error
+            unfinished_path(self._directory).unlink(missing_ok=True)
+        with self._lock:
+            self._preparing = None
+            self._failure = failure
+            if path is None:
+                self._retry_ns = self._clock.monotonic_ns() + _RETRY_NS
+            else:
+                self._prepared.append(path)
                 self._next_number += 1
-                self._changed.notify_all()
+                self._prepare_more()
 
     def _prepare(self) -> Path:
         """Make the next segment ready under its name."""
-        assert not self._ready or segment_number(self._ready[-1]) == self._next_number - 1
+        assert not self._prepared or segment_number(self._prepared[-1]) == self._next_number - 1
+        source = self._next_recycled()
+        if source is None:
+            source = unfinished_path(self._directory)
+            self._fill(source)
+        else:
+            self._clear_header(source)
+        path = segment_path(self._directory, self._next_number)
+        self._disk.rename(source, path)
+        return path
+
+    def _next_recycled(self) -> Path | None:
         while self._recycled:
             source = self._recycled.popleft()
+            # A number that a truncation freed comes again, and the second file of a name takes the first one's place.
+            if not source.exists():
+                continue
             if source.stat().st_size == self._segment_bytes:
-                self._clear_header(source)
-                break
+                return source
             source.unlink()
-        else:
-            source = self._unfinished
-            self._fill(source)
-        path = segment_path(self._directory, self._next_number)
-        source.rename(path)
-        self._disk.sync_directory(self._directory)
-        return path
+        return None
 
     def _clear_header(self, path: Path) -> None:
         fd = self._disk.open(path, os.O_RDWR)

@@ -1,9 +1,9 @@
-"""Writes blocks into prepared segments, and syncs them. The reservation protocol is here, too.
+"""Segment writer: the end of the log, where blocks are appended and synced, in room that was reserved for them.
 
 A full disk must be noticed while a transaction can still be refused, that is, before it is sealed into a block. So the
-sequencer reserves room for each block first, and segments are set aside for what was reserved. Blocks fill segments in
+sequencer reserves room for each block first, and segments are taken for what was reserved. Blocks fill segments in
 order, each going into the next one where it no longer fits (next-fit). Next-fit is monotone: blocks no larger than
-their reservations never need a later segment than was set aside for them.
+their reservations never need a later segment than was taken for them.
 """
 
 import os
@@ -23,12 +23,12 @@ from replication.log.segment_preallocator import SegmentPreallocator
 
 
 class SegmentWriter:
-    """The end of the log. One thread reserves, one writes, any syncs. All methods may raise ``OSError``."""
+    """The end of the log. One thread reserves, one writes, any syncs."""
 
     def __init__(
-        self, index: SegmentIndex, supply: SegmentPreallocator, disk: Disk, cluster_id: int, segment_bytes: int
+        self, index: SegmentIndex, preallocator: SegmentPreallocator, disk: Disk, cluster_id: int, segment_bytes: int
     ) -> None:
-        self._index, self._supply, self._disk, self._cluster_id = index, supply, disk, cluster_id
+        self._index, self._preallocator, self._disk, self._cluster_id = index, preallocator, disk, cluster_id
         self._segment_bytes = segment_bytes
         self.durable_index = 0
         self._segment: Segment | None = None
@@ -36,12 +36,16 @@ class SegmentWriter:
         self._end = 0
         self._room = 0
         self._reservations = 0
-        self._set_aside: deque[Path] = deque()
+        self._reserved_segments: deque[Path] = deque()
         self._reserving = threading.Lock()
         self._syncing = threading.Lock()
 
-    def resume(self, segment: Segment, end: int, last_index: int) -> None:
-        """Go on behind byte ``end`` of a segment that ends with block ``last_index``, after making that durable."""
+    def continue_in(self, segment: Segment, end: int, last_index: int) -> None:
+        """Go on behind byte ``end`` of a segment that ends with block ``last_index``, after making that durable.
+
+        Raises:
+            OSError: the segment cannot be opened or synced.
+        """
         assert self._fd < 0
         self._fd = self._disk.open(segment.path, os.O_RDWR)
         self._disk.sync(self._fd)
@@ -50,7 +54,13 @@ class SegmentWriter:
         self._room = segment.segment_bytes - end
 
     def reserve(self, byte_count: int) -> None:
-        """Set room aside for one block of at most ``byte_count`` bytes. Raises :class:`LogFull` and ``ValueError``."""
+        """Set room aside for one block of at most ``byte_count`` bytes.
+
+        Raises:
+            LogFull: there is no room for another segment.
+            LogFailed: preparing a segment failed otherwise.
+            ValueError: the block is larger than a segment.
+        """
         needed = padded(byte_count)
         if needed > self._segment_bytes - PAGE_BYTES:
             raise ValueError(
@@ -58,13 +68,19 @@ class SegmentWriter:
             )
         with self._reserving:
             if needed > self._room:
-                self._set_aside.append(self._supply.take())
+                self._reserved_segments.append(self._preallocator.take())
                 self._room = self._segment_bytes - PAGE_BYTES
             self._room -= needed
             self._reservations += 1
 
     def write(self, blocks: Sequence[Block]) -> None:
-        """Write blocks that follow the last one; those without a reservation get one here."""
+        """Write blocks that follow the last one; those without a reservation get one here.
+
+        Raises:
+            LogFull: there is no room for a block without a reservation; nothing has been written.
+            LogFailed: preparing a segment failed otherwise; nothing has been written.
+            OSError: the disk failed.
+        """
         for block in blocks[self._reservations :]:
             self.reserve(block.stored_bytes)
         with self._reserving:
@@ -77,13 +93,17 @@ class SegmentWriter:
                 self._write_run(run, run_bytes)
                 run, run_bytes = [self._roll(block)], PAGE_BYTES
             assert self._segment is not None
-            self._segment.remember(block.index, self._end + run_bytes)
+            self._segment.add_offset(block.index, self._end + run_bytes)
             run.append(block.buffer[:size])
             run_bytes += size
         self._write_run(run, run_bytes)
 
     def sync(self, index: int) -> None:
-        """Make durable what has been written up to block ``index``."""
+        """Make durable what has been written up to block ``index``.
+
+        Raises:
+            OSError: the disk failed, and what it holds is unknown.
+        """
         with self._syncing:
             if index > self.durable_index:
                 self._disk.sync(self._fd)
@@ -96,18 +116,23 @@ class SegmentWriter:
                 self._disk.close(self._fd)
                 self._fd = -1
 
+    def close_at(self, index: int) -> None:
+        """Close the file that is written to, since what stands behind block ``index`` is about to be removed."""
+        self.close()
+        self.durable_index = min(self.durable_index, index)
+
     def _write_run(self, run: list[Buffer], run_bytes: int) -> None:
         if run:
             self._disk.write(self._fd, run, self._end)
             self._end += run_bytes
 
     def _roll(self, block: Block) -> Buffer:
-        """Turn to the next segment, which starts with ``block``; return its header page, to be written before that."""
+        """Turn to the next segment, which ``block`` starts; return its header page, to be written before the block."""
         # Before anything goes into the next one: recovery takes a later segment as proof that this one was whole.
         self.sync(block.index - 1)
         self.close()
         with self._reserving:
-            path = self._set_aside.popleft()
+            path = self._reserved_segments.popleft()
         self._segment = Segment(
             path,
             self._cluster_id,

@@ -1,17 +1,20 @@
-"""The write-ahead log: a chain of blocks in segment files, appended by one thread, made durable by group commit.
+"""Write-ahead log: a chain of blocks in segment files, appended by one thread, made durable by group commit.
+
+At start, :meth:`~WriteAheadLog.open` recovers: it finds the end of the log, cuts a torn tail, and is ready to append.
+:meth:`~WriteAheadLog.replay` then gives the blocks, from the first up to an index, to whoever builds a state from them.
 
 The way of a block: the sequencer calls :meth:`~WriteAheadLog.reserve`, seals the block, and hands it to the log's
 thread, which calls :meth:`~WriteAheadLog.append` with all blocks that wait and then :meth:`~WriteAheadLog.sync` once
-for all of them. Anyone may :meth:`~WriteAheadLog.read` at any time.
+for all of them. Any thread may :meth:`~WriteAheadLog.read` at any time. :meth:`~WriteAheadLog.truncate_after` takes
+blocks off the end again, :meth:`~WriteAheadLog.recycle_below` off the beginning.
 
-A directory holds ``lock``, ``cluster`` (see ``identity.py``), ``durable`` (``durable_mark.py``), the segments
-(``segment.py``), and files ending in ``.recycled`` and ``.new``, which are space kept or in preparation and no data.
+A directory holds ``lock`` (``directory_lock.py``), ``cluster`` (``log_metadata.py``), ``durable``
+(``durable_watermark.py``), the segments (``segment.py``), and files ending in ``.recycled`` and ``.new``, which are
+space kept or in preparation and no data.
 """
 
 import contextlib
-import errno
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
@@ -19,20 +22,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from pooling.buffers import aligned_buffer
-from replication.log.block import NO_HASH, PAGE_BYTES, Block
-from replication.log.disk import Disk
+from penstock.host.clock import SYSTEM_CLOCK, Clock
+from penstock.host.executor import THREADS, Executor
+from replication.log.block import EMPTY_CHAIN, PAGE_BYTES, Block, ChainTip
+from replication.log.disk import NO_SPACE_ERRNOS, Disk
 from replication.log.durable_watermark import DurableWatermark
-from replication.log.errors import LogFailed, LogFull
+from replication.log.errors import LogCorrupted, LogFailed, LogFull, LogRecycled, LogTruncated
 from replication.log.log_metadata import DirectoryLock, adopt_identity
-from replication.log.recovery import LogRecovery, TornTail
-from replication.log.segment import SEGMENT_BYTES_DEFAULT, Segment, segment_files
-from replication.log.segment_index import SegmentIndex, read_segment
+from replication.log.recovery import RecoveredLog, TornTail, read_blocks, recover
+from replication.log.segment import SEGMENT_BYTES_DEFAULT, Segment, segment_files, truncated_path
+from replication.log.segment_index import SegmentIndex, read_mapped
 from replication.log.segment_preallocator import SegmentPreallocator
 from replication.log.segment_writer import SegmentWriter
+from replication.log.truncation import copy_segment, cut_torn_tail, remove_last_segments
 
 SEGMENT_BYTES_MIN: Final = 64 << 10
-_MARK_INTERVAL_S: Final = 1.0
+_WATERMARK_INTERVAL_S: Final = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -55,37 +60,38 @@ class WriteAheadLog:
         self,
         directory: Path,
         lock: DirectoryLock,
-        scan: LogRecovery,
         cluster_id: int,
+        recovered: RecoveredLog,
+        prepared: Sequence[Path],
+        *,
         segment_bytes: int,
         sync_mode: SyncMode,
         interval_ms: float,
         disk: Disk,
+        clock: Clock,
+        executor: Executor,
     ) -> None:
         self.directory: Final = directory
         self.cluster_id: Final = cluster_id
         self.sync_mode: Final = sync_mode
-        self.torn_tail: Final[TornTail | None] = scan.torn
+        self.torn_tail: Final[TornTail | None] = recovered.torn_tail
         """What recovery cut off, for the operator to know."""
-        self._last = (scan.next_index - 1, scan.next_position, scan.last_hash or NO_HASH)
-        self._last_time_ns = scan.last_time_ns
-        self._marked_index = 0
+        self._segment_bytes = segment_bytes
+        self._tip = recovered.tip
+        self._last_content = recovered.last_content
+        """Of the last segment, from recovery until it is replayed or changed."""
+        self._watermark_index = 0
         self._failure: str | None = None
-        self._disk = disk
+        self._disk, self._clock, self._executor = disk, clock, executor
         self._lock = lock
-        self._index = SegmentIndex(scan.segments)
-        ready = segment_files(directory)[len(scan.segments) :]
-        next_number = len(ready) + (scan.segments[-1].number if scan.segments else 0) + 1
-        self._supply = SegmentPreallocator(directory, disk, segment_bytes, ready, next_number)
-        self._writer = SegmentWriter(self._index, self._supply, disk, cluster_id, segment_bytes)
-        self._mark = DurableWatermark(directory, cluster_id, disk)
-        if scan.segments:
-            self._writer.resume(scan.segments[-1], scan.end, self.last_index)
-        self._supply.start()
+        self._index = SegmentIndex(recovered.segments, self._tip.index)
+        self._start_writing(prepared, recovered.end)
+        self._watermark = DurableWatermark(directory, cluster_id, disk)
         self._closing = threading.Event()
-        self._tick_s = interval_ms / 1000 if sync_mode is SyncMode.INTERVAL else _MARK_INTERVAL_S
-        self._ticker = threading.Thread(target=self._tick, name="log-sync", daemon=True)
-        self._ticker.start()
+        self._maintaining = threading.Lock()
+        """Held by whoever syncs in the background, recycles, or truncates."""
+        self._wait_s = interval_ms / 1000 if sync_mode is SyncMode.INTERVAL else _WATERMARK_INTERVAL_S
+        self._maintenance = executor.start("log-maintenance", self._maintain)
 
     @classmethod
     def open(
@@ -96,21 +102,38 @@ class WriteAheadLog:
         segment_bytes: int = SEGMENT_BYTES_DEFAULT,
         sync_mode: SyncMode | str = SyncMode.BLOCK,
         interval_ms: float = 10.0,
-        on_block: Callable[[Block], None] | None = None,
         disk: Disk | None = None,
         parameters: Mapping[str, int] | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        executor: Executor = THREADS,
     ) -> Self:
-        """Open or create the log in ``directory`` and read it once from end to end.
+        """Open or create the log in ``directory``: find its end, cut a torn tail, and be ready to append.
 
-        Every block is verified and given to ``on_block``, in order; its memory is used again when that returns. A torn
-        tail is cut off and told in :attr:`torn_tail`. ``cluster_id=None`` takes the directory's, or a new random one.
-        ``segment_bytes`` (whole pages, 64 KiB or more) is the size of new segments and bounds that of a block.
-        ``parameters`` are numbers on which the meaning of the log depends: a new log keeps them, and from then on takes
-        no others.
+        A torn tail is told in :attr:`torn_tail`. Of the blocks, only those of the last segment are read and verified;
+        :meth:`replay` and :meth:`read` verify what they give.
 
-        Raises :class:`LogInUse`, :class:`LogReadOnly`, :class:`LogForeign`, :class:`LogParametersDiffer`,
-        :class:`LogVersionUnsupported`, :class:`LogFull`, :class:`LogCorrupted`, ``OSError`` where reading fails, and
-        what ``on_block`` raises.
+        Args:
+            directory: Where the log is or will be.
+            cluster_id: Whose log it is; ``None`` takes the directory's, or a new random one.
+            segment_bytes: Size of new segments, which bounds that of a block; whole pages, 64 KiB or more.
+            sync_mode: When an appended block may be answered for.
+            interval_ms: How often mode ``interval`` syncs.
+            disk: The operating system's files where not given.
+            parameters: Numbers on which the meaning of the log depends: a new log keeps them, and from then on takes no
+                others.
+            clock: What background work waits by.
+            executor: What background work runs on.
+
+        Raises:
+            LogInUse: another process has it open.
+            LogReadOnly: the directory cannot be written.
+            LogForeign: it is another cluster's.
+            LogParametersDiffer: it was made with other parameters.
+            LogVersionUnsupported: it is in a newer format.
+            LogFull: there is no room for what a log needs at least.
+            LogCorrupted: its end is damaged, or a segment is missing. Nothing has been changed.
+            OSError: the disk failed.
+            ValueError: a setting is out of range.
         """
         if segment_bytes < SEGMENT_BYTES_MIN or segment_bytes % PAGE_BYTES:
             raise ValueError(f"segments of {segment_bytes} bytes: use whole pages of {PAGE_BYTES}, 64 KiB or more")
@@ -121,15 +144,24 @@ class WriteAheadLog:
         try:
             empty = not segment_files(directory)
             cluster_id = adopt_identity(directory, cluster_id, parameters or {}, disk, empty=empty)
-            scan = LogRecovery(directory, cluster_id, disk)
-            for block in scan:
-                if on_block is not None:
-                    on_block(block)
-            _cut(scan, segment_bytes, disk)
-            return cls(directory, lock, scan, cluster_id, segment_bytes, SyncMode(sync_mode), interval_ms, disk)
+            recovered = recover(directory, cluster_id, disk, executor)
+            truncated_path(directory).unlink(missing_ok=True)
+            return cls(
+                directory,
+                lock,
+                cluster_id,
+                recovered,
+                cut_torn_tail(recovered, segment_bytes, disk),
+                segment_bytes=segment_bytes,
+                sync_mode=SyncMode(sync_mode),
+                interval_ms=interval_ms,
+                disk=disk,
+                clock=clock,
+                executor=executor,
+            )
         except OSError as error:
             lock.release()
-            if error.errno == errno.ENOSPC:
+            if error.errno in NO_SPACE_ERRNOS:
                 raise LogFull(directory, PAGE_BYTES, str(error.strerror)) from error
             raise
         except BaseException:
@@ -144,35 +176,58 @@ class WriteAheadLog:
     @property
     def last_index(self) -> int:
         """Index of the last block appended; 0 for an empty log."""
-        return self._last[0]
+        return self._tip.index
 
     @property
     def last_position(self) -> int:
         """Transactions appended, which is also the number of the next one."""
-        return self._last[1]
+        return self._tip.next_position
 
     @property
     def last_hash(self) -> bytes:
         """Hash of the last block appended: the next one's ``previous_hash``."""
-        return self._last[2]
+        assert self._tip.hash is not None
+        return self._tip.hash
 
     @property
     def last_time_ns(self) -> int:
         """Time of the last block appended, which no later one may be before; 0 for an empty log."""
-        return self._last_time_ns
+        return self._tip.time_ns
 
     @property
     def durable_index(self) -> int:
         """Highest index known to be synced, in every sync mode."""
         return self._writer.durable_index
 
+    def replay(self, on_block: Callable[[Block], None], *, to_index: int | None = None) -> None:
+        """Give the blocks from :attr:`first_index` to ``to_index``, by default the last, to ``on_block``, in order.
+
+        Each is verified before it is given; its memory is used again when ``on_block`` returns. This is the fastest way
+        through the whole log, which it reads past the page cache. What ``on_block`` raises ends it.
+
+        Raises:
+            LogCorrupted: a block is damaged or missing; those before it have been given.
+            LogVersionUnsupported: a block is in a newer format.
+            OSError: the disk failed.
+            ValueError: the log does not hold ``to_index``.
+        """
+        to_index = self.last_index if to_index is None else to_index
+        if not 0 <= to_index <= self.last_index:
+            raise ValueError(f"replay to block {to_index}: the log ends with block {self.last_index}")
+        content, self._last_content = self._last_content, None
+        for block in read_blocks(self._index.segments, to_index, self._disk, self._executor, content):
+            on_block(block)
+
     def reserve(self, byte_count: int) -> None:
         """Set room aside for one block that takes at most ``byte_count`` bytes (``Block.stored_bytes``).
 
         Called once per block before it is sealed, in order, so that a full disk turns transactions away while they can
         still be refused; a block appended without it gets its room then. Waits while a segment is being prepared.
-        Raises :class:`LogFull` (nothing is broken, try again later), :class:`LogFailed`, and ``ValueError`` for a block
-        larger than a segment.
+
+        Raises:
+            LogFull: there is no room; nothing is broken, try again later.
+            LogFailed: the log takes no more.
+            ValueError: the block is larger than a segment.
         """
         self._check()
         self._writer.reserve(byte_count)
@@ -180,29 +235,34 @@ class WriteAheadLog:
     def append(self, blocks: Sequence[Block]) -> None:
         """Write blocks that follow the last one, with one call of the system per run within a segment; does not sync.
 
-        Their buffers are page-aligned and free again on return. Called by one thread. Raises :class:`LogFailed`, after
-        which the log takes no more; ``ValueError`` for blocks that do not follow, and :class:`LogFull` for blocks
-        without a reservation, both before anything is written.
+        Their buffers are page-aligned and free again on return. Called by one thread.
+
+        Raises:
+            LogFailed: the disk failed, and the log takes no more.
+            LogFull: there is no room for a block without a reservation; nothing has been written.
+            ValueError: a block does not follow the one before it; nothing has been written.
         """
         self._check()
-        last = self._last
+        tip = self._tip
         for block in blocks:
-            if (block.index - 1, block.first_position, block.previous_hash) != last:
-                raise ValueError(f"{block!r} does not follow block {last[0]} at position {last[1]}")
+            if not tip.is_followed_by(block):
+                raise ValueError(f"{block!r} does not follow block {tip.index} at position {tip.next_position}")
             if block.cluster_id != self.cluster_id:
                 raise ValueError(f"{block!r} is of cluster {block.cluster_id:016x}, not {self.cluster_id:016x}")
-            last = (block.index, block.next_position, block.hash)
+            tip = ChainTip.of(block)
         try:
             self._writer.write(blocks)
         except OSError as error:
             raise self._fail(error) from error
-        self._last = last
-        self._last_time_ns = blocks[-1].time_ns if blocks else self._last_time_ns
+        self._tip = tip
+        self._last_content = None
+        self._index.last_index = tip.index
 
     def sync(self) -> int:
         """Return the highest index that may be answered for; in mode ``block``, after syncing all that was appended.
 
-        Raises :class:`LogFailed`, after which the log takes no more: what a failed sync left on the disk is unknown.
+        Raises:
+            LogFailed: the disk failed, and the log takes no more: what a failed sync left on the disk is unknown.
         """
         self._check()
         if self.sync_mode is SyncMode.BLOCK:
@@ -213,43 +273,89 @@ class WriteAheadLog:
     def read(self, from_index: int) -> Iterator[Block]:
         """Yield the blocks from ``from_index`` to the last one appended when it is reached, verified.
 
-        They are read-only views of mapped segments and stay valid for as long as they are kept. Raises
-        :class:`LogRecycled` and :class:`LogCorrupted`.
+        They are read-only views of mapped segments and stay valid for as long as they are kept.
+
+        Raises:
+            LogRecycled: a block is older than the log reaches back.
+            LogTruncated: a block that was yielded has been cut, and the log goes on with others.
+            LogCorrupted: a block is damaged.
         """
-        while from_index <= self.last_index:
-            segment, to_index, data = self._index.find(from_index, self.last_index)
-            yield from read_segment(segment, data, from_index, to_index)
-            from_index = to_index + 1
+        truncations = self._index.truncations
+        previous_hash = None
+        while (run := self._index.find(from_index)) is not None:
+            for _, block in read_mapped(run, from_index):
+                if previous_hash not in (None, block.previous_hash):
+                    if self._index.truncations != truncations:
+                        raise LogTruncated(block.index - 1)
+                    what = "the block does not follow the one before it"
+                    raise LogCorrupted(run.segment.path, 0, block.index, what)
+                yield block
+                previous_hash = block.hash
+            from_index = run.to_index + 1
+
+    def truncate_after(self, index: int) -> None:
+        """Remove all blocks behind block ``index``, durably; 0 empties a log that holds its first block.
+
+        A crash in the middle leaves a log that holds all up to ``index``, as far as it was durable, and perhaps some of
+        the blocks behind it. Called by the thread that appends, while no other reserves; reservations are void
+        afterwards. Blocks that somebody holds stay as they are. What remains is durable on return.
+
+        Raises:
+            LogFull: there is no room for a copy of one segment; nothing has been changed.
+            LogFailed: the disk failed, and the log takes no more.
+            LogRecycled: block ``index`` is older than the log reaches back; nothing has been changed.
+            LogCorrupted: block ``index`` is damaged; nothing has been changed.
+            ValueError: the log ends before ``index``.
+        """
+        self._check()
+        if not 0 <= index <= self.last_index:
+            raise ValueError(f"cut after block {index}: the log ends with block {self.last_index}")
+        if index == self.last_index:
+            return
+        if index == 0 and self.first_index > 1:
+            raise LogRecycled(index, self.first_index)
+        with self._maintaining:
+            try:
+                self._truncate_after(index)
+            except OSError as error:
+                raise self._fail(error) from error
 
     def recycle_below(self, index: int) -> int:
         """Give up whole segments whose blocks are all below ``index`` and durable, for new ones; return how many.
 
-        A segment that somebody still reads is removed instead; their blocks stay as they are. Raises ``OSError``.
+        A segment that somebody still reads is removed instead; their blocks stay as they are.
+
+        Raises:
+            OSError: the disk failed; a segment may be neither in the log nor used again until the log is opened.
         """
         count = 0
-        for segment, is_read in self._index.release_below(min(index, self.durable_index)):
-            if is_read:
-                segment.path.unlink()
-                self._disk.sync_directory(self.directory)
-            else:
-                self._supply.give(segment.path)
-            count += 1
+        with self._maintaining:
+            for segment, is_read in self._index.release_below(min(index, self.durable_index)):
+                if is_read:
+                    self._disk.remove(segment.path)
+                else:
+                    self._preallocator.recycle(segment.path)
+                count += 1
         return count
 
     def close(self) -> None:
-        """Sync, in every mode, and let go of the directory. Raises :class:`LogFailed` if the sync fails."""
+        """Sync, in every mode, and let go of the directory.
+
+        Raises:
+            LogFailed: the sync failed.
+        """
         if self._closing.is_set():
             return
         self._closing.set()
-        self._ticker.join()
-        self._supply.close()
+        self._maintenance.join()
+        self._preallocator.close()
         try:
             if self._failure is None:
                 self._sync()
-                self._write_mark()
+                self._raise_watermark()
         finally:
             self._writer.close()
-            self._mark.close()
+            self._watermark.close()
             self._lock.release()
 
     def __enter__(self) -> Self:
@@ -260,34 +366,81 @@ class WriteAheadLog:
     ) -> None:
         self.close()
 
+    def _start_writing(self, prepared: Sequence[Path], end: int) -> None:
+        """Get ready to append behind byte ``end`` of the last segment."""
+        segments = self._index.segments
+        next_number = (segments[-1].number if segments else 0) + len(prepared) + 1
+        self._preallocator = SegmentPreallocator(
+            self.directory, self._disk, self._segment_bytes, prepared, next_number, self._clock, self._executor
+        )
+        self._writer = SegmentWriter(self._index, self._preallocator, self._disk, self.cluster_id, self._segment_bytes)
+        if segments:
+            self._writer.continue_in(segments[-1], end, self.last_index)
+        self._preallocator.start()
+
+    def _truncate_after(self, index: int) -> None:
+        """See `replication.log.truncation` for the order of the steps."""
+        run = self._index.find(index) if index else None
+        end, tip, copy = PAGE_BYTES, EMPTY_CHAIN, None
+        if run is not None:
+            offset, block = next(read_mapped(run, index))
+            end, tip = offset + block.stored_bytes, ChainTip.of(block)
+            if run.to_index > index:
+                copy = self._copy(run.segment, end)
+        self._preallocator.close()
+        self._writer.close_at(index)
+        prepared = segment_files(self.directory)
+        del prepared[: prepared.index(self._index.segments[-1].path) + 1]
+        removed = self._index.truncate_after(index)
+        self._tip = tip
+        self._last_content = None
+        self._watermark_index = self.durable_index
+        self._watermark.lower(self.durable_index)
+        if removed:
+            remove_last_segments(removed, prepared, self._disk)
+            prepared = []
+        if run is not None and copy is not None:
+            self._disk.rename(copy, run.segment.path)
+            self._index.drop_mapping(run.segment.number)
+        self._start_writing(prepared, end)
+
+    def _copy(self, segment: Segment, end: int) -> Path:
+        try:
+            return copy_segment(segment, end, self._disk)
+        except OSError as error:
+            if error.errno in NO_SPACE_ERRNOS:
+                raise LogFull(self.directory, segment.segment_bytes, str(error.strerror)) from error
+            raise
+
     def _sync(self) -> None:
         try:
             self._writer.sync(self.last_index)
         except OSError as error:
             raise self._fail(error) from error
 
-    def _write_mark(self) -> None:
+    def _raise_watermark(self) -> None:
         index = self.durable_index
-        if index > self._marked_index:
+        if index > self._watermark_index:
             try:
-                self._mark.write(index)
+                self._watermark.write(index)
             except OSError as error:
-                # A hint: the log is as durable without it. The next tick tries again.
-                _log.warning("the durable mark of %s could not be moved (%s)", self.directory, error.strerror)
+                # A lower bound: the log is as durable without it. It is tried again a second later.
+                _log.warning("the durable watermark of %s could not be raised (%s)", self.directory, error.strerror)
             else:
-                self._marked_index = index
+                self._watermark_index = index
 
-    def _tick(self) -> None:
-        """Sync (mode ``interval``) and move the durable mark, now and then; a failure shows at the next call."""
-        ticks_per_mark = max(1, round(_MARK_INTERVAL_S / self._tick_s))
-        ticks = 0
+    def _maintain(self) -> None:
+        """Sync (mode ``interval``) and raise the durable watermark, now and then; a failure shows at the next call."""
+        waits_per_watermark = max(1, round(_WATERMARK_INTERVAL_S / self._wait_s))
+        waits = 0
         with contextlib.suppress(LogFailed):
-            while not self._closing.wait(self._tick_s) and self._failure is None:
-                ticks += 1
-                if self.sync_mode is SyncMode.INTERVAL:
-                    self._sync()
-                if ticks % ticks_per_mark == 0:
-                    self._write_mark()
+            while not self._clock.wait(self._closing, self._wait_s) and self._failure is None:
+                waits += 1
+                with self._maintaining:
+                    if self.sync_mode is SyncMode.INTERVAL:
+                        self._sync()
+                    if waits % waits_per_watermark == 0:
+                        self._raise_watermark()
 
     def _check(self) -> None:
         if self._failure is not None:
@@ -296,26 +449,3 @@ class WriteAheadLog:
     def _fail(self, error: OSError) -> LogFailed:
         self._failure = str(error.strerror or error)
         return LogFailed(self.directory, self._failure)
-
-
-def _cut(scan: LogRecovery, segment_bytes: int, disk: Disk) -> None:
-    """Remove what a torn tail left, and unused segments of another size."""
-    if scan.torn is not None and scan.segments:
-        _clear(scan.segments[-1], scan.end, disk)
-    if scan.torn is not None or any(path.stat().st_size != segment_bytes for path in scan.unused):
-        # From the last one down, so that a crash in between leaves no gap in the numbers.
-        for path in reversed(scan.unused):
-            path.unlink()
-            disk.sync_directory(path.parent)
-
-
-def _clear(segment: Segment, offset: int, disk: Disk) -> None:
-    """Fill a segment with zeros from ``offset`` to its end."""
-    if offset == segment.segment_bytes:
-        return
-    fd = disk.open(segment.path, os.O_RDWR)
-    try:
-        disk.write(fd, [aligned_buffer(segment.segment_bytes - offset)], offset)
-        disk.sync(fd)
-    finally:
-        disk.close(fd)

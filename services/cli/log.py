@@ -16,12 +16,13 @@ import numpy as np
 
 from penstock.contract import flag, opcode
 from penstock.contract.record import RECORD
+from penstock.host.executor import THREADS
 from replication.log.block import Block, BlockKind
 from replication.log.disk import Disk
 from replication.log.durable_watermark import read_durable_watermark
 from replication.log.errors import LogCorrupted, LogError, LogInUse
 from replication.log.log_metadata import DirectoryLock, read_identity
-from replication.log.recovery import LogRecovery
+from replication.log.recovery import find_segments, read_blocks, recover
 
 _OPERATIONS: Final = {
     getattr(opcode, name): name for name in ("APPEND", "PUT", "DELETE", "CAS", "ADD", "TRANSFER", "OPEN_ACCOUNT")
@@ -51,12 +52,15 @@ def dump(directory: Path, first: int, last: int | None, records: bool, as_json: 
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(DirectoryLock.share(directory))
+                end = recover(directory, cluster_id, Disk(), THREADS).tip.index
             except LogInUse:
-                # Blocks up to the mark are whole; behind it, blocks appear while they are being looked for.
-                durable = read_durable_watermark(directory, cluster_id)
-                last = min(last or durable, durable)
-                click.echo(f"the log is in use: showing blocks up to {last}", err=True)
-            for block in _blocks(LogRecovery(directory, cluster_id, Disk()), first, last):
+                # Blocks up to the watermark are whole; behind it, blocks appear while they are being looked for.
+                end = read_durable_watermark(directory, cluster_id)
+                click.echo(f"the log is in use: showing blocks up to {end}", err=True)
+            segments = find_segments(directory, cluster_id, Disk()).used
+            for block in read_blocks(segments, min(last or end, end), Disk(), THREADS):
+                if block.index < first:
+                    continue
                 for row in _transactions(block) if records else [_header(block)]:
                     click.echo(json.dumps(row) if as_json else _line(row))
 
@@ -67,23 +71,23 @@ def verify(directory: Path) -> None:
     """Check every block of the log in DIRECTORY: chain, hashes, positions, and that what was durable is there."""
     with _explained():
         cluster_id = _cluster_id(directory)
-        scan = LogRecovery(directory, cluster_id, Disk())
         blocks = block_bytes = 0
         with DirectoryLock.share(directory):
-            for block in scan:
+            found = recover(directory, cluster_id, Disk(), THREADS)
+            for block in read_blocks(found.segments, found.tip.index, Disk(), THREADS):
                 blocks += 1
                 block_bytes += block.stored_bytes
         start_index, start_position = (1, 0)
-        if scan.segments:
-            start_index, start_position = scan.segments[0].first_index, scan.segments[0].first_position
+        if found.segments:
+            start_index, start_position = found.segments[0].first_index, found.segments[0].first_position
         click.echo(f"cluster       {cluster_id:016x}")
-        click.echo(f"segments      {len(scan.segments)} in use, {len(scan.unused)} prepared")
-        click.echo(f"blocks        {blocks}, from {start_index} to {scan.next_index - 1}, {block_bytes} bytes")
-        click.echo(f"transactions  {scan.next_position - start_position}, next is {scan.next_position}")
-        click.echo(f"last hash     {(scan.last_hash or b'').hex()}")
+        click.echo(f"segments      {len(found.segments)} in use, {len(found.unused)} prepared")
+        click.echo(f"blocks        {blocks}, from {start_index} to {found.tip.index}, {block_bytes} bytes")
+        click.echo(f"transactions  {found.tip.next_position - start_position}, next is {found.tip.next_position}")
+        click.echo(f"last hash     {(found.tip.hash or b'').hex()}")
         click.echo(f"durable mark  block {read_durable_watermark(directory, cluster_id)}")
-        if scan.torn is not None:
-            click.echo(f"note: {scan.torn}; no answer depended on it, and the next start cuts it off")
+        if found.torn_tail is not None:
+            click.echo(f"note: {found.torn_tail}; no answer depended on it, and the next start cuts it off")
         click.echo("verified: chain, hashes and positions hold")
 
 
@@ -106,14 +110,6 @@ def _cluster_id(directory: Path) -> int:
     if identity is None:
         raise click.UsageError(f"{directory} holds no log: give the directory of a node's log")
     return identity.cluster_id
-
-
-def _blocks(scan: LogRecovery, first: int, last: int | None) -> Iterator[Block]:
-    for block in scan:
-        if last is not None and block.index > last:
-            return
-        if block.index >= first:
-            yield block
 
 
 def _header(block: Block) -> dict[str, Any]:

@@ -4,17 +4,21 @@ from pathlib import Path
 
 import numpy as np
 
+from penstock.host.executor import THREADS
 from pooling.buffers import aligned_buffer
 from replication.log.block import HEADER_BYTES, Block, stored_bytes
-from replication.log.recovery import LogRecovery
+from replication.log.disk import Disk
+from replication.log.recovery import read_blocks, recover
 from replication.log.write_ahead_log import WriteAheadLog
 
 CLUSTER = 0xC0FFEE
 SEGMENT_BYTES = 64 << 10
 
 
-def seal_after(log: WriteAheadLog, count: int, payload_bytes: int = 0, previous: Block | None = None) -> Block:
-    """Seal a block that follows ``previous``, or the log's last."""
+def seal_after(
+    log: WriteAheadLog, count: int, payload_bytes: int = 0, previous: Block | None = None, epoch: int = 1
+) -> Block:
+    """Seal a block that follows ``previous``, or the log's last; another ``epoch`` makes it another block."""
     buffer = aligned_buffer(stored_bytes(count, payload_bytes))
     last_index = previous.index if previous else log.last_index
     body = np.random.default_rng(last_index).integers(1, 256, count * 64 + payload_bytes, np.uint8)
@@ -22,7 +26,7 @@ def seal_after(log: WriteAheadLog, count: int, payload_bytes: int = 0, previous:
     return Block.seal(
         buffer,
         cluster_id=log.cluster_id,
-        epoch=1,
+        epoch=epoch,
         index=last_index + 1,
         first_position=previous.next_position if previous else log.last_position,
         count=count,
@@ -33,11 +37,11 @@ def seal_after(log: WriteAheadLog, count: int, payload_bytes: int = 0, previous:
     )
 
 
-def append(log: WriteAheadLog, counts: list[int], *, sync: bool = True) -> list[Block]:
+def append(log: WriteAheadLog, counts: list[int], *, sync: bool = True, epoch: int = 1) -> list[Block]:
     """Seal blocks of so many records and append them in one call."""
     blocks: list[Block] = []
     for count in counts:
-        blocks.append(seal_after(log, count, previous=blocks[-1] if blocks else None))
+        blocks.append(seal_after(log, count, previous=blocks[-1] if blocks else None, epoch=epoch))
     log.append(blocks)
     if sync:
         log.sync()
@@ -49,9 +53,17 @@ def hashes(log: WriteAheadLog, from_index: int = 1) -> list[bytes]:
     return [block.hash for block in log.read(from_index)]
 
 
-def scanned(scan: LogRecovery) -> list[bytes]:
-    """Hashes of the blocks a scan finds."""
-    return [block.hash for block in scan]
+def replayed(log: WriteAheadLog, to_index: int | None = None) -> list[bytes]:
+    """Hashes of the blocks that a replay gives."""
+    found: list[bytes] = []
+    log.replay(lambda block: found.append(block.hash), to_index=to_index)
+    return found
+
+
+def recovered(directory: Path) -> tuple[int, list[bytes]]:
+    """Last index and hashes of the blocks of a log that nobody has open; changes nothing."""
+    found = recover(directory, CLUSTER, Disk(), THREADS)
+    return found.tip.index, [block.hash for block in read_blocks(found.segments, found.tip.index, Disk(), THREADS)]
 
 
 def flip(path: Path, offset: int) -> None:

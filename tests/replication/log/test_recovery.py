@@ -4,6 +4,7 @@ import random
 import shutil
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,28 @@ from replication.log.block import Block
 from replication.log.disk import Disk
 from replication.log.durable_watermark import read_durable_watermark
 from replication.log.errors import LogCorrupted, LogVersionUnsupported
-from replication.log.recovery import LogRecovery
 from replication.log.write_ahead_log import WriteAheadLog
-from tests.replication.log.chain import CLUSTER, SEGMENT_BYTES, append, contents, flip, hashes, scanned, seal_after
+from tests.replication.log.chain import (
+    CLUSTER,
+    SEGMENT_BYTES,
+    append,
+    contents,
+    flip,
+    hashes,
+    recovered,
+    seal_after,
+)
 from tests.replication.log.unsafe_disk import CrashDisk, abandon
 
 
 def _open(directory: Path, disk: Disk | None = None) -> WriteAheadLog:
     return WriteAheadLog.open(directory, CLUSTER, segment_bytes=SEGMENT_BYTES, disk=disk)
+
+
+def _start(directory: Path, apply: Callable[[Block], None] = lambda block: None) -> None:
+    """Open a log and replay it, as a node does when it starts."""
+    with _open(directory) as log:
+        log.replay(apply)
 
 
 _steps = st.lists(
@@ -30,6 +45,7 @@ _steps = st.lists(
         st.tuples(st.just("sync"), st.just([])),
         st.tuples(st.just("mark"), st.just([])),
         st.tuples(st.just("recycle"), st.just([])),
+        st.tuples(st.just("truncate"), st.just([])),
     ),
     min_size=1,
     max_size=10,
@@ -44,25 +60,30 @@ def test_after_any_power_cut_the_log_is_a_prefix_that_holds_all_that_was_durable
     directory, rng = tmp_path_factory.mktemp("log"), random.Random(seed)
     disk = CrashDisk()
     written: list[bytes] = []
+    epoch = 1
     for steps in lives:
         log = _open(directory, disk)
         written = written[: log.last_index]
         assert hashes(log, log.first_index) == written[log.first_index - 1 :]
         for step, counts in steps:
             if step == "append":
-                written += [block.hash for block in append(log, counts, sync=False)]
+                written += [block.hash for block in append(log, counts, sync=False, epoch=epoch)]
             elif step == "sync":
                 assert log.sync() == len(written)
             elif step == "mark":
-                log._write_mark()
+                log._raise_watermark()
+            elif step == "truncate":
+                cut = rng.randint(log.first_index if log.first_index > 1 else 0, log.last_index)
+                log.truncate_after(min(cut, log.last_index))
+                epoch += 1
+                written = written[: log.last_index]
+                assert hashes(log, log.first_index) == written[log.first_index - 1 :]
             else:
                 log.recycle_below(rng.randint(1, log.last_index + 1))
         durable = log.durable_index
         abandon(log)
         disk.lose(rng)
-        scan = LogRecovery(directory, CLUSTER, Disk())
-        found = scanned(scan)
-        last = scan.next_index - 1
+        last, found = recovered(directory)
         assert durable <= last <= len(written)
         assert found == written[last - len(found) : last]
     shutil.rmtree(directory)
@@ -155,9 +176,10 @@ def test_damage_to_what_was_durable_is_corruption_and_nothing_is_changed(
         flip(tmp_path / file, offset)
     before = contents(tmp_path)
     with pytest.raises(LogCorrupted, match="Restore this log") as caught:
-        _open(tmp_path)
+        _start(tmp_path)
     assert caught.value.index == index
-    assert contents(tmp_path) == before
+    after = contents(tmp_path)
+    assert {name: after[name] for name in before} == before
 
 
 def test_damage_to_the_newest_block_is_corruption_after_a_clean_close(tmp_path: Path) -> None:
@@ -226,7 +248,7 @@ def test_a_block_of_a_newer_format_says_so(tmp_path: Path) -> None:
     _damaged_log(tmp_path)
     _rewrite(tmp_path / "0000000002.segment", 4096, 128)
     with pytest.raises(LogVersionUnsupported, match="format version 2"):
-        _open(tmp_path)
+        _start(tmp_path)
 
 
 def test_opening_with_another_segment_size_goes_on_with_the_new_one(tmp_path: Path) -> None:
@@ -245,7 +267,7 @@ def test_an_error_while_blocks_are_applied_leaves_the_log_free_for_another_try(t
         raise RuntimeError(f"{block} cannot be applied")
 
     with pytest.raises(RuntimeError):
-        WriteAheadLog.open(tmp_path, CLUSTER, on_block=apply)
+        _start(tmp_path, apply)
     with _open(tmp_path) as log:
         assert hashes(log) == written
 

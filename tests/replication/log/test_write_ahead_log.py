@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replication.log.block import Block, stored_bytes
+from replication.log.block import stored_bytes
 from replication.log.disk import Buffer, Disk
 from replication.log.errors import LogFailed, LogFull, LogRecycled
 from replication.log.write_ahead_log import SyncMode, WriteAheadLog
-from tests.replication.log.chain import CLUSTER, SEGMENT_BYTES, append, hashes, seal_after
+from tests.replication.log.chain import CLUSTER, SEGMENT_BYTES, append, hashes, replayed, seal_after
 from tests.replication.log.unsafe_disk import BROKEN, NO_SPACE, FailingDisk
 
 
@@ -37,9 +37,8 @@ def test_a_new_log_is_empty(tmp_path: Path) -> None:
 def test_blocks_come_back_in_order_across_segments_and_reopening(tmp_path: Path) -> None:
     written: list[bytes] = []
     for _ in range(3):
-        seen: list[Block] = []
-        with WriteAheadLog.open(tmp_path, CLUSTER, segment_bytes=SEGMENT_BYTES, on_block=seen.append) as log:
-            assert [block.hash for block in seen] == written
+        with _open(tmp_path) as log:
+            assert replayed(log) == written
             for counts in ([1], [5, 900, 3], [200] * 20):
                 written += [block.hash for block in append(log, counts)]
             assert hashes(log) == written
@@ -186,11 +185,11 @@ def test_reserved_blocks_always_find_their_room(
             group = sizes[start : start + ahead]
             for pair in group:
                 log.reserve(stored_bytes(max(pair), 0))
-            prepared = log._supply.take
-            log._supply.take = _must_not_be_called  # type: ignore[method-assign]
+            take = log._preallocator.take
+            log._preallocator.take = _must_not_be_called  # type: ignore[method-assign]
             for pair in group:
                 append(log, [min(pair)])
-            log._supply.take = prepared  # type: ignore[method-assign]
+            log._preallocator.take = take  # type: ignore[method-assign]
         assert len(hashes(log)) == len(sizes)
 
 

@@ -12,19 +12,54 @@ from replication.log.write_ahead_log import WriteAheadLog
 SECTOR_BYTES = 512
 
 
+class PowerCut(BaseException):
+    """The machine is off. Nothing in the log may catch it."""
+
+
 class CrashDisk(Disk):
-    """Writes through, and remembers what each sector held when its file was last synced."""
+    """Writes through, and remembers what each sector held when its file was last synced.
+
+    Told to, it cuts the power before one of the steps that change something.
+    """
 
     def __init__(self) -> None:
         self._paths: dict[int, Path] = {}
         self._before: dict[Path, dict[int, bytes]] = {}
+        self.steps_left: int | None = None
+        """Steps until the power is cut; ``None``: it is not."""
+
+    def _step(self) -> None:
+        if self.steps_left is not None:
+            if self.steps_left == 0:
+                raise PowerCut
+            self.steps_left -= 1
 
     def open(self, path: Path, flags: int) -> int:
+        if flags & os.O_CREAT:
+            self._step()
         fd = super().open(path, flags)
         self._paths[fd] = path
         return fd
 
+    def rename(self, source: Path, target: Path) -> None:
+        self._step()
+        super().rename(source, target)
+        self._before.pop(target, None)
+        if source in self._before:
+            self._before[target] = self._before.pop(source)
+        self._paths = {fd: target if path == source else path for fd, path in self._paths.items()}
+
+    def remove(self, path: Path) -> None:
+        self._step()
+        super().remove(path)
+        self._before.pop(path, None)
+
+    def allocate(self, fd: int, byte_count: int) -> None:
+        self._step()
+        super().allocate(fd, byte_count)
+
     def write(self, fd: int, buffers: Sequence[Buffer], offset: int) -> None:
+        self._step()
         path = self._paths[fd]
         unsynced = self._before.setdefault(path, {})
         size = sum(buffer.size for buffer in buffers)
@@ -36,6 +71,7 @@ class CrashDisk(Disk):
         super().write(fd, buffers, offset)
 
     def sync(self, fd: int) -> None:
+        self._step()
         super().sync(fd)
         self._before.pop(self._paths[fd], None)
 
@@ -89,8 +125,8 @@ BROKEN = errno.EIO
 def abandon(log: WriteAheadLog) -> None:
     """Let go of a log as a killed process does: nothing is synced, nothing written."""
     log._closing.set()
-    log._ticker.join()
-    log._supply.close()
+    log._maintenance.join()
+    log._preallocator.close()
     log._writer.close()
-    log._mark.close()
+    log._watermark.close()
     log._lock.release()
