@@ -21,17 +21,18 @@ from statestore.kernel.layout import (
 )
 from statestore.kernel.table import find, find_long
 from txqueue.jit.decorators import inner, kernel
-from txqueue.jit.raw_memory import U64, Bytes, Words, copy_bytes, pointer
+from txqueue.jit.native_types import U64, Bytes, Words, u64_range
+from txqueue.jit.raw_memory import copy_bytes, pointer
 
-BYTE_BITS = np.uint64(3)
+BYTE_BITS = U64(3)
 
 # Columns of the kernel's answer.
-FOUND = np.uint64(0)
-VERSION = np.uint64(1)
-AMOUNT = np.uint64(2)
-DETAIL = np.uint64(3)
-VALUE_END = np.uint64(4)
-COLUMNS = np.uint64(5)
+FOUND = U64(0)
+VERSION = U64(1)
+AMOUNT = U64(2)
+DETAIL = U64(3)
+VALUE_END = U64(4)
+COLUMNS = U64(5)
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ def find_entry(words: Words, region: Bytes, ident: U64, keys: Bytes, start: U64)
         return find_long(words, region, hashed, ident, keys, start)
     lo = ZERO
     hi = ZERO
-    for k in range(length):
-        byte = np.uint64(keys[start + k])
+    for k in u64_range(length):
+        byte = U64(keys[start + k])
         if k < WORD_BYTES:
             lo |= byte << (k << BYTE_BITS)
         else:
@@ -104,7 +105,7 @@ def read_entries(
     keys = pointer(key_data)
     start = ZERO
     value_end = ZERO
-    for i in range(np.uint64(kinds.size)):
+    for i in u64_range(U64(kinds.size)):
         ident = kinds[i] | namespaces[i] << IDENT_NAMESPACE_SHIFT | lengths[i] << IDENT_LENGTH_SHIFT
         entry = find_entry(words, region, ident, keys, start)
         start += lengths[i]
@@ -118,7 +119,7 @@ def read_entries(
             held = words[entry + ENTRY_AMOUNT]
             detail = words[entry + ENTRY_DETAIL]
             if ident & KIND_MASK == KIND_VALUE:
-                if value_end + detail <= np.uint64(values.size):
+                if value_end + detail <= U64(values.size):
                     copy_bytes(pointer(values), value_end, words, held * WORD_BYTES, detail)
                 value_end += detail
             else:

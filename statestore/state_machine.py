@@ -19,6 +19,7 @@ from statestore.kernel.execute import FULL
 from statestore.kernel.hashing import hash_secrets
 from statestore.kernel.layout import RegionLayout
 from statestore.reads import COLUMNS, Entries, read_entries
+from txqueue.jit.native_types import U64
 from txqueue.region.region import Region
 
 BYTES_MAX: int = 8 << 30
@@ -136,8 +137,8 @@ class StateMachine:
                 records,
                 payloads,
                 results,
-                np.uint64(first_position),
-                np.uint64(time_ns),
+                U64(first_position),
+                U64(time_ns),
             )
         )
         if stopped:

@@ -2,11 +2,11 @@
 
 from typing import Any, Final
 
+import numpy as np
 from llvmlite import ir
-from numba import extending
 from numba.core import cgutils, types
 
-intrinsic: Any = extending.intrinsic  # its own type asks callers for the typing context, which numba supplies
+from txqueue.jit.intrinsic import intrinsic
 
 _WORD = ir.IntType(64)
 _INT = ir.IntType(32)
@@ -14,10 +14,7 @@ _CLOCK_MONOTONIC: Final = 1
 _NANOS: Final = 1_000_000_000
 
 
-@intrinsic
-def monotonic_ns(_typing_context: Any) -> Any:
-    """``monotonic_ns() -> int64``: the clock of ``time.monotonic_ns``, at some 20 ns a call."""
-
+def _lower_monotonic_ns(_typing_context: Any) -> Any:
     def generate(_context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
         timespec = ir.ArrayType(_WORD, 2)
         kind = ir.FunctionType(_INT, [_INT, timespec.as_pointer()])
@@ -30,13 +27,20 @@ def monotonic_ns(_typing_context: Any) -> Any:
     return types.int64(), generate
 
 
-@intrinsic
-def sched_yield(_typing_context: Any) -> Any:
-    """``sched_yield()``: lets another thread have the processor."""
+@intrinsic(_lower_monotonic_ns)
+def monotonic_ns() -> np.int64:
+    """Reads the clock of ``time.monotonic_ns``, at some 20 ns a call."""
 
+
+def _lower_sched_yield(_typing_context: Any) -> Any:
     def generate(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
         function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_INT, []), "sched_yield")
         builder.call(function, [])
         return context.get_dummy_value()
 
     return types.void(), generate
+
+
+@intrinsic(_lower_sched_yield)
+def sched_yield() -> None:
+    """Lets another thread have the processor."""

@@ -47,9 +47,10 @@ from statestore.kernel.sessions import NEW, SESSIONS_EXHAUSTED, clear_stale_page
 from statestore.kernel.table import bucket_at, candidate, group_in
 from statestore.kernel.undo import ALONE
 from txqueue.jit.decorators import inner, kernel
-from txqueue.jit.raw_memory import U64, Bytes, Words, pointer, prefetch
+from txqueue.jit.native_types import U8, U64, Bytes, Words, u64_range
+from txqueue.jit.raw_memory import pointer, prefetch
 
-CODE_BITS = np.uint64(8)
+CODE_BITS = U64(8)
 PAYLOADS_OVERRUN = ~ZERO
 
 
@@ -70,7 +71,7 @@ def hash_and_prefetch(
     """
     directory = words[DIRECTORY]
     shift = HASH_BITS - words[DIRECTORY_DEPTH]
-    for i in range(start, end):
+    for i in u64_range(start, end):
         base = i * RECORD_WORDS
         at = i & LOOKAHEAD_MASK
         scratch[SCRATCH_PAYLOAD + at] = payload_at
@@ -93,7 +94,7 @@ def hash_and_prefetch(
         payload_at += length
     # Their tags are on the way now. What is no transfer gets a candidate for a credit that it does not have: cheaper
     # than a branch.
-    for i in range(start, end):
+    for i in u64_range(start, end):
         at = i & LOOKAHEAD_MASK
         hashed = scratch[SCRATCH_DEBIT + at]
         debit = candidate(words, bucket_at(words, directory, shift, hashed), hashed)
@@ -134,9 +135,9 @@ def apply_block(
     scratch = pointer(scratch_words)
     records = pointer(record_words)
     payloads = pointer(payload_data)
-    payload_bytes = np.uint64(payload_data.size)
+    payload_bytes = U64(payload_data.size)
     results = pointer(result_data)
-    count = np.uint64(result_data.size)
+    count = U64(result_data.size)
     prepared = ZERO
     payload_next = ZERO
     client = ZERO
@@ -222,8 +223,8 @@ def apply_block(
                 )
                 if result >= FULL:
                     return (i << CODE_BITS) | result
-            region[window + (sequence & DEDUP_WINDOW_MASK)] = np.uint8(result)
-        results[i] = np.uint8(result)
+            region[window + (sequence & DEDUP_WINDOW_MASK)] = U8(result)
+        results[i] = U8(result)
         digest = digest_step(digest, result ^ effect)
         i += ONE
     if known and session != ZERO:

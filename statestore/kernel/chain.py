@@ -1,7 +1,5 @@
 """LINKED chains: all of their records take effect, or none does."""
 
-import numpy as np
-
 from penstock.contract import result_code
 from statestore.kernel.execute import FULL, INVALID, OK, execute
 from statestore.kernel.hashing import digest_step
@@ -29,9 +27,9 @@ from statestore.kernel.record_fields import (
 from statestore.kernel.sessions import DUPLICATE, NEW, SESSIONS_EXHAUSTED, deduplicate, record_result, session_for
 from statestore.kernel.undo import CHAINED, commit, rollback
 from txqueue.jit.decorators import inner
-from txqueue.jit.raw_memory import U64, Bytes, Words
+from txqueue.jit.native_types import U8, U64, Bytes, Words, u64_range
 
-LINKED_FAILED = np.uint64(result_code.LINKED_FAILED)
+LINKED_FAILED = U64(result_code.LINKED_FAILED)
 
 
 @inner
@@ -40,7 +38,7 @@ def deduplicate_chain(
 ) -> bool:
     """Looks every record of a chain up in its session, in order; whether one of them was applied before."""
     repeated = False
-    for i in range(first, end):
+    for i in u64_range(first, end):
         base = i * RECORD_WORDS
         note = SCRATCH_CHAIN + (i - first) * CHAIN_WORDS
         session = session_for(words, records[base + WORD_CLIENT], time_ns)
@@ -68,7 +66,7 @@ def execute_chain(
     first_position: U64,
 ) -> tuple[U64, U64]:
     """Executes a chain up to its first failure: that record's number and code, or `end` and OK."""
-    for i in range(first, end):
+    for i in u64_range(first, end):
         base = i * RECORD_WORDS
         note = SCRATCH_CHAIN + (i - first) * CHAIN_WORDS
         code = scratch[note + CHAIN_VERDICT]
@@ -122,7 +120,7 @@ def apply_chain(
         else:
             rollback(words, scratch)
     digest = words[EFFECTS_DIGEST]
-    for i in range(first, end):
+    for i in u64_range(first, end):
         note = SCRATCH_CHAIN + (i - first) * CHAIN_WORDS
         verdict = scratch[note + CHAIN_VERDICT]
         result = LINKED_FAILED
@@ -130,7 +128,7 @@ def apply_chain(
             result = LINKED_FAILED if verdict == NEW else verdict
         elif code == OK or i == failed:
             result = code
-        results[i] = np.uint8(result)
+        results[i] = U8(result)
         if verdict == NEW:
             sequence = records[i * RECORD_WORDS + WORD_SEQUENCE]
             record_result(words, region, scratch[note + CHAIN_SESSION], sequence, result)

@@ -32,11 +32,12 @@ from statestore.kernel.layout import (
     ZERO,
 )
 from txqueue.jit.decorators import inner, kernel
-from txqueue.jit.raw_memory import U64, Bytes, Words, pointer
+from txqueue.jit.native_types import U64, Bytes, Words, u64_range
+from txqueue.jit.raw_memory import pointer
 
-FLAGS_SHIFT = np.uint64(32)
-IDENTITY_MASK = np.uint64(0xFFFFFFFF)
-SESSION_SEED = np.uint64(4)
+FLAGS_SHIFT = U64(32)
+IDENTITY_MASK = U64(0xFFFFFFFF)
+SESSION_SEED = U64(4)
 
 
 @inner
@@ -65,10 +66,10 @@ def state_digest(region_words: NDArray[np.uint64], region_bytes: NDArray[np.uint
         bucket = words[words[DIRECTORY] + prefix]
         prefix += ONE << (words[DIRECTORY_DEPTH] - words[bucket + BUCKET_DEPTH])
         while bucket != ZERO:
-            for number in range(ONE, words[bucket + BUCKET_COUNT] + ONE):
+            for number in u64_range(ONE, words[bucket + BUCKET_COUNT] + ONE):
                 total += entry_digest(words, region, bucket + number * ENTRY_WORDS)
             bucket = words[bucket + BUCKET_NEXT]
-    for number in range(words[SESSION_ROWS_EVER_USED]):
+    for number in u64_range(words[SESSION_ROWS_EVER_USED]):
         row = words[SESSION_ROWS] + number * SESSION_WORDS
         if words[row + SESSION_IN_USE] != ZERO:
             total += digest_finish(

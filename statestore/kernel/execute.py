@@ -41,21 +41,21 @@ from statestore.kernel.record_fields import (
 from statestore.kernel.table import find, find_long, has_key, insert, remove
 from statestore.kernel.undo import CHAINED, CHANGED, CREATED, DELETED, record_undo, release_key, release_value
 from txqueue.jit.decorators import inner
-from txqueue.jit.raw_memory import U64, Bytes, Words
+from txqueue.jit.native_types import U64, Bytes, Words
 
-OK = np.uint64(result_code.OK)
-KEY_NOT_FOUND = np.uint64(result_code.KEY_NOT_FOUND)
-VERSION_MISMATCH = np.uint64(result_code.VERSION_MISMATCH)
-OVERFLOW = np.uint64(result_code.OVERFLOW)
-BELOW_FLOOR = np.uint64(result_code.BELOW_FLOOR)
-INSUFFICIENT_FUNDS = np.uint64(result_code.INSUFFICIENT_FUNDS)
-ACCOUNT_NOT_FOUND = np.uint64(result_code.ACCOUNT_NOT_FOUND)
-SAME_ACCOUNT = np.uint64(result_code.SAME_ACCOUNT)
-ACCOUNT_EXISTS = np.uint64(result_code.ACCOUNT_EXISTS)
+OK = U64(result_code.OK)
+KEY_NOT_FOUND = U64(result_code.KEY_NOT_FOUND)
+VERSION_MISMATCH = U64(result_code.VERSION_MISMATCH)
+OVERFLOW = U64(result_code.OVERFLOW)
+BELOW_FLOOR = U64(result_code.BELOW_FLOOR)
+INSUFFICIENT_FUNDS = U64(result_code.INSUFFICIENT_FUNDS)
+ACCOUNT_NOT_FOUND = U64(result_code.ACCOUNT_NOT_FOUND)
+SAME_ACCOUNT = U64(result_code.SAME_ACCOUNT)
+ACCOUNT_EXISTS = U64(result_code.ACCOUNT_EXISTS)
 
-FULL = np.uint64(254)
+FULL = U64(254)
 """Not a result: the arena is full, and the state machine stops."""
-INVALID = np.uint64(255)
+INVALID = U64(255)
 """Not a result: the record breaks the contract, and the state machine stops."""
 
 

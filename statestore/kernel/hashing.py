@@ -31,14 +31,15 @@ from statestore.kernel.layout import (
     ZERO,
 )
 from txqueue.jit.decorators import inner
-from txqueue.jit.raw_memory import U64, Bytes, Words, folded_multiply, load_unaligned
+from txqueue.jit.native_types import U64, Bytes, Words
+from txqueue.jit.raw_memory import folded_multiply, load_unaligned
 
-DIGEST_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-EFFECT_MULTIPLIER = np.uint64(0xC2B2AE3D27D4EB4F)
-CREDIT_MULTIPLIER = np.uint64(0x165667B19E3779F9)
-SHIFT_29 = np.uint64(29)
-SHIFT_32 = np.uint64(32)
-SHIFT_35 = np.uint64(35)
+DIGEST_MULTIPLIER = U64(0x9E3779B97F4A7C15)
+EFFECT_MULTIPLIER = U64(0xC2B2AE3D27D4EB4F)
+CREDIT_MULTIPLIER = U64(0x165667B19E3779F9)
+SHIFT_29 = U64(29)
+SHIFT_32 = U64(32)
+SHIFT_35 = U64(35)
 
 
 @inner
@@ -105,7 +106,7 @@ def bytes_digest(data: Bytes, start: U64, length: U64) -> U64:
         w = ZERO
         shift = ZERO
         while at < end:
-            w |= np.uint64(data[at]) << shift
+            w |= U64(data[at]) << shift
             shift += WORD_BYTES
             at += ONE
         h = digest_step(h, w)

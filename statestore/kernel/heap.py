@@ -5,8 +5,6 @@ freed block goes to its class's free list and serves that class again; it never 
 ways cost a few instructions and depend on nothing but the order of calls, which keeps replicas equal byte for byte.
 """
 
-import numpy as np
-
 from statestore.kernel.layout import (
     BUCKETS_END,
     HEAP_BOTTOM,
@@ -18,11 +16,12 @@ from statestore.kernel.layout import (
     ZERO,
 )
 from txqueue.jit.decorators import inner
-from txqueue.jit.raw_memory import U64, Bytes, Words, copy_bytes
+from txqueue.jit.native_types import U64, Bytes, Words
+from txqueue.jit.raw_memory import copy_bytes
 
-TWO = np.uint64(2)
-THREE = np.uint64(3)
-FOUR = np.uint64(4)
+TWO = U64(2)
+THREE = U64(3)
+FOUR = U64(4)
 
 
 @inner

@@ -12,146 +12,144 @@ signed, and a signed index costs a test for Python's negative indexing on every 
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from penstock.contract import limits
+from txqueue.jit.native_types import U64
 
-U = np.uint64
-ZERO: Final = U(0)
-ONE: Final = U(1)
-WORD_BYTES: Final = U(8)
-LINE_WORDS: Final = U(8)
+ZERO: Final = U64(0)
+ONE: Final = U64(1)
+WORD_BYTES: Final = U64(8)
+LINE_WORDS: Final = U64(8)
 
 # --- header, from word 8: the region has its own before it ------------------------------------------------------------
-APPLIED_INDEX: Final = U(8)
-APPLIED_POSITION: Final = U(9)
-EFFECTS_DIGEST: Final = U(10)
-ENTRY_COUNT: Final = U(11)
-SESSION_COUNT: Final = U(12)
-DIRECTORY_DEPTH: Final = U(13)
+APPLIED_INDEX: Final = U64(8)
+APPLIED_POSITION: Final = U64(9)
+EFFECTS_DIGEST: Final = U64(10)
+ENTRY_COUNT: Final = U64(11)
+SESSION_COUNT: Final = U64(12)
+DIRECTORY_DEPTH: Final = U64(13)
 """Leading hash bits that select a directory word."""
-SESSION_PAGE_COUNT: Final = U(14)
+SESSION_PAGE_COUNT: Final = U64(14)
 """Pages of windows that were ever written."""
-HASH_MASK: Final = U(15)
+HASH_MASK: Final = U64(15)
 """HASH_ALL, except where a test wants keys to collide."""
 HASH_ALL: Final = (1 << 64) - 1
-DIRECTORY: Final = U(16)
-DIRECTORY_DEPTH_MAX: Final = U(17)
-BUCKETS_END: Final = U(18)
+DIRECTORY: Final = U64(16)
+DIRECTORY_DEPTH_MAX: Final = U64(17)
+BUCKETS_END: Final = U64(18)
 """First free word above the buckets."""
-HEAP_BOTTOM: Final = U(19)
+HEAP_BOTTOM: Final = U64(19)
 """First used word of the heap."""
-SESSION_ROWS: Final = U(20)
-SESSION_INDEX: Final = U(21)
-SESSION_INDEX_MASK: Final = U(22)
-SESSION_WINDOWS: Final = U(23)
-SESSION_CAPACITY: Final = U(24)
-SESSION_HORIZON_NS: Final = U(25)
-SESSION_FREE_LIST: Final = U(26)
+SESSION_ROWS: Final = U64(20)
+SESSION_INDEX: Final = U64(21)
+SESSION_INDEX_MASK: Final = U64(22)
+SESSION_WINDOWS: Final = U64(23)
+SESSION_CAPACITY: Final = U64(24)
+SESSION_HORIZON_NS: Final = U64(25)
+SESSION_FREE_LIST: Final = U64(26)
 """Number + 1 of the first row that was used and forgotten; 0: none."""
-SESSION_ROWS_EVER_USED: Final = U(27)
+SESSION_ROWS_EVER_USED: Final = U64(27)
 """Rows ever used: the next one that never was."""
-SESSION_SWEEP_TIME: Final = U(28)
+SESSION_SWEEP_TIME: Final = U64(28)
 """Block time of the last sweep for idle sessions; another one at the same time would find nothing."""
-SECRET_LO: Final = U(32)
+SECRET_LO: Final = U64(32)
 """The first of the words that key the hashes: for a key's words, its identity, both together, bytes of long keys."""
-SECRET_HI: Final = U(33)
-SECRET_IDENT: Final = U(34)
-SECRET_KIND: Final = U(35)
-SECRET_KEY: Final = U(36)
-SECRET_START: Final = U(37)
-SECRET_DATA: Final = U(38)
+SECRET_HI: Final = U64(33)
+SECRET_IDENT: Final = U64(34)
+SECRET_KIND: Final = U64(35)
+SECRET_KEY: Final = U64(36)
+SECRET_START: Final = U64(37)
+SECRET_DATA: Final = U64(38)
 SECRET_WORDS: Final = 7
-HEAP_FREE_LISTS: Final = U(64)
+HEAP_FREE_LISTS: Final = U64(64)
 """Heads of the free lists, one per size class."""
-HEADER_WORDS: Final = U(512)
+HEADER_WORDS: Final = U64(512)
 
 # --- entries: one cache line each -------------------------------------------------------------------------------------
-ENTRY_KEY_LO: Final = U(0)
+ENTRY_KEY_LO: Final = U64(0)
 """The key where it fits, zero-padded; of a longer key the heap block that holds it, and 0 in KEY_HI."""
-ENTRY_KEY_HI: Final = U(1)
-ENTRY_IDENT: Final = U(2)
+ENTRY_KEY_HI: Final = U64(1)
+ENTRY_IDENT: Final = U64(2)
 """kind | namespace << 8 | key length << 32; 0: no entry."""
-ENTRY_AMOUNT: Final = U(3)
+ENTRY_AMOUNT: Final = U64(3)
 """Balance or count as i64; of a value the heap block that holds it."""
-ENTRY_VERSION: Final = U(4)
-ENTRY_DETAIL: Final = U(5)
+ENTRY_VERSION: Final = U64(4)
+ENTRY_DETAIL: Final = U64(5)
 """Of an account: 1 where it may be overdrawn. Of a value: its length in bytes."""
-ENTRY_HASH: Final = U(6)
-ENTRY_WORDS: Final = U(8)
+ENTRY_HASH: Final = U64(6)
+ENTRY_WORDS: Final = U64(8)
 
-KIND_VALUE: Final = U(1)
-KIND_COUNTER: Final = U(2)
-KIND_ACCOUNT: Final = U(3)
-KIND_MASK: Final = U(0xFF)
-IDENT_NAMESPACE_SHIFT: Final = U(8)
-IDENT_LENGTH_SHIFT: Final = U(32)
-ACCOUNT_IDENT: Final = KIND_ACCOUNT | U(16) << IDENT_LENGTH_SHIFT
-KEY_INLINE_BYTES: Final = U(limits.KEY_INLINE_BYTES_MAX)
+KIND_VALUE: Final = U64(1)
+KIND_COUNTER: Final = U64(2)
+KIND_ACCOUNT: Final = U64(3)
+KIND_MASK: Final = U64(0xFF)
+IDENT_NAMESPACE_SHIFT: Final = U64(8)
+IDENT_LENGTH_SHIFT: Final = U64(32)
+ACCOUNT_IDENT: Final = KIND_ACCOUNT | U64(16) << IDENT_LENGTH_SHIFT
+KEY_INLINE_BYTES: Final = U64(limits.KEY_INLINE_BYTES_MAX)
 
 # --- buckets: a header line, 1,023 entries packed from the front, and an index of 128 groups of 16 tags -------------
-BUCKET_COUNT: Final = U(0)
+BUCKET_COUNT: Final = U64(0)
 """Entries: they are numbers 1 to this one. The header is in place of number 0, and its IDENT word is always 0."""
-BUCKET_DEPTH: Final = U(1)
-BUCKET_NEXT: Final = U(3)
+BUCKET_DEPTH: Final = U64(1)
+BUCKET_NEXT: Final = U64(3)
 """The next bucket for the same hash prefix; 0: none. (Word 2 is the IDENT of number 0.)"""
-BUCKET_ENTRIES_MAX: Final = U(1023)
+BUCKET_ENTRIES_MAX: Final = U64(1023)
 """At most half of the index is used, so hardly ever does a group overflow into the next one."""
-BUCKET_INDEX: Final = U(1024) * ENTRY_WORDS
-BUCKET_WORDS: Final = BUCKET_INDEX + U(1024)
+BUCKET_INDEX: Final = U64(1024) * ENTRY_WORDS
+BUCKET_WORDS: Final = BUCKET_INDEX + U64(1024)
 GROUP_WORDS: Final = LINE_WORDS
-GROUP_TAGS: Final = U(16)
-GROUP_MASK: Final = U(127)
+GROUP_TAGS: Final = U64(16)
+GROUP_MASK: Final = U64(127)
 """The hash bits that choose a group."""
-TAG_HASH_SHIFT: Final = U(7)
-TAG_NUMBER_MASK: Final = U(1023)
-TAG_HASH_MASK: Final = U(0x7FFFFC00)
-TAG_USED: Final = U(0x80000000)
+TAG_HASH_SHIFT: Final = U64(7)
+TAG_NUMBER_MASK: Final = U64(1023)
+TAG_HASH_MASK: Final = U64(0x7FFFFC00)
+TAG_USED: Final = U64(0x80000000)
 """A tag is a u32: the entry's number, 21 bits of its hash, and this bit; 0: none."""
-HASH_BITS: Final = U(63)
+HASH_BITS: Final = U64(63)
 
 # --- heap -------------------------------------------------------------------------------------------------------------
-HEAP_UNIT_BYTES: Final = U(32)
-HEAP_UNIT_WORDS: Final = U(4)
+HEAP_UNIT_BYTES: Final = U64(32)
+HEAP_UNIT_WORDS: Final = U64(4)
 
 # --- sessions ---------------------------------------------------------------------------------------------------------
-SESSION_CLIENT: Final = U(0)
-SESSION_HIGHEST: Final = U(1)
-SESSION_STALE_PAGES: Final = U(2)
+SESSION_CLIENT: Final = U64(0)
+SESSION_HIGHEST: Final = U64(1)
+SESSION_STALE_PAGES: Final = U64(2)
 """A bit per page of the window that is to be read as zeros, whatever it holds."""
-SESSION_TIME_NS: Final = U(3)
-SESSION_WINDOW: Final = U(4)
+SESSION_TIME_NS: Final = U64(3)
+SESSION_WINDOW: Final = U64(4)
 """Byte offset of the window in the region."""
-SESSION_IN_USE: Final = U(5)
-SESSION_NEXT_FREE: Final = U(6)
-SESSION_WRITTEN_PAGES: Final = U(7)
+SESSION_IN_USE: Final = U64(5)
+SESSION_NEXT_FREE: Final = U64(6)
+SESSION_WRITTEN_PAGES: Final = U64(7)
 """A bit per page of the window that was ever written. It outlives the session, as the memory does."""
-SESSION_WORDS: Final = U(8)
-DEDUP_WINDOW_BYTES: Final = U(131_072)
+SESSION_WORDS: Final = U64(8)
+DEDUP_WINDOW_BYTES: Final = U64(131_072)
 DEDUP_WINDOW_MASK: Final = DEDUP_WINDOW_BYTES - ONE
-DEDUP_PAGE_SHIFT: Final = U(12)
+DEDUP_PAGE_SHIFT: Final = U64(12)
 DEDUP_PAGE_BYTES: Final = ONE << DEDUP_PAGE_SHIFT
 DEDUP_PAGE_MASK: Final = DEDUP_PAGE_BYTES - ONE
 DEDUP_PAGES_ALL: Final = (ONE << (DEDUP_WINDOW_BYTES >> DEDUP_PAGE_SHIFT)) - ONE
 
 # --- scratch: not state, an array of its own --------------------------------------------------------------------------
-CHUNK_RECORDS: Final = U(32)
+CHUNK_RECORDS: Final = U64(32)
 """Records that are hashed and prefetched together, ahead of the ones being applied."""
-LOOKAHEAD_MASK: Final = CHUNK_RECORDS * U(2) - ONE
-SCRATCH_HASH: Final = U(0)
-SCRATCH_DEBIT: Final = SCRATCH_HASH + CHUNK_RECORDS * U(2)
-SCRATCH_CREDIT: Final = SCRATCH_DEBIT + CHUNK_RECORDS * U(2)
-SCRATCH_PAYLOAD: Final = SCRATCH_CREDIT + CHUNK_RECORDS * U(2)
-SCRATCH_UNDO_COUNT: Final = SCRATCH_PAYLOAD + CHUNK_RECORDS * U(2)
-SCRATCH_CHAIN: Final = U(512)
-CHAIN_VERDICT: Final = U(0)
-CHAIN_SESSION: Final = U(1)
-CHAIN_EFFECT: Final = U(2)
-CHAIN_WORDS: Final = U(3)
-SCRATCH_UNDO: Final = SCRATCH_CHAIN + U(limits.BATCH_SIZE) * CHAIN_WORDS
+LOOKAHEAD_MASK: Final = CHUNK_RECORDS * U64(2) - ONE
+SCRATCH_HASH: Final = U64(0)
+SCRATCH_DEBIT: Final = SCRATCH_HASH + CHUNK_RECORDS * U64(2)
+SCRATCH_CREDIT: Final = SCRATCH_DEBIT + CHUNK_RECORDS * U64(2)
+SCRATCH_PAYLOAD: Final = SCRATCH_CREDIT + CHUNK_RECORDS * U64(2)
+SCRATCH_UNDO_COUNT: Final = SCRATCH_PAYLOAD + CHUNK_RECORDS * U64(2)
+SCRATCH_CHAIN: Final = U64(512)
+CHAIN_VERDICT: Final = U64(0)
+CHAIN_SESSION: Final = U64(1)
+CHAIN_EFFECT: Final = U64(2)
+CHAIN_WORDS: Final = U64(3)
+SCRATCH_UNDO: Final = SCRATCH_CHAIN + U64(limits.BATCH_SIZE) * CHAIN_WORDS
 """Per change of a chain: what it was, and the entry as it was."""
-UNDO_WORDS: Final = U(9)
-SCRATCH_BUCKET: Final = SCRATCH_UNDO + U(2 * limits.BATCH_SIZE) * UNDO_WORDS
+UNDO_WORDS: Final = U64(9)
+SCRATCH_BUCKET: Final = SCRATCH_UNDO + U64(2 * limits.BATCH_SIZE) * UNDO_WORDS
 SCRATCH_WORDS: Final = int(SCRATCH_BUCKET + BUCKET_WORDS)
 
 PAGE_BYTES: Final = 4096

@@ -1,7 +1,5 @@
 """The fields of a record as compiled code reads them: from the words of a block, at the record's first word `base`."""
 
-import numpy as np
-
 from penstock.contract import flag, opcode, record
 from statestore.kernel.hashing import key_hash, long_key_hash
 from statestore.kernel.layout import (
@@ -14,36 +12,36 @@ from statestore.kernel.layout import (
     ZERO,
 )
 from txqueue.jit.decorators import inner
-from txqueue.jit.raw_memory import U64, Bytes, Words
+from txqueue.jit.native_types import U64, Bytes, Words
 
-APPEND = np.uint64(opcode.APPEND)
-PUT = np.uint64(opcode.PUT)
-DELETE = np.uint64(opcode.DELETE)
-CAS = np.uint64(opcode.CAS)
-ADD = np.uint64(opcode.ADD)
-TRANSFER = np.uint64(opcode.TRANSFER)
-OPEN_ACCOUNT = np.uint64(opcode.OPEN_ACCOUNT)
-LINKED = np.uint64(flag.LINKED)
-OVERDRAFT = np.uint64(flag.OVERDRAFT)
-FLOOR = np.uint64(flag.FLOOR)
+APPEND = U64(opcode.APPEND)
+PUT = U64(opcode.PUT)
+DELETE = U64(opcode.DELETE)
+CAS = U64(opcode.CAS)
+ADD = U64(opcode.ADD)
+TRANSFER = U64(opcode.TRANSFER)
+OPEN_ACCOUNT = U64(opcode.OPEN_ACCOUNT)
+LINKED = U64(flag.LINKED)
+OVERDRAFT = U64(flag.OVERDRAFT)
+FLOOR = U64(flag.FLOOR)
 
-RECORD_WORDS = np.uint64(record.RECORD_WORDS)
-WORD_CLIENT = np.uint64(record.WORD_CLIENT)
-WORD_SEQUENCE = np.uint64(record.WORD_SEQUENCE)
-WORD_KEY_LO = np.uint64(record.WORD_KEY_LO)
-WORD_KEY_HI = np.uint64(record.WORD_KEY_HI)
-WORD_OPERAND_LO = np.uint64(record.WORD_OPERAND_LO)
-WORD_OPERAND_HI = np.uint64(record.WORD_OPERAND_HI)
-WORD_AMOUNT = np.uint64(record.WORD_AMOUNT)
-WORD_META = np.uint64(record.WORD_META)
+RECORD_WORDS = U64(record.RECORD_WORDS)
+WORD_CLIENT = U64(record.WORD_CLIENT)
+WORD_SEQUENCE = U64(record.WORD_SEQUENCE)
+WORD_KEY_LO = U64(record.WORD_KEY_LO)
+WORD_KEY_HI = U64(record.WORD_KEY_HI)
+WORD_OPERAND_LO = U64(record.WORD_OPERAND_LO)
+WORD_OPERAND_HI = U64(record.WORD_OPERAND_HI)
+WORD_AMOUNT = U64(record.WORD_AMOUNT)
+WORD_META = U64(record.WORD_META)
 
-NAMESPACE_MASK = np.uint64(0xFFFF)
-OPERATION_SHIFT = np.uint64(16)
-OPERATION_MASK = np.uint64(0xFF)
-FLAGS_SHIFT = np.uint64(24)
-FLAGS_MASK = np.uint64(0xFF)
-PAYLOAD_SHIFT = np.uint64(32)
-KEY_LENGTH_MASK = np.uint64(0xFFFF)
+NAMESPACE_MASK = U64(0xFFFF)
+OPERATION_SHIFT = U64(16)
+OPERATION_MASK = U64(0xFF)
+FLAGS_SHIFT = U64(24)
+FLAGS_MASK = U64(0xFF)
+PAYLOAD_SHIFT = U64(32)
+KEY_LENGTH_MASK = U64(0xFFFF)
 
 
 @inner

@@ -7,8 +7,6 @@ A sequence that leaps ahead makes the slots it skips unseen. Whole pages of them
 when one of their slots is next used, if ever: so no leap costs more than the two pages at its ends, nor touches more.
 """
 
-import numpy as np
-
 from penstock.contract import result_code
 from statestore.kernel.hashing import key_hash
 from statestore.kernel.layout import (
@@ -42,13 +40,14 @@ from statestore.kernel.layout import (
     ZERO,
 )
 from txqueue.jit.decorators import inner
-from txqueue.jit.raw_memory import U64, Bytes, Words, zero_bytes
+from txqueue.jit.native_types import U8, U64, Bytes, Words, u64_range
+from txqueue.jit.raw_memory import zero_bytes
 
-NEW = np.uint64(0)
+NEW = U64(0)
 """The verdict on a sequence that was not seen before: the record is to be applied, and its result recorded."""
-DUPLICATE = np.uint64(result_code.DUPLICATE)
-SEQUENCE_EXPIRED = np.uint64(result_code.SEQUENCE_EXPIRED)
-SESSIONS_EXHAUSTED = np.uint64(result_code.SESSIONS_EXHAUSTED)
+DUPLICATE = U64(result_code.DUPLICATE)
+SEQUENCE_EXPIRED = U64(result_code.SEQUENCE_EXPIRED)
+SESSIONS_EXHAUSTED = U64(result_code.SESSIONS_EXHAUSTED)
 
 
 @inner
@@ -106,9 +105,9 @@ def expire_idle_sessions(words: Words, time_ns: U64) -> None:
 
     Freed windows keep their bytes: all pages of a new session are stale.
     """
-    for at in range(words[SESSION_INDEX_MASK] + ONE):
+    for at in u64_range(words[SESSION_INDEX_MASK] + ONE):
         words[words[SESSION_INDEX] + at] = ZERO
-    for number in range(ONE, words[SESSION_ROWS_EVER_USED] + ONE):
+    for number in u64_range(ONE, words[SESSION_ROWS_EVER_USED] + ONE):
         row = words[SESSION_ROWS] + (number - ONE) * SESSION_WORDS
         if words[row + SESSION_IN_USE] == ZERO:
             continue
@@ -166,7 +165,7 @@ def deduplicate(words: Words, region: Bytes, row: U64, sequence: U64) -> U64:
     if highest - sequence >= DEDUP_WINDOW_BYTES:
         return SEQUENCE_EXPIRED
     clear_stale_page(words, region, row, sequence)
-    result = np.uint64(region[words[row + SESSION_WINDOW] + (sequence & DEDUP_WINDOW_MASK)])
+    result = U64(region[words[row + SESSION_WINDOW] + (sequence & DEDUP_WINDOW_MASK)])
     return NEW if result == ZERO else result | DUPLICATE
 
 
@@ -174,4 +173,4 @@ def deduplicate(words: Words, region: Bytes, row: U64, sequence: U64) -> U64:
 def record_result(words: Words, region: Bytes, row: U64, sequence: U64, result: U64) -> None:
     """Keeps the result of a new sequence, unless a later one of its chain has pushed it out of the window."""
     if words[row + SESSION_HIGHEST] - sequence < DEDUP_WINDOW_BYTES:
-        region[words[row + SESSION_WINDOW] + (sequence & DEDUP_WINDOW_MASK)] = np.uint8(result)
+        region[words[row + SESSION_WINDOW] + (sequence & DEDUP_WINDOW_MASK)] = U8(result)

@@ -16,8 +16,6 @@ Deletion leaves no tombstones.
 Fagin, Nievergelt, Pippenger, Strong: Extendible Hashing (1979). Tags in groups: Abseil's Swiss tables.
 """
 
-import numpy as np
-
 from statestore.kernel.layout import (
     BUCKET_COUNT,
     BUCKET_DEPTH,
@@ -51,12 +49,13 @@ from statestore.kernel.layout import (
     ZERO,
 )
 from txqueue.jit.decorators import inner
-from txqueue.jit.raw_memory import U64, Bytes, Words, as_tags, lowest_bit, match_below
+from txqueue.jit.native_types import U32, U64, Bytes, Words, u64_range
+from txqueue.jit.raw_memory import as_half_words, lowest_bit, match_below
 
-TWO = np.uint64(2)
+TWO = U64(2)
 TAG_NUMBERS = TAG_NUMBER_MASK + ONE
-TAG_NUMBER_BITS = np.uint64(10)
-LAST_TAG = np.uint64(1) << (GROUP_TAGS - ONE)
+TAG_NUMBER_BITS = U64(10)
+LAST_TAG = U64(1) << (GROUP_TAGS - ONE)
 
 
 @inner
@@ -88,7 +87,7 @@ def candidate(words: Words, bucket: U64, hashed: U64) -> U64:
     """Word offset of the entry that most likely has a hash, of any where there is none. Never branches on memory."""
     group = group_in(bucket, hashed)
     hits = match_below(words, group, tag_of(hashed), TAG_NUMBERS)
-    tag = np.uint64(as_tags(words)[group * TWO + lowest_bit(hits | LAST_TAG)])
+    tag = U64(as_half_words(words)[group * TWO + lowest_bit(hits | LAST_TAG)])
     return bucket + (tag & TAG_NUMBER_MASK) * ENTRY_WORDS
 
 
@@ -107,7 +106,7 @@ def find(words: Words, hashed: U64, lo: U64, hi: U64, ident: U64) -> U64:
     For a long key its block is one of these, which names an entry that is already known, as an undo does.
     """
     bucket = bucket_of(words, hashed)
-    tags = as_tags(words)
+    tags = as_half_words(words)
     while bucket != ZERO:
         number = hashed & GROUP_MASK
         spilled = True
@@ -115,7 +114,7 @@ def find(words: Words, hashed: U64, lo: U64, hi: U64, ident: U64) -> U64:
             group = bucket + BUCKET_INDEX + number * GROUP_WORDS
             hits = match_below(words, group, tag_of(hashed), TAG_NUMBERS)
             while hits != ZERO:
-                tag = np.uint64(tags[group * TWO + lowest_bit(hits)])
+                tag = U64(tags[group * TWO + lowest_bit(hits)])
                 entry = bucket + (tag & TAG_NUMBER_MASK) * ENTRY_WORDS
                 if has_key(words, entry, lo, hi, ident):
                     return entry
@@ -144,7 +143,7 @@ def has_long_key(words: Words, region: Bytes, entry: U64, hashed: U64, ident: U6
 def find_long(words: Words, region: Bytes, hashed: U64, ident: U64, data: Bytes, start: U64) -> U64:
     """As `find`, for a key too long for an entry's words: it lies in `data` from `start`."""
     bucket = bucket_of(words, hashed)
-    tags = as_tags(words)
+    tags = as_half_words(words)
     while bucket != ZERO:
         number = hashed & GROUP_MASK
         spilled = True
@@ -152,7 +151,7 @@ def find_long(words: Words, region: Bytes, hashed: U64, ident: U64, data: Bytes,
             group = bucket + BUCKET_INDEX + number * GROUP_WORDS
             hits = match_below(words, group, tag_of(hashed), TAG_NUMBERS)
             while hits != ZERO:
-                tag = np.uint64(tags[group * TWO + lowest_bit(hits)])
+                tag = U64(tags[group * TWO + lowest_bit(hits)])
                 entry = bucket + (tag & TAG_NUMBER_MASK) * ENTRY_WORDS
                 if has_long_key(words, region, entry, hashed, ident, data, start):
                     return entry
@@ -172,7 +171,7 @@ def append_entry(words: Words, bucket: U64, hashed: U64) -> U64:
         group = bucket + BUCKET_INDEX + number * GROUP_WORDS
         empty = match_below(words, group, ZERO, ONE)
         if empty != ZERO:
-            as_tags(words)[group * TWO + lowest_bit(empty)] = np.uint32(tag_of(hashed) | words[bucket + BUCKET_COUNT])
+            as_half_words(words)[group * TWO + lowest_bit(empty)] = U32(tag_of(hashed) | words[bucket + BUCKET_COUNT])
             return bucket + words[bucket + BUCKET_COUNT] * ENTRY_WORDS
         number = (number + ONE) & GROUP_MASK
 
@@ -221,7 +220,7 @@ def can_split(words: Words, bucket: U64, hashed: U64) -> bool:
     depth = words[bucket + BUCKET_DEPTH]
     if depth == words[DIRECTORY_DEPTH_MAX] or words[bucket + BUCKET_NEXT] != ZERO:
         return False
-    for number in range(ONE, BUCKET_ENTRIES_MAX + ONE):
+    for number in u64_range(ONE, BUCKET_ENTRIES_MAX + ONE):
         different = words[bucket + number * ENTRY_WORDS + ENTRY_HASH] ^ hashed
         if (different >> (HASH_BITS - depth)) & ONE:
             return True
@@ -251,10 +250,10 @@ def remove(words: Words, entry: U64) -> None:
     last = bucket + words[bucket + BUCKET_COUNT] * ENTRY_WORDS
     if last != entry:
         tag = tag_of(words[last + ENTRY_HASH]) | ((entry - bucket) // ENTRY_WORDS)
-        as_tags(words)[(bucket + BUCKET_INDEX) * TWO + tag_position(words, bucket, last)] = np.uint32(tag)
-        for k in range(ENTRY_WORDS):
+        as_half_words(words)[(bucket + BUCKET_INDEX) * TWO + tag_position(words, bucket, last)] = U32(tag)
+        for k in u64_range(ENTRY_WORDS):
             words[entry + k] = words[last + k]
-    for k in range(ENTRY_WORDS):
+    for k in u64_range(ENTRY_WORDS):
         words[last + k] = ZERO
     words[bucket + BUCKET_COUNT] -= ONE
     words[ENTRY_COUNT] -= ONE
@@ -267,22 +266,22 @@ def remove_tag(words: Words, bucket: U64, hole: U64) -> None:
     The hole may be filled by any tag of a later group whose search passes the hole's group. No search goes beyond the
     first group that was not full, so neither does this. It ends: at most half of all tags are in use.
     """
-    tags = as_tags(words)
+    tags = as_half_words(words)
     index = (bucket + BUCKET_INDEX) * TWO
     hole_group = hole // GROUP_TAGS
     was_full = match_below(words, bucket + BUCKET_INDEX + hole_group * GROUP_WORDS, ZERO, ONE) == ZERO
-    tags[index + hole] = np.uint32(0)
+    tags[index + hole] = U32(0)
     group = hole_group
     while was_full:
         group = (group + ONE) & GROUP_MASK
         was_full = match_below(words, bucket + BUCKET_INDEX + group * GROUP_WORDS, ZERO, ONE) == ZERO
-        for k in range(GROUP_TAGS):
+        for k in u64_range(GROUP_TAGS):
             at = group * GROUP_TAGS + k
-            tag = np.uint64(tags[index + at])
+            tag = U64(tags[index + at])
             home = words[bucket + (tag & TAG_NUMBER_MASK) * ENTRY_WORDS + ENTRY_HASH] & GROUP_MASK
             if tag != ZERO and ((group - home) & GROUP_MASK) >= ((group - hole_group) & GROUP_MASK):
-                tags[index + hole] = np.uint32(tag)
-                tags[index + at] = np.uint32(0)
+                tags[index + hole] = U32(tag)
+                tags[index + at] = U32(0)
                 hole = at
                 hole_group = group
                 break
@@ -295,7 +294,7 @@ def split(words: Words, scratch: Words, hashed: U64, new: U64) -> None:
     depth = words[old + BUCKET_DEPTH]
     if depth == words[DIRECTORY_DEPTH]:
         double_directory(words)
-    for k in range(BUCKET_WORDS):
+    for k in u64_range(BUCKET_WORDS):
         scratch[SCRATCH_BUCKET + k] = words[old + k]
         words[old + k] = ZERO
     words[old + BUCKET_DEPTH] = depth + ONE
@@ -304,13 +303,13 @@ def split(words: Words, scratch: Words, hashed: U64, new: U64) -> None:
     run = ONE << (words[DIRECTORY_DEPTH] - depth)
     prefix = (hashed >> ONE) >> (HASH_BITS - words[DIRECTORY_DEPTH])
     middle = words[DIRECTORY] + (prefix & ~(run - ONE)) + (run >> ONE)
-    for k in range(run >> ONE):
+    for k in u64_range(run >> ONE):
         words[middle + k] = new
-    for number in range(ONE, scratch[SCRATCH_BUCKET + BUCKET_COUNT] + ONE):
+    for number in u64_range(ONE, scratch[SCRATCH_BUCKET + BUCKET_COUNT] + ONE):
         source = SCRATCH_BUCKET + number * ENTRY_WORDS
         moved = scratch[source + ENTRY_HASH]
         to = append_entry(words, new if (moved >> (HASH_BITS - depth)) & ONE else old, moved)
-        for k in range(ENTRY_WORDS):
+        for k in u64_range(ENTRY_WORDS):
             words[to + k] = scratch[source + k]
 
 
@@ -320,7 +319,7 @@ def double_directory(words: Words) -> None:
     directory = words[DIRECTORY]
     size = ONE << words[DIRECTORY_DEPTH]
     words[DIRECTORY_DEPTH] += ONE
-    for k in range(size):
+    for k in u64_range(size):
         word = words[directory + size - ONE - k]
         at = directory + (size - ONE - k) * TWO
         words[at] = word

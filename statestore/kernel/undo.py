@@ -4,8 +4,6 @@ An undo record is what happened to an entry and the entry as it was (as it becam
 record of the chain refers to is freed before the chain is settled; outside of a chain it is freed at once.
 """
 
-import numpy as np
-
 from statestore.kernel.heap import release
 from statestore.kernel.layout import (
     ENTRY_AMOUNT,
@@ -27,15 +25,15 @@ from statestore.kernel.layout import (
 )
 from statestore.kernel.table import find, insert, remove
 from txqueue.jit.decorators import inner
-from txqueue.jit.raw_memory import U64, Words
+from txqueue.jit.native_types import U64, Words, u64_range
 
-ALONE = np.uint64(0)
-CHAINED = np.uint64(1)
+ALONE = U64(0)
+CHAINED = U64(1)
 """How a record is executed. Numbers and not booleans, for which numba would compile all of it twice."""
 
-CHANGED = np.uint64(1)
-DELETED = np.uint64(2)
-CREATED = np.uint64(3)
+CHANGED = U64(1)
+DELETED = U64(2)
+CREATED = U64(3)
 
 
 @inner
@@ -44,7 +42,7 @@ def record_undo(words: Words, scratch: Words, entry: U64, happened: U64) -> None
     at = SCRATCH_UNDO + scratch[SCRATCH_UNDO_COUNT] * UNDO_WORDS
     scratch[SCRATCH_UNDO_COUNT] += ONE
     scratch[at] = happened
-    for k in range(ENTRY_WORDS):
+    for k in u64_range(ENTRY_WORDS):
         scratch[at + ONE + k] = words[entry + k]
 
 
@@ -66,7 +64,7 @@ def release_key(words: Words, held: Words, entry: U64) -> None:
 @inner
 def commit(words: Words, scratch: Words) -> None:
     """Frees what the noted changes replaced, and forgets them."""
-    for k in range(scratch[SCRATCH_UNDO_COUNT]):
+    for k in u64_range(scratch[SCRATCH_UNDO_COUNT]):
         at = SCRATCH_UNDO + k * UNDO_WORDS
         if scratch[at] != CREATED:
             release_value(words, scratch, at + ONE)
@@ -99,5 +97,5 @@ def rollback(words: Words, scratch: Words) -> None:
             release_key(words, words, entry)
             remove(words, entry)
         else:
-            for k in range(ENTRY_WORDS):
+            for k in u64_range(ENTRY_WORDS):
                 words[entry + k] = scratch[image + k]

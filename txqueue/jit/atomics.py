@@ -12,13 +12,18 @@ import platform
 import sys
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
-from numba import extending
 from numba.core import cgutils, errors, types
+from numpy.typing import NDArray
+
+from txqueue.jit.intrinsic import intrinsic
 
 assert sys.byteorder == "little", "the record, the log and the ring are little-endian words: this processor is not"
 
-intrinsic: Any = extending.intrinsic  # its own type asks callers for the typing context, which numba supplies
+Words = NDArray[np.uint64]
+Array = NDArray[np.uint64] | NDArray[np.uint8]
+Int = int | np.int64 | np.uint64
 
 _WORD = ir.IntType(64)
 _BYTE = ir.IntType(8)
@@ -70,48 +75,61 @@ def _store(order: str, words: Any) -> tuple[Any, Any]:
     return types.void(words, types.intp, types.uint64), generate
 
 
-@intrinsic
-def load_relaxed(_typing_context: Any, words: Any, _index: Any) -> Any:
-    """``load_relaxed(words, index) -> uint64``: never torn and never hoisted, but orders nothing around it."""
+def _lower_load_relaxed(_typing_context: Any, words: Any, _index: Any) -> Any:
     return _load("monotonic", words)
 
 
-@intrinsic
-def load_acquire(_typing_context: Any, words: Any, _index: Any) -> Any:
-    """``load_acquire(words, index) -> uint64``: what the storer wrote before its ``store_release`` is visible after."""
+@intrinsic(_lower_load_relaxed)
+def load_relaxed(words: Words, index: Int) -> np.uint64:
+    """Loads a word, never torn and never hoisted; orders nothing around it."""
+
+
+def _lower_load_acquire(_typing_context: Any, words: Any, _index: Any) -> Any:
     return _load("acquire", words)
 
 
-@intrinsic
-def load_seq_cst(_typing_context: Any, words: Any, _index: Any) -> Any:
-    """``load_seq_cst(words, index) -> uint64``: one order of all such operations that every thread agrees on."""
+@intrinsic(_lower_load_acquire)
+def load_acquire(words: Words, index: Int) -> np.uint64:
+    """Loads a word; what the storer wrote before its ``store_release`` is visible after."""
+
+
+def _lower_load_seq_cst(_typing_context: Any, words: Any, _index: Any) -> Any:
     return _load("seq_cst", words)
 
 
-@intrinsic
-def store_relaxed(_typing_context: Any, words: Any, _index: Any, _value: Any) -> Any:
-    """``store_relaxed(words, index, value)``: never torn; orders nothing around it."""
+@intrinsic(_lower_load_seq_cst)
+def load_seq_cst(words: Words, index: Int) -> np.uint64:
+    """Loads a word, in one order of all such operations that every thread agrees on."""
+
+
+def _lower_store_relaxed(_typing_context: Any, words: Any, _index: Any, _value: Any) -> Any:
     return _store("monotonic", words)
 
 
-@intrinsic
-def store_release(_typing_context: Any, words: Any, _index: Any, _value: Any) -> Any:
-    """``store_release(words, index, value)``: whoever loads this value with acquire sees all stores before it."""
+@intrinsic(_lower_store_relaxed)
+def store_relaxed(words: Words, index: Int, value: Int) -> None:
+    """Stores a word, never torn; orders nothing around it."""
+
+
+def _lower_store_release(_typing_context: Any, words: Any, _index: Any, _value: Any) -> Any:
     return _store("release", words)
 
 
-@intrinsic
-def store_seq_cst(_typing_context: Any, words: Any, _index: Any, _value: Any) -> Any:
-    """``store_seq_cst(words, index, value)``: also ordered before this thread's later ``load_seq_cst``."""
+@intrinsic(_lower_store_release)
+def store_release(words: Words, index: Int, value: Int) -> None:
+    """Stores a word; whoever loads this value with acquire sees all stores before it."""
+
+
+def _lower_store_seq_cst(_typing_context: Any, words: Any, _index: Any, _value: Any) -> Any:
     return _store("seq_cst", words)
 
 
-@intrinsic
-def cas(_typing_context: Any, words: Any, _index: Any, _expected: Any, _desired: Any) -> Any:
-    """``cas(words, index, expected, desired) -> bool``: replaces ``expected`` by ``desired``, or does nothing.
+@intrinsic(_lower_store_seq_cst)
+def store_seq_cst(words: Words, index: Int, value: Int) -> None:
+    """Stores a word, also ordered before this thread's later ``load_seq_cst``."""
 
-    Sequentially consistent: one ``lock cmpxchg`` on x86.
-    """
+
+def _lower_cas(_typing_context: Any, words: Any, _index: Any, _expected: Any, _desired: Any) -> Any:
     _require_words(words)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -122,9 +140,15 @@ def cas(_typing_context: Any, words: Any, _index: Any, _expected: Any, _desired:
     return types.boolean(words, types.intp, types.uint64, types.uint64), generate
 
 
-@intrinsic
-def fetch_add(_typing_context: Any, words: Any, _index: Any, _amount: Any) -> Any:
-    """``fetch_add(words, index, amount) -> uint64``: adds and returns what was there before; ``lock xadd`` on x86."""
+@intrinsic(_lower_cas)
+def cas(words: Words, index: Int, expected: Int, desired: Int) -> bool:
+    """Replaces ``expected`` by ``desired`` and says so, or does nothing.
+
+    Sequentially consistent: one ``lock cmpxchg`` on x86.
+    """
+
+
+def _lower_fetch_add(_typing_context: Any, words: Any, _index: Any, _amount: Any) -> Any:
     _require_words(words)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -134,10 +158,12 @@ def fetch_add(_typing_context: Any, words: Any, _index: Any, _amount: Any) -> An
     return types.uint64(words, types.intp, types.uint64), generate
 
 
-@intrinsic
-def fence(_typing_context: Any) -> Any:
-    """``fence()``: nothing before it is reordered with anything after it. Dear: prefer ordered accesses."""
+@intrinsic(_lower_fetch_add)
+def fetch_add(words: Words, index: Int, amount: Int) -> np.uint64:
+    """Adds and returns what was there before; ``lock xadd`` on x86."""
 
+
+def _lower_fence(_typing_context: Any) -> Any:
     def generate(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
         builder.fence("seq_cst")
         return context.get_dummy_value()
@@ -145,10 +171,12 @@ def fence(_typing_context: Any) -> Any:
     return types.void(), generate
 
 
-@intrinsic
-def fence_release(_typing_context: Any) -> Any:
-    """``fence_release()``: no store after it is seen before anything that stands before it. Free on x86."""
+@intrinsic(_lower_fence)
+def fence() -> None:
+    """Lets nothing before it be reordered with anything after it. Dear: prefer ordered accesses."""
 
+
+def _lower_fence_release(_typing_context: Any) -> Any:
     def generate(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
         builder.fence("release")
         return context.get_dummy_value()
@@ -156,10 +184,12 @@ def fence_release(_typing_context: Any) -> Any:
     return types.void(), generate
 
 
-@intrinsic
-def pause(_typing_context: Any) -> Any:
-    """``pause()``: tells the processor that this is a spin loop, so that it yields to its sibling thread."""
+@intrinsic(_lower_fence_release)
+def fence_release() -> None:
+    """Lets no store after it be seen before anything that stands before it. Free on x86."""
 
+
+def _lower_pause(_typing_context: Any) -> Any:
     def generate(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
         if platform.machine() in _PAUSE:
             name, operands = _PAUSE[platform.machine()]
@@ -170,18 +200,27 @@ def pause(_typing_context: Any) -> Any:
     return types.void(), generate
 
 
-@intrinsic
-def prefetch(_typing_context: Any, array: Any, _index: Any) -> Any:
-    """``prefetch(array, index)``: starts fetching the cache line of an element of a uint8 or uint64 array. Any index is
-    harmless.
-    """
+@intrinsic(_lower_pause)
+def pause() -> None:
+    """Tells the processor that this is a spin loop, so that it yields to its sibling thread."""
+
+
+def _lower_prefetch(_typing_context: Any, array: Any, _index: Any) -> Any:
     return _prefetch(array, to_write=False)
 
 
-@intrinsic
-def prefetch_to_write(_typing_context: Any, array: Any, _index: Any) -> Any:
-    """``prefetch_to_write(array, index)``: as :func:`prefetch`, and takes the line away from all other processors."""
+@intrinsic(_lower_prefetch)
+def prefetch(array: Array, index: Int) -> None:
+    """Starts fetching the cache line of an element of a uint8 or uint64 array. Any index is harmless."""
+
+
+def _lower_prefetch_to_write(_typing_context: Any, array: Any, _index: Any) -> Any:
     return _prefetch(array, to_write=True)
+
+
+@intrinsic(_lower_prefetch_to_write)
+def prefetch_to_write(array: Array, index: Int) -> None:
+    """As :func:`prefetch`, and takes the line away from all other processors."""
 
 
 def _prefetch(array: Any, *, to_write: bool) -> Any:
@@ -199,11 +238,7 @@ def _prefetch(array: Any, *, to_write: bool) -> Any:
     return types.void(array, types.intp), generate
 
 
-@intrinsic
-def load_unaligned(_typing_context: Any, array: Any, _byte_offset: Any) -> Any:
-    """``load_unaligned(array, byte_offset) -> uint64``: eight little-endian bytes at any offset of a uint8 or uint64
-    array. Not atomic.
-    """
+def _lower_load_unaligned(_typing_context: Any, array: Any, _byte_offset: Any) -> Any:
     _require_bytes(array)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -213,11 +248,14 @@ def load_unaligned(_typing_context: Any, array: Any, _byte_offset: Any) -> Any:
     return types.uint64(array, types.intp), generate
 
 
-@intrinsic
-def memcpy(_typing_context: Any, to: Any, _to_byte: Any, source: Any, _source_byte: Any, _byte_count: Any) -> Any:
-    """``memcpy(to, to_byte, source, source_byte, byte_count)``: copies between uint8 or uint64 arrays, at any byte
-    offsets. The ranges must not overlap.
-    """
+@intrinsic(_lower_load_unaligned)
+def load_unaligned(array: Array, byte_offset: Int) -> np.uint64:
+    """Loads eight little-endian bytes at any offset of a uint8 or uint64 array. Not atomic."""
+
+
+def _lower_memcpy(
+    _typing_context: Any, to: Any, _to_byte: Any, source: Any, _source_byte: Any, _byte_count: Any
+) -> Any:
     _require_bytes(to)
     _require_bytes(source)
     if not to.mutable:
@@ -231,3 +269,8 @@ def memcpy(_typing_context: Any, to: Any, _to_byte: Any, source: Any, _source_by
         return context.get_dummy_value()
 
     return types.void(to, types.intp, source, types.intp, types.intp), generate
+
+
+@intrinsic(_lower_memcpy)
+def memcpy(to: Array, to_byte: Int, source: Array, source_byte: Int, byte_count: Int) -> None:
+    """Copies between uint8 or uint64 arrays, at any byte offsets. The ranges must not overlap."""

@@ -1,4 +1,4 @@
-"""Raw pointers for compiled code.
+"""Pointers for compiled code, and what it does with the memory behind them.
 
 An array is seven values to numba, and references to it are counted atomically wherever it cannot prove that they need
 not be: the apply kernel ran three times slower on arrays and took longer to compile. So the entry points take arrays,
@@ -6,66 +6,67 @@ which keeps the memory alive, and all code below them takes pointers. A pointer 
 bounds. Indices are ``uint64``.
 """
 
-from typing import Any, TypeAlias
+from typing import Any, overload
 
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic
+from numpy.typing import NDArray
 
-Words: TypeAlias = Any
-"""A pointer to ``uint64``. numba infers these types, mypy cannot: for it they are names only."""
-Bytes: TypeAlias = Any
-"""A pointer to ``uint8``."""
-U64: TypeAlias = Any
-"""A ``uint64``."""
+from txqueue.jit.intrinsic import intrinsic
+from txqueue.jit.native_types import U64, Bytes, HalfWords, Words
 
 _WORD = ir.IntType(64)
 _BYTE = ir.IntType(8)
 _INT = ir.IntType(32)
 _BYTES = types.CPointer(types.uint8)
-_intrinsic: Any = intrinsic  # what it makes is called without the first parameter, which its own type does not say
 
 
 def _byte_at(builder: Any, pointer: Any, index: Any) -> Any:
     return builder.gep(builder.bitcast(pointer, _BYTE.as_pointer()), [index])
 
 
-@_intrinsic
-def pointer(_typing_context: Any, array: Any) -> Any:
-    """``pointer(array)``: to the first element of an array, which must outlive its use."""
-
+def _lower_pointer(_typing_context: Any, array: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return context.make_array(signature.args[0])(context, builder, arguments[0]).data
 
     return types.CPointer(array.dtype)(array), generate
 
 
-@_intrinsic
-def as_bytes(_typing_context: Any, words: Any) -> Any:
-    """``as_bytes(words)``: the same address as a pointer to bytes."""
+@overload
+def pointer(array: NDArray[np.uint64]) -> Words: ...
+@overload
+def pointer(array: NDArray[np.uint8]) -> Bytes: ...
+@intrinsic(_lower_pointer)
+def pointer(array: NDArray[Any]) -> Words | Bytes:
+    """Points to the first element of an array, which must outlive the pointer."""
 
+
+def _lower_as_bytes(_typing_context: Any, words: Any) -> Any:
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], _BYTE.as_pointer())
 
     return _BYTES(words), generate
 
 
-@_intrinsic
-def as_tags(_typing_context: Any, words: Any) -> Any:
-    """``as_tags(words)``: the same address as a pointer to ``uint32``."""
+@intrinsic(_lower_as_bytes)
+def as_bytes(words: Words) -> Bytes:
+    """Gives the same address as a pointer to bytes."""
 
+
+def _lower_as_half_words(_typing_context: Any, words: Any) -> Any:
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.bitcast(arguments[0], _INT.as_pointer())
 
     return types.CPointer(types.uint32)(words), generate
 
 
-@_intrinsic
-def match_below(_typing_context: Any, words: Any, _index: Any, _tag: Any, _bound: Any) -> Any:
-    """``match_below(words, index, tag, bound) -> uint64``: a bit for each ``uint32`` with ``item ^ tag < bound`` of the
-    16 in the cache line at a word. A few vector instructions and no branch.
-    """
+@intrinsic(_lower_as_half_words)
+def as_half_words(words: Words) -> HalfWords:
+    """Gives the same address as a pointer to ``uint32``."""
 
+
+def _lower_match_below(_typing_context: Any, words: Any, _index: Any, _tag: Any, _bound: Any) -> Any:
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         pointer, index, tag, bound = arguments
         line = ir.VectorType(_INT, 16)
@@ -82,20 +83,27 @@ def match_below(_typing_context: Any, words: Any, _index: Any, _tag: Any, _bound
     return types.uint64(words, types.uint64, types.uint64, types.uint64), generate
 
 
-@_intrinsic
-def lowest_bit(_typing_context: Any, _bits: Any) -> Any:
-    """``lowest_bit(bits) -> uint64``: the number of the lowest bit that is set; 64 where none is."""
+@intrinsic(_lower_match_below)
+def match_below(words: Words, index: U64, tag: U64, bound: U64) -> U64:
+    """Compares the 16 ``uint32`` of the cache line at a word: a bit for each with ``item ^ tag < bound``.
 
+    A few vector instructions and no branch.
+    """
+
+
+def _lower_lowest_bit(_typing_context: Any, _bits: Any) -> Any:
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
 
     return types.uint64(types.uint64), generate
 
 
-@_intrinsic
-def folded_multiply(_typing_context: Any, _a: Any, _b: Any) -> Any:
-    """``folded_multiply(a, b) -> uint64``: the halves of the 128-bit product of two ``uint64``, xored."""
+@intrinsic(_lower_lowest_bit)
+def lowest_bit(bits: U64) -> U64:
+    """Counts the bits below the lowest one that is set; 64 where none is."""
 
+
+def _lower_folded_multiply(_typing_context: Any, _a: Any, _b: Any) -> Any:
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         double = ir.IntType(128)
         a, b = (builder.zext(argument, double) for argument in arguments)
@@ -106,10 +114,12 @@ def folded_multiply(_typing_context: Any, _a: Any, _b: Any) -> Any:
     return types.uint64(types.uint64, types.uint64), generate
 
 
-@_intrinsic
-def prefetch(_typing_context: Any, words: Any, _index: Any) -> Any:
-    """``prefetch(words, index)``: starts fetching the cache line of a word."""
+@intrinsic(_lower_folded_multiply)
+def folded_multiply(a: U64, b: U64) -> U64:
+    """Multiplies to 128 bits and xors the halves of the product."""
 
+
+def _lower_prefetch(_typing_context: Any, words: Any, _index: Any) -> Any:
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         kind = ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), _INT, _INT, _INT])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
@@ -120,10 +130,12 @@ def prefetch(_typing_context: Any, words: Any, _index: Any) -> Any:
     return types.void(words, types.uint64), generate
 
 
-@_intrinsic
-def load_unaligned(_typing_context: Any, data: Any, _at: Any) -> Any:
-    """``load_unaligned(data, at) -> uint64``: eight little-endian bytes from byte ``at``."""
+@intrinsic(_lower_prefetch)
+def prefetch(words: Words, index: U64) -> None:
+    """Starts fetching the cache line of a word."""
 
+
+def _lower_load_unaligned(_typing_context: Any, data: Any, _at: Any) -> Any:
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         address = builder.bitcast(_byte_at(builder, *arguments), _WORD.as_pointer())
         return builder.load(address, align=1, typ=_WORD)
@@ -131,10 +143,12 @@ def load_unaligned(_typing_context: Any, data: Any, _at: Any) -> Any:
     return types.uint64(data, types.uint64), generate
 
 
-@_intrinsic
-def copy_bytes(_typing_context: Any, to: Any, _to_at: Any, source: Any, _source_at: Any, _length: Any) -> Any:
-    """``copy_bytes(to, to_at, source, source_at, length)``: offsets in bytes; the ranges must not overlap."""
+@intrinsic(_lower_load_unaligned)
+def load_unaligned(data: Words | Bytes, byte: U64) -> U64:
+    """Loads eight little-endian bytes from any byte on."""
 
+
+def _lower_copy_bytes(_typing_context: Any, to: Any, _to_at: Any, source: Any, _source_at: Any, _length: Any) -> Any:
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         to_pointer, to_at, source_pointer, source_at, length = arguments
         target = _byte_at(builder, to_pointer, to_at)
@@ -144,13 +158,20 @@ def copy_bytes(_typing_context: Any, to: Any, _to_at: Any, source: Any, _source_
     return types.void(to, types.uint64, source, types.uint64, types.uint64), generate
 
 
-@_intrinsic
-def zero_bytes(_typing_context: Any, data: Any, _at: Any, _length: Any) -> Any:
-    """``zero_bytes(data, at, length)``: offset in bytes."""
+@intrinsic(_lower_copy_bytes)
+def copy_bytes(to: Words | Bytes, to_byte: U64, source: Words | Bytes, source_byte: U64, length: U64) -> None:
+    """Copies ``length`` bytes; offsets are in bytes, and the ranges must not overlap."""
 
+
+def _lower_zero_bytes(_typing_context: Any, data: Any, _at: Any, _length: Any) -> Any:
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         pointer, at, length = arguments
         cgutils.memset(builder, _byte_at(builder, pointer, at), length, 0)
         return None
 
     return types.void(data, types.uint64, types.uint64), generate
+
+
+@intrinsic(_lower_zero_bytes)
+def zero_bytes(data: Words | Bytes, byte: U64, length: U64) -> None:
+    """Writes ``length`` zeros; the offset is in bytes."""

@@ -8,22 +8,23 @@ from numba import types
 from numpy.typing import NDArray
 
 from pooling.arena.kernel import layout
-from txqueue.jit.atomics import cas, intrinsic, load_acquire, load_relaxed
+from txqueue.jit.atomics import cas, load_acquire, load_relaxed
 from txqueue.jit.decorators import inner
+from txqueue.jit.intrinsic import intrinsic
 
 Words = NDArray[np.uint64]
 Int = int | np.int64
 Bool = bool | np.bool
 
 
-def _lowest_bit(_typing_context: Any, _word: Any) -> Any:
+def _lower_lowest_bit(_typing_context: Any, _word: Any) -> Any:
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.IntType(1)(0))
 
     return types.int64(types.int64), generate
 
 
-def _bit_length(_typing_context: Any, _word: Any) -> Any:
+def _lower_bit_length(_typing_context: Any, _word: Any) -> Any:
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         zeros = builder.ctlz(arguments[0], ir.IntType(1)(0))
         return builder.sub(ir.IntType(64)(64), zeros)
@@ -31,19 +32,26 @@ def _bit_length(_typing_context: Any, _word: Any) -> Any:
     return types.int64(types.int64), generate
 
 
-def _bit_count(_typing_context: Any, _word: Any) -> Any:
+def _lower_bit_count(_typing_context: Any, _word: Any) -> Any:
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.ctpop(arguments[0])
 
     return types.int64(types.int64), generate
 
 
-lowest_bit: Any = intrinsic(_lowest_bit)
-"""``lowest_bit(word) -> int64``: the index of the lowest bit that is set; 64 where none is."""
-bit_length: Any = intrinsic(_bit_length)
-"""``bit_length(word) -> int64``: of the word taken as unsigned."""
-bit_count: Any = intrinsic(_bit_count)
-"""``bit_count(word) -> int64``: of the bits that are set."""
+@intrinsic(_lower_lowest_bit)
+def lowest_bit(word: Int) -> Int:
+    """Counts the bits below the lowest one that is set; 64 where none is."""
+
+
+@intrinsic(_lower_bit_length)
+def bit_length(word: Int) -> Int:
+    """Counts the bits of a word, taken as unsigned, without its leading zeros."""
+
+
+@intrinsic(_lower_bit_count)
+def bit_count(word: Int) -> Int:
+    """Counts the bits that are set."""
 
 
 @inner

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import extending
 from numba.core import types
 from numpy.typing import NDArray
 
@@ -25,6 +24,7 @@ from tests.txqueue.frames import Frame, Taker, assert_whole, make
 from txqueue.errors import ProducersExhausted, QueueFull
 from txqueue.jit.atomics import store_release
 from txqueue.jit.decorators import kernel
+from txqueue.jit.intrinsic import intrinsic
 from txqueue.producer import Producer
 from txqueue.queue import LockFreeTxQueue
 from txqueue.region.process_identity import this_process
@@ -46,7 +46,6 @@ _ALL_ONES = np.uint64(2**64 - 1)
 """As a count, none that a frame can have."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
-intrinsic: Any = extending.intrinsic
 
 
 def _ptrace(request: int, process: int, data: int = 0) -> None:
@@ -55,16 +54,18 @@ def _ptrace(request: int, process: int, data: int = 0) -> None:
         raise OSError(failure, f"ptrace: {os.strerror(failure)}")
 
 
-@intrinsic
-def _trap(_context: Any) -> Any:
-    """Stops the process at exactly this place, if it is traced."""
-
+def _lower_trap(_typing_context: Any) -> Any:
     def generate(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
         kind = ir.FunctionType(ir.VoidType(), [])
         builder.call(builder.module.declare_intrinsic("llvm.debugtrap", (), kind), [])
         return context.get_dummy_value()
 
     return types.void(), generate
+
+
+@intrinsic(_lower_trap)
+def _trap() -> None:
+    """Stops the process at exactly this place, if it is traced."""
 
 
 @kernel

@@ -4,12 +4,13 @@ import threading
 
 import numpy as np
 from numba import int64
+from numpy.typing import NDArray
 
 from txqueue.jit.decorators import WORDS, entry, load
 
 
 @entry(WORDS, int64)
-def _first_word_plus(words, number):
+def _first_word_plus(words: NDArray[np.uint64], number: int) -> np.int64:
     return np.int64(words[0]) + number
 
 

@@ -1,6 +1,7 @@
 """The interval of a median is the one in the tables, and covers as often as it says."""
 
 import random
+from collections.abc import Callable
 from statistics import median
 
 import pytest
@@ -38,7 +39,7 @@ def test_fewer_than_five_values_have_no_interval_of_90_percent(count: int) -> No
 @pytest.mark.parametrize("spread", ["uniform", "skewed", "heavy tails"])
 def test_the_interval_covers_the_true_median_as_often_as_it_says_whatever_the_distribution(spread: str) -> None:
     draw = random.Random(7)
-    distributions = {
+    distributions: dict[str, tuple[Callable[[], float], float]] = {
         "uniform": (lambda: draw.random(), 0.5),
         "skewed": (lambda: draw.expovariate(1.0), 0.6931),
         "heavy tails": (lambda: draw.gauss(0.0, 1.0) / draw.gauss(0.0, 1.0), 0.0),

@@ -1,0 +1,73 @@
+"""Types of compiled code as a type checker sees them: unsigned integers of fixed width, and pointers to them.
+
+numba infers its types from the arguments of a call and ignores annotations, so a wrong one would do no harm and no
+good. With these, mypy finds what numba would compile without a word: a pointer where a number is meant, bytes for
+words, and a mix of signed and unsigned numbers, which numba turns into signed ones or into floats.
+
+To compiled code `U64`, `U32` and `U8` are numpy's own types and convert as these do, and `u64_range` is `range`.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Generic, SupportsIndex, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    Item = TypeVar("Item")
+
+    class _Unsigned:
+        def __init__(self, value: SupportsIndex) -> None: ...
+        def __index__(self) -> int: ...
+        def __int__(self) -> int: ...
+
+    class U8(_Unsigned):
+        """A ``uint8``."""
+
+        def __eq__(self, other: "U8") -> bool: ...  # type: ignore[override]
+        def __ne__(self, other: "U8") -> bool: ...  # type: ignore[override]
+        def __hash__(self) -> int: ...
+
+    class U32(_Unsigned):
+        """A ``uint32``."""
+
+        def __eq__(self, other: "U32") -> bool: ...  # type: ignore[override]
+        def __ne__(self, other: "U32") -> bool: ...  # type: ignore[override]
+        def __hash__(self) -> int: ...
+
+    class U64(_Unsigned):
+        """A ``uint64``. Its operators take no other integers: convert first."""
+
+        def __eq__(self, other: "U64") -> bool: ...  # type: ignore[override]
+        def __ne__(self, other: "U64") -> bool: ...  # type: ignore[override]
+        def __hash__(self) -> int: ...
+        def __lt__(self, other: "U64") -> bool: ...
+        def __le__(self, other: "U64") -> bool: ...
+        def __gt__(self, other: "U64") -> bool: ...
+        def __ge__(self, other: "U64") -> bool: ...
+        def __add__(self, other: "U64") -> "U64": ...
+        def __sub__(self, other: "U64") -> "U64": ...
+        def __mul__(self, other: "U64") -> "U64": ...
+        def __floordiv__(self, other: "U64") -> "U64": ...
+        def __and__(self, other: "U64") -> "U64": ...
+        def __or__(self, other: "U64") -> "U64": ...
+        def __xor__(self, other: "U64") -> "U64": ...
+        def __lshift__(self, other: "U64") -> "U64": ...
+        def __rshift__(self, other: "U64") -> "U64": ...
+        def __invert__(self) -> "U64": ...
+
+    class Pointer(Generic[Item]):
+        """An address that is indexed like an array; nothing checks bounds."""
+
+        def __getitem__(self, index: U64) -> Item: ...
+        def __setitem__(self, index: U64, item: Item) -> None: ...
+
+    Words = Pointer[U64]
+    HalfWords = Pointer[U32]
+    Bytes = Pointer[U8]
+
+    def u64_range(first: U64, end: U64 | None = None, /) -> Iterator[U64]:
+        """``range`` over ``uint64``, whose numbers are ``uint64`` to the type checker, too."""
+else:
+    U8, U32, U64 = np.uint8, np.uint32, np.uint64
+    Pointer = Words = HalfWords = Bytes = Any
+    u64_range = range
