@@ -1,4 +1,4 @@
-"""Memory for pools to lend: page-aligned buffers, and small arrays cut from larger ones."""
+"""Factories of memory for pools to lend: page-aligned buffers, and small arrays cut from larger ones."""
 
 import mmap
 import threading
@@ -12,13 +12,13 @@ from pooling.core.factory import Factory
 Buffer = NDArray[np.uint8]
 
 _MAP_NORESERVE: Final = 0x4000
-"""Linux's, which `mmap` names from Python 3.13 on: pages are accounted for when they are touched, not when mapped."""
+"""Linux's flag, which `mmap` has from Python 3.13 on: pages are accounted for when touched instead of when mapped."""
 
 
 def aligned_buffer(byte_count: int) -> Buffer:
     """Return zeroed ``uint8[byte_count]`` that starts on a page; pages never touched cost nothing.
 
-    The memory goes with its last view.
+    The memory is unmapped with its last view.
     """
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
     return np.frombuffer(mmap.mmap(-1, byte_count, flags=flags), np.uint8)
@@ -27,8 +27,11 @@ def aligned_buffer(byte_count: int) -> Buffer:
 class BufferFactory(Factory[Buffer]):
     """Makes page-aligned buffers of one size, each in a mapping of its own, so that destroying one frees its pages.
 
-    A block is written to disk straight from the memory it was built in, past the page cache, for which the kernel
-    wants page alignment. A buffer is lent with whatever its last user left in it.
+    A block is written to disk from the very memory that it was built in, by direct I/O, for which the kernel wants page
+    alignment. A buffer is lent with whatever its last user left in it.
+
+    Raises:
+        ValueError: the size is no multiple of a page.
     """
 
     def __init__(self, buffer_bytes: int) -> None:
@@ -42,13 +45,13 @@ class BufferFactory(Factory[Buffer]):
 
 
 class ArrayFactory(Factory[NDArray[Any]]):
-    """Makes small arrays of one shape, many out of one allocation, which goes when all of them are gone.
+    """Makes small arrays of one shape, many in one allocation, which is freed once all of them are destroyed.
 
-    They are zeroed when they come back, so that no borrower sees another's data.
+    An array is zeroed when it is returned, so that no borrower sees another's data.
     """
 
     def __init__(self, length: int, dtype: DTypeLike, per_allocation: int = 1024) -> None:
-        """Make arrays ``dtype[length]``, and set the memory of the first ``per_allocation`` aside at once."""
+        """Make arrays ``dtype[length]``; the memory of the first ``per_allocation`` is allocated now."""
         assert length >= 1
         assert per_allocation >= 1
         self._shape = (per_allocation, length)

@@ -1,7 +1,7 @@
-"""Buffers that other processes of the host map: slots of an arena, lent by handle, written and read without copying.
+"""Shared buffers: slots of an arena that other processes of the host map, to write and read them without copying.
 
-This is for borrowers that share no code with us: a path, an offset and a length are all they need. Those that do can
-attach to the arena and allocate by themselves.
+They are for borrowers in any language: a path, an offset and a length are all that is needed to map one. Borrowers in
+Python can attach to an arena and allocate by themselves instead.
 """
 
 import mmap
@@ -23,12 +23,12 @@ _PAGE_BYTES: Final = mmap.PAGESIZE
 
 
 class SharedBuffer(NamedTuple):
-    """Where a buffer is."""
+    """The address of a buffer: what another process needs to map it."""
 
     handle: int
-    """The arena's name for it."""
+    """The handle of its slot in the arena."""
     path: Path
-    """Good as long as the process that made it runs, for processes of the same user."""
+    """The arena's file, which processes of the same user can open as long as the process that made it runs."""
     offset_bytes: int
     """A multiple of the page size."""
     size_bytes: int
@@ -50,13 +50,17 @@ def map_buffer(buffer: SharedBuffer) -> Buffer:
 class SharedBufferFactory(Factory[SharedBuffer]):
     """Allocates buffers of one size, a power of two of at least a page, from an arena of its own.
 
-    A buffer is zeroed when it comes back: the next borrower may be somebody else's program.
+    A buffer is zeroed when it is returned: the next borrower may be another program.
     """
 
     def __init__(self, count: int, size_bytes: int) -> None:
-        """Allow for ``count`` buffers in use at once, of those that have not been destroyed.
+        """Allow for ``count`` buffers that were made and not destroyed.
 
-        The arena is made by the first of them, as its compiled code takes a while. Memory never used costs nothing.
+        The arena is made with the first of them, as its compiled code takes a while to load. Memory never used costs
+        nothing.
+
+        Raises:
+            ValueError: the size is no power of two, or less than a page.
         """
         if size_bytes < _PAGE_BYTES or size_bytes & (size_bytes - 1):
             raise ValueError(
@@ -70,14 +74,14 @@ class SharedBufferFactory(Factory[SharedBuffer]):
         self._slots: dict[int, Slot] = {}
 
     def open(self) -> None:
-        """Make the arena, which takes a good part of a second; does nothing where that was done."""
+        """Make the arena, which takes a good part of a second; do nothing where that was done."""
         from pooling.arena.kernel import layout
         from pooling.arena.slab_arena import SlabArena
 
-        # Threads that destroy buffers keep some of the slots at hand, where others do not find them.
+        # Threads that destroy buffers cache some of the slots, where other threads do not find them.
         slot_bytes = min(self._size_bytes, layout.CLASS_BYTES_MAX)
-        at_hand_bytes = layout.HOLDERS_DEFAULT * layout.MAGAZINE_SLOTS_MAX * slot_bytes
-        bytes_max = min(self._wanted_bytes + at_hand_bytes, layout.HEAP_BYTES_MAX)
+        cached_bytes = layout.HOLDERS_DEFAULT * layout.MAGAZINE_SLOTS_MAX * slot_bytes
+        bytes_max = min(self._wanted_bytes + cached_bytes, layout.HEAP_BYTES_MAX)
         with self._lock:
             if self._arena is None:
                 self._arena = SlabArena.create(None, bytes_max=bytes_max)
@@ -93,7 +97,7 @@ class SharedBufferFactory(Factory[SharedBuffer]):
         self._slots[slot.handle] = slot
         heap_bytes = int(self._arena.words[layout.HEAP_AT]) * 8
         offset_bytes = heap_bytes + (slot.handle & layout.LOW_MASK) * layout.GRANULE_BYTES
-        assert offset_bytes % _PAGE_BYTES == 0, "slots of a page or more begin on one"
+        assert offset_bytes % _PAGE_BYTES == 0, "slots of a page or more begin on a page"
         return SharedBuffer(slot.handle, self._arena.path, offset_bytes, self._size_bytes)
 
     def passivate(self, item: SharedBuffer) -> None:
@@ -101,10 +105,10 @@ class SharedBufferFactory(Factory[SharedBuffer]):
         self._slots[item.handle].array().fill(0)
 
     def destroy(self, item: SharedBuffer) -> None:
-        """Give the slot back to the arena."""
+        """Return the slot to the arena."""
         self._slots.pop(item.handle).release()
 
     def close(self) -> None:
-        """Let go of the arena; those that have mapped a buffer keep it until they unmap it."""
+        """Close the arena; processes that have mapped a buffer keep it until they unmap it."""
         if self._arena is not None:
             self._arena.close()

@@ -1,4 +1,4 @@
-"""What can go wrong with an arena, each with what to do about it."""
+"""Errors of the slab arena; each says what the caller can do about it."""
 
 
 class ArenaError(Exception):
@@ -6,11 +6,11 @@ class ArenaError(Exception):
 
 
 class ArenaFull(ArenaError):
-    """No room of that size is left. Return slots, ask for less, or create the arena with more bytes."""
+    """There is no room for so many bytes. Return slots, ask for less, or create the arena with more bytes."""
 
 
 class ArenaClosed(ArenaError):
-    """The arena or the holder was closed, or belongs to the parent process of a fork. Open or register anew."""
+    """The arena was closed, or the slot belongs to the parent process of a fork. Attach, or allocate, anew."""
 
 
 class HoldersExhausted(ArenaError):
@@ -18,7 +18,7 @@ class HoldersExhausted(ArenaError):
 
 
 class SlotReturned(ArenaError):
-    """The slot was returned before, or taken back from a dead holder: whoever used it just now must not any more."""
+    """The slot was returned before, or recovered from a dead process. Whoever used it just now must not any more."""
 
 
 class SlotForeign(ArenaError):
@@ -26,7 +26,7 @@ class SlotForeign(ArenaError):
 
 
 class SlotInUse(ArenaError):
-    """Views of the slot still exist. Drop them first: their memory is about to be somebody else's."""
+    """Views of the slot still exist. Drop them first: their memory is about to be lent to somebody else."""
 
 
 class SlotDamaged(ArenaError):

@@ -1,4 +1,4 @@
-"""A holder: the right of one thread to allocate from an arena."""
+"""A holder: one thread's registration with an arena, with the magazines and runs that it has cached."""
 
 import os
 import weakref
@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 
 from pooling.arena.errors import HoldersExhausted
 from pooling.arena.kernel import layout
-from pooling.arena.kernel.recovery import empty_magazines, release_holder, take_holder
+from pooling.arena.kernel.recovery import flush_caches, release_holder, take_holder
 from txqueue.region.process_identity import is_alive, this_process
 
 _CLOSED: Final[NDArray[np.uint64]] = np.zeros(layout.HOLDERS_AT + layout.HOLDER_WORDS, np.uint64)
-"""In place of a closed holder's region: an arena without pages, in which nothing can be allocated."""
+"""The region of a closed holder: an arena without pages, in which nothing can be allocated."""
 
 
 class Holder:
-    """Allocates, for one thread at a time, from :meth:`~pooling.arena.slab_arena.SlabArena.register`.
+    """Allocates for one thread at a time; made by :meth:`~pooling.arena.slab_arena.SlabArena.register`.
 
     Attributes:
-        words: uint64[:], the region; with ``index``, what compiled code passes to ``kernel/operations.py``.
+        words: uint64[:], the region. Compiled code passes it to ``kernel/operations.py``, with ``index``.
         index: the holder's index in the region.
     """
 
@@ -33,20 +33,20 @@ class Holder:
 
     @property
     def closed(self) -> bool:
-        """Whether it is of no more use: closed, or the parent process's."""
+        """Whether it is of no more use: it was closed, or is the parent process's."""
         return not self._release.alive
 
-    def empty(self) -> int:
-        """Gives the slots kept at hand back to everybody; returns their number."""
-        return int(empty_magazines(self.words, self.index))
+    def flush(self) -> int:
+        """Returns the cached slots and runs to all holders; returns how many there were."""
+        return int(flush_caches(self.words, self.index))
 
     def close(self) -> None:
-        """Returns all that this holder holds, lent slots too: let others adopt first what is to live on."""
+        """Frees all that this holder has, slots lent to it too: what is to live on must be adopted by others before."""
         self._release()
         self._forget()
 
     def disown(self) -> None:
-        """Makes this object useless, but leaves the holder to its owner: the parent process, after a fork."""
+        """Closes this object only: after a fork, the holder itself is the parent process's."""
         self._release.detach()
         self._forget()
 
@@ -75,7 +75,7 @@ os.register_at_fork(after_in_child=_disown_all)
 
 
 def recover_dead(words: NDArray[np.uint64]) -> int:
-    """Frees what the holders of dead processes held.
+    """Frees all that the holders of dead processes had.
 
     Returns:
         Slots and runs that were freed.
@@ -90,7 +90,7 @@ def recover_dead(words: NDArray[np.uint64]) -> int:
 
 
 def owner_of(words: NDArray[np.uint64], index: int) -> int:
-    """The process that holds a holder, or 0."""
+    """The process that a holder belongs to, or 0."""
     return int(words[layout.HOLDERS_AT + index * layout.HOLDER_WORDS + layout.OWNER])
 
 
@@ -112,5 +112,5 @@ def _take(words: NDArray[np.uint64]) -> int:
 
 
 def _close(words: NDArray[np.uint64], index: int) -> None:
-    empty_magazines(words, index)
+    flush_caches(words, index)
     release_holder(words, index)

@@ -1,4 +1,4 @@
-"""Where the system puts a mapping's pages: on huge pages, on a NUMA node. Wishes, which not every machine can grant."""
+"""Memory policy of a mapping: huge pages and NUMA nodes, where the machine has them, and pages given back."""
 
 import ctypes
 import errno
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SHARED_HUGE_PAGES: Final = Path("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
-_NODES: Final = Path("/sys/devices/system/node")
+_NUMA_NODES: Final = Path("/sys/devices/system/node")
 _MADV_REMOVE: Final = 9
 _MADV_HUGEPAGE: Final = 14
 _MPOL_PREFERRED: Final = 1
@@ -22,7 +22,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def prefer_huge_pages(array: NDArray[np.uint8]) -> bool:
-    """Asks for 2 MiB pages under a shared mapping that starts on a page; returns whether the system hands any out."""
+    """Asks for 2 MiB pages under a shared mapping that starts on a page; returns whether the system may grant them."""
     try:
         chosen = _SHARED_HUGE_PAGES.read_text()
     except OSError:
@@ -32,7 +32,7 @@ def prefer_huge_pages(array: NDArray[np.uint8]) -> bool:
 
 def prefer_node(array: NDArray[np.uint8], node: int) -> bool:
     """Asks for a NUMA node's memory under a mapping that starts on a page; returns whether that was granted."""
-    if not (_NODES / f"node{node}").exists() or platform.machine() not in _MBIND:
+    if not (_NUMA_NODES / f"node{node}").exists() or platform.machine() not in _MBIND:
         return False
     mask = (ctypes.c_ulong * (node // 64 + 1))()
     mask[node // 64] = 1 << node % 64
@@ -49,10 +49,13 @@ def prefer_node(array: NDArray[np.uint8], node: int) -> bool:
 
 
 def drop_pages(array: NDArray[np.uint8]) -> bool:
-    """Gives the whole pages of a shared mapping back to the system: they read as zeros and cost nothing again.
+    """Gives the pages of a shared mapping back to the system: they read as zeros and cost nothing again.
 
     Returns:
         False where the file system cannot make holes.
+
+    Raises:
+        OSError: the mapping is not one that advice can be given for.
     """
     return _advise(array, _MADV_REMOVE)
 

@@ -1,4 +1,4 @@
-"""A slot of an arena, as Python sees it."""
+"""A slot of an arena as a Python object, which notices views that outlive it."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 from pooling.arena.errors import ArenaClosed, SlotInUse, SlotReturned
 
 _UNVIEWED: Final = 2
-"""References to a slot's array when there is no view of it: the slot's own, and the one that asks."""
+"""References to a slot's array when there is no view of it: the slot's own, and the argument of `getrefcount`."""
 
 
 class _Fork:
@@ -30,7 +30,7 @@ os.register_at_fork(after_in_child=_forked)
 
 
 class Returner(Protocol):
-    """Where slots go back to."""
+    """The arena, as far as a slot needs it."""
 
     def free(self, handle: int) -> None:
         """Takes a slot back."""
@@ -40,15 +40,15 @@ class Slot:
     """Bytes lent by :meth:`SlabArena.allocate <pooling.arena.slab_arena.SlabArena.allocate>` until :meth:`release`, or
     the end of a ``with`` block.
 
-    All views are counted, those of views, too. A slot is not returned while there is one: :meth:`release` raises then,
-    and a slot whose ``with`` block ends, or that is dropped, is returned as soon as its last view is gone.
+    A slot is not returned while there are views of it, or views of those: :meth:`release` raises then, and a slot whose
+    ``with`` block ends, or that is dropped, is returned as soon as its last view is gone.
 
     Attributes:
         handle: names the slot for compiled code and other processes, as long as it is lent.
-        byte_count: that were asked for.
+        byte_count: bytes that were asked for.
     """
 
-    __slots__ = ("__weakref__", "_array", "_fork", "_returner", "_who", "byte_count", "handle")
+    __slots__ = ("__weakref__", "_array", "_fate", "_fork", "_returner", "byte_count", "handle")
 
     def __init__(self, returner: Returner, handle: int, array: NDArray[np.uint8]) -> None:
         self.handle = handle
@@ -58,11 +58,11 @@ class Slot:
         self._array: NDArray[np.uint8] | None = array
         self._returner = returner
         self._fork = _Fork.count
-        self._who = ""
+        self._fate = ""
 
     @property
     def view(self) -> memoryview:
-        """The slot's bytes, writable, with whatever its last user left there."""
+        """The slot's bytes, writable, with whatever its last user left in them."""
         if self._array is None:
             self._refuse()
         return self._array.data
@@ -92,40 +92,41 @@ class Slot:
         if sys.getrefcount(self._array) > _UNVIEWED:
             views = sys.getrefcount(self._array) - _UNVIEWED
             raise SlotInUse(f"{views} memoryviews or arrays of slot {self.handle:#x} are in use; drop them first")
-        self._gone("returned")
+        self._end("returned")
         self._returner.free(self.handle)
 
     def hand_over(self) -> int:
-        """Leaves the slot to whoever adopts its handle, usually another process; this object is of no more use.
+        """Gives the slot away, to be adopted by its handle, usually by another process; this object is of no more use.
 
         Until it is adopted, the slot stays lent to this process, and is freed with it.
 
         Raises:
-            SlotInUse, SlotReturned: as :meth:`release`.
+            SlotInUse: there are views of it.
+            SlotReturned: it was returned before.
         """
         if self._array is None:
             self._refuse()
         if sys.getrefcount(self._array) > _UNVIEWED:
             raise SlotInUse(f"slot {self.handle:#x} cannot be handed over while there are views of it; drop them first")
-        self._gone("handed over")
+        self._end("handed over")
         return self.handle
 
-    def _gone(self, what: str) -> None:
+    def _end(self, what: str) -> None:
         self._array = None
-        self._who = f"{what} by thread {threading.current_thread().name!r}"
+        self._fate = f"{what} by thread {threading.current_thread().name!r}"
 
     def _refuse(self) -> NoReturn:
-        raise SlotReturned(f"slot {self.handle:#x} was {self._who}; whoever uses it now does so too late")
+        raise SlotReturned(f"slot {self.handle:#x} was {self._fate}; whoever uses it now does so too late")
 
-    def _let_go(self) -> bool:
-        """Returns the slot now, or once its last view is gone; whether it was now."""
+    def _return_once_unviewed(self) -> bool:
+        """Returns the slot now, or once its last view is gone; returns whether it was now."""
         if self._array is None or self._fork != _Fork.count:
             return True
         viewed = self.is_viewed
         if viewed:
             finalizer = weakref.finalize(self._array, self._returner.free, self.handle)
             finalizer.atexit = False  # the process's death returns it anyway
-            self._gone("returned")
+            self._end("returned")
         else:
             self.release()
         return not viewed
@@ -136,7 +137,7 @@ class Slot:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._let_go() and error is None:
+        if not self._return_once_unviewed() and error is None:
             raise SlotInUse(
                 f"the block that borrowed slot {self.handle:#x} left views of it behind; it is returned once they are "
                 "gone: drop them inside the block"
@@ -144,7 +145,7 @@ class Slot:
 
     def __del__(self) -> None:
         if getattr(self, "_array", None) is not None:
-            self._let_go()
+            self._return_once_unviewed()
 
     def __repr__(self) -> str:
-        return f"<Slot {self.handle:#x} of {self.byte_count} bytes{', ' + self._who if self._who else ''}>"
+        return f"<Slot {self.handle:#x} of {self.byte_count} bytes{', ' + self._fate if self._fate else ''}>"

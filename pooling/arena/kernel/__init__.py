@@ -1,1 +1,4 @@
-"""The arena's compiled code: layout, slabs, magazines, runs of pages, recovery. Start at `operations`."""
+"""Compiled code of the slab arena: it lends and takes back slots without a lock, and recovers what the dead held.
+
+Start at `operations`; the words that it works on are in `layout`.
+"""

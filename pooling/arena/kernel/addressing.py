@@ -1,4 +1,4 @@
-"""Addresses within an arena's region, for compiled code; ``layout.py`` says what stands there."""
+"""Addressing within an arena's region for compiled code: word offsets, and the fields of handles and marks."""
 
 from typing import Any
 
@@ -62,7 +62,7 @@ def get(words: Words, index: Int) -> Int:
 
 @inner
 def class_of(byte_count: Int) -> Int:
-    """The size class whose slots hold so many bytes, or LARGE."""
+    """The smallest size class whose slots have so many bytes, or LARGE."""
     if byte_count > layout.CLASS_BYTES_MAX:
         return layout.LARGE
     return np.int64(bit_length(max(byte_count, layout.GRANULE_BYTES) - 1)) - (layout.GRANULE_SHIFT - 1)
@@ -82,7 +82,7 @@ def next_stamp(stamped: Int) -> Int:
 
 @inner
 def mark(stamp: Int, holder: Int, state: Int) -> Int:
-    """A mark, from anything that is stamped, a holder (or a run's first page) and a state."""
+    """A mark with the stamp of a handle or another mark; ``holder`` is a TAIL's first page."""
     return (stamp & layout.STAMP_MASK) | holder << layout.STATE_BITS | state
 
 
@@ -94,39 +94,39 @@ def state_in(marked: Int) -> Int:
 
 @inner
 def holder_in(marked: Int) -> Int:
-    """The holder in a mark; the first page, where it is a TAIL's."""
+    """The holder in a mark, or a TAIL's first page."""
     return (marked & layout.LOW_MASK) >> layout.STATE_BITS
 
 
 @inner
 def slots_of(size_class: Int) -> Int:
-    """Slots of a slab."""
-    return layout.UNIT_GRANULES >> (size_class - 1)
+    """Slots of a slab of this class."""
+    return layout.CHUNK_GRANULES >> (size_class - 1)
 
 
 @inner
 def slot_mark_of(words: Words, granule: Int, size_class: Int) -> Int:
-    """The mark of a slot of a slab."""
-    unit_marks = granule >> layout.UNIT_GRANULES_SHIFT << layout.UNIT_GRANULES_SHIFT
-    slot = (granule & (layout.UNIT_GRANULES - 1)) >> (size_class - 1)
-    return get(words, layout.SLOT_MARKS_AT) + unit_marks + slot
+    """Offset of the mark of a slab's slot, which begins at this granule."""
+    chunk_marks = granule >> layout.CHUNK_GRANULES_SHIFT << layout.CHUNK_GRANULES_SHIFT
+    slot = (granule & (layout.CHUNK_GRANULES - 1)) >> (size_class - 1)
+    return get(words, layout.SLOT_MARKS_AT) + chunk_marks + slot
 
 
 @inner
 def page_mark_of(words: Words, page: Int) -> Int:
-    """The mark of a page."""
+    """Offset of a page's mark."""
     return get(words, layout.PAGE_MARKS_AT) + page
 
 
 @inner
 def page_in(handle: Int) -> Int:
-    """The page in a handle of a run, the first of it."""
+    """The first page of the run that a handle names."""
     return (handle & layout.LOW_MASK) >> layout.PAGE_GRANULES_SHIFT
 
 
 @inner
 def mark_of(words: Words, handle: Int) -> Int:
-    """The mark that decides whether a handle is good; -1 where it names nothing in this arena."""
+    """Offset of the mark that decides whether a handle is good; -1 where it names nothing in this arena."""
     granule = handle & layout.LOW_MASK
     size_class = class_in(handle)
     if handle < 0 or granule >> layout.PAGE_GRANULES_SHIFT >= get(words, layout.PAGES):
@@ -138,33 +138,34 @@ def mark_of(words: Words, handle: Int) -> Int:
 
 @inner
 def holder_of(holder: Int) -> Int:
-    """A holder's words."""
+    """Offset of a holder."""
     return layout.HOLDERS_AT + holder * layout.HOLDER_WORDS
 
 
 @inner
 def magazine_of(holder: Int, size_class: Int) -> Int:
-    """A holder's magazine of a class."""
+    """Offset of a holder's magazine of a class."""
     return holder_of(holder) + layout.MAGAZINES + (size_class - 1) * layout.MAGAZINE_WORDS
 
 
 @inner
-def first_limit(size_class: Int) -> Int:
-    """Slots that a magazine of a class may hold at first."""
-    return min(layout.MAGAZINE_SLOTS_MAX, (layout.FIRST_LIMIT_BYTES >> (layout.GRANULE_SHIFT - 1)) >> size_class)
+def initial_limit(size_class: Int) -> Int:
+    """Slots that a magazine of a class may cache at first."""
+    return min(layout.MAGAZINE_SLOTS_MAX, (layout.INITIAL_LIMIT_BYTES >> (layout.GRANULE_SHIFT - 1)) >> size_class)
 
 
 @inner
-def bits_of(words: Words, unit: Int, slot: Int) -> Int:
-    """The word with a slot's bit, which is bit ``slot & 63`` of it."""
-    return get(words, layout.BITS_AT) + unit * layout.BITS_PER_UNIT + (slot >> 6)
+def free_bits_of(words: Words, chunk: Int, slot: Int) -> Int:
+    """Offset of the word with a slot's free bit, which is its bit ``slot & 63``."""
+    return get(words, layout.FREE_BITS_AT) + chunk * layout.FREE_WORDS_PER_CHUNK + (slot >> 6)
 
 
 @inner
-def maybe_of(words: Words, size_class: Int, unit: Int) -> Int:
-    """The word with a unit's bit among those of a class, which is bit ``unit & 63`` of it."""
-    units = get(words, layout.PAGES) >> 4
-    return get(words, layout.MAYBE_AT) + (size_class - 1) * (((units + 511) >> 9) << 3) + (unit >> 6)
+def candidates_of(words: Words, size_class: Int, chunk: Int) -> Int:
+    """Offset of the word with a chunk's candidate bit of a class, which is its bit ``chunk & 63``."""
+    chunks = get(words, layout.PAGES) >> layout.CHUNK_PAGES_SHIFT
+    class_words = ((chunks + 511) >> 9) << 3  # as `layout.candidate_words`
+    return get(words, layout.CANDIDATES_AT) + (size_class - 1) * class_words + (chunk >> 6)
 
 
 @inner

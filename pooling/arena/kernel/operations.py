@@ -1,13 +1,13 @@
-"""Lending and returning slots, in compiled code.
+"""The arena's operations in compiled code: allocate, free, adopt.
 
 Each holder has a *magazine* per size class, after TCMalloc's thread caches (Ghemawat and Menage) and Bonwick's
-magazines (Bonwick and Adams, "Magazines and Vmem", USENIX 2001). What hits it is a few plain stores: the slot's mark,
-the magazine's entry and its tally. Their order does not matter: should the holder die, its magazines are forgotten, and
-the marks say which slots were its own. How many slots it may hold grows by need (``magazines.py``).
+magazines (Bonwick and Adams, "Magazines and Vmem", USENIX 2001). A hit is a few plain stores: the slot's mark, its
+handle in the magazine, and the tally. Their order does not matter: if the holder dies, its magazines are reset, and
+the marks say which slots were its own. How many slots a magazine may cache grows by need (``magazines.py``).
 
-A slot may be returned by any holder; it is then at hand for whoever returned it. A return by its own holder is no
-compare-and-swap, so two threads that return one slot at the very same instant, one of them its holder, are noticed in
-debug mode only. Any later return is noticed always, by the generation.
+Any holder may return a slot; it is then cached by the one that returned it. A return by the slot's own holder is no
+compare-and-swap, so a second return in the very same instant, by another thread, is noticed in debug mode only. Any
+later return is noticed always, by the generation.
 """
 
 import numpy as np
@@ -32,16 +32,16 @@ from txqueue.jit.decorators import operation
 
 @operation(2)
 def allocate(words: Words, holder: Int, byte_count: Int) -> Int:
-    """Lends a slot, with whatever its last user left in it.
+    """Lends a slot, which has whatever its last user left in it.
 
     Args:
         words: uint64[:], the whole region.
-        holder: int64, index of a holder that the caller has registered and that no other thread uses.
+        holder: int64, index of a holder that the caller has registered and that no other thread uses at the same time.
         byte_count: int64, at least this many, up to the heap's size. A slot of a class starts on a multiple of its
             size, a larger one on a page (in debug mode, the red zone counts).
 
     Returns:
-        The slot's handle, positive; or ``slow.FULL`` (or, in debug mode, WRITTEN).
+        The slot's handle, positive; or ``slow_path.FULL`` (or, in debug mode, WRITTEN).
     """
     size_class = class_of(byte_count)
     if size_class == layout.LARGE or get(words, layout.DEBUG) != 0:
@@ -50,16 +50,16 @@ def allocate(words: Words, holder: Int, byte_count: Int) -> Int:
     tally = get(words, magazine)
     if tally & layout.TALLY_MASK == 0:
         return allocate_slowly(words, holder, byte_count)
-    handle = get(words, magazine + layout.ENTRIES - 1 + (tally & layout.TALLY_MASK))
+    handle = get(words, magazine + layout.HANDLES - 1 + (tally & layout.TALLY_MASK))
     at = slot_mark_of(words, handle & layout.LOW_MASK, size_class)
-    store_relaxed(words, at, mark(handle, holder, layout.HELD))
+    store_relaxed(words, at, mark(handle, holder, layout.LENT))
     store_relaxed(words, magazine, tally + (1 << layout.TALLY_SHIFT) - 1)
     return handle
 
 
 @operation(2)
 def free(words: Words, holder: Int, handle: Int) -> Int:
-    """Returns a slot. Its handle is void from now on.
+    """Takes a slot back. Its handle is void from now on.
 
     Args:
         words: uint64[:], the whole region.
@@ -67,7 +67,7 @@ def free(words: Words, holder: Int, handle: Int) -> Int:
         handle: int64, from :func:`allocate`.
 
     Returns:
-        0; or ``slow.FOREIGN`` or RETURNED, and nothing has changed; or (in debug mode) DAMAGED.
+        0; or ``slow_path.FOREIGN`` or RETURNED, and nothing has changed; or (in debug mode) DAMAGED.
     """
     at = mark_of(words, handle)
     if at < 0:
@@ -78,11 +78,11 @@ def free(words: Words, holder: Int, handle: Int) -> Int:
     magazine = magazine_of(holder, size_class)
     tally = get(words, magazine)
     full = tally & layout.TALLY_MASK >= get(words, magazine + layout.LIMIT)
-    if full or get(words, at) != mark(handle, holder, layout.HELD):
+    if full or get(words, at) != mark(handle, holder, layout.LENT):
         return free_slowly(words, holder, handle)
     next_handle = next_stamp(handle) | handle & layout.LOW_MASK
     store_relaxed(words, at, mark(next_handle, holder, layout.CACHED))
-    store_relaxed(words, magazine + layout.ENTRIES + (tally & layout.TALLY_MASK), next_handle)
+    store_relaxed(words, magazine + layout.HANDLES + (tally & layout.TALLY_MASK), next_handle)
     store_relaxed(words, magazine, tally + 1)
     return np.int64(0)
 
@@ -92,24 +92,24 @@ def adopt(words: Words, holder: Int, handle: Int) -> Int:
     """Makes a lent slot this holder's, so that it outlives the one it was lent to.
 
     Returns:
-        The slot's bytes; or ``slow.FOREIGN`` or RETURNED.
+        The slot's bytes; or ``slow_path.FOREIGN`` or RETURNED.
     """
     if mark_of(words, handle) < 0:
         return np.int64(FOREIGN)
-    if not take_over(words, holder, handle, mark(handle, holder, layout.HELD)):
+    if not take_over(words, holder, handle, mark(handle, holder, layout.LENT)):
         return np.int64(RETURNED)
     return capacity_of(words, handle)
 
 
 @operation(1)
 def first_word(words: Words, handle: Int) -> Int:
-    """Index into ``words`` of a slot's first word: its pointer, as good as the handle."""
-    return get(words, layout.HEAP_AT) + (handle & layout.LOW_MASK) * (layout.GRANULE_BYTES // 8)
+    """Index into ``words`` of a slot's first word, good for as long as the handle."""
+    return get(words, layout.HEAP_AT) + (handle & layout.LOW_MASK) * (layout.GRANULE_WORDS)
 
 
 @operation(1)
 def mark_at(words: Words, handle: Int) -> Int:
-    """Index into ``words`` of the mark that says what has become of a slot, or -1 where the handle is foreign."""
+    """Index into ``words`` of the mark that a handle's slot has, or -1 where the handle is foreign."""
     return mark_of(words, handle)
 
 

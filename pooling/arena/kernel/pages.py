@@ -1,12 +1,12 @@
-"""Runs of whole pages, claimed and released without a lock.
+"""The page allocator: runs of whole pages, claimed and released without a lock.
 
-A run is its first page's: that page's mark says whose the run is, and its other pages are TAILs that name it. Pages are
+The mark of a run's first page says whose the run is; its other pages are TAILs that name the first one. Pages are
 claimed from the first one upwards and released from the last one downwards, so at every moment a first page and the
 TAILs that directly follow it are the whole run. Whoever finds a dead holder's first page can therefore release the run,
 wherever its holder died.
 
-Two that claim overlapping runs do not block each other: the one that meets the other's page gives its own back and goes
-on behind it. It meets only pages above its own, so the one that is furthest up is never the one to give way.
+Two holders that claim overlapping runs do not block each other: the one that meets the other's page gives its own pages
+back and continues behind that page. It meets only pages above its own, so the one that is furthest up goes on.
 """
 
 import numpy as np
@@ -17,6 +17,7 @@ from txqueue.jit.atomics import cas, load_acquire, store_release
 from txqueue.jit.decorators import inner
 
 NONE = -1
+"""No page."""
 
 
 @inner
@@ -24,10 +25,10 @@ def claim_run(words: Words, holder: Int, pages: Int, alignment: Int) -> Int:
     """Finds ``pages`` free pages in a row, the first at a multiple of ``alignment``, and makes them the holder's.
 
     Returns:
-        The first page, whose mark is now CLAIMED; or NONE, even after all runs at hand were freed, whoever's.
+        The first page, whose mark is now CLAIMED; or NONE, even after the cached runs of all holders were freed.
     """
     page = _find_room(words, holder, pages, alignment)
-    if page == NONE and _free_kept_runs(words, holder) > 0:
+    if page == NONE and _free_cached_runs(words, holder) > 0:
         page = _find_room(words, holder, pages, alignment)
     return page
 
@@ -42,8 +43,8 @@ def _find_room(words: Words, holder: Int, pages: Int, alignment: Int) -> Int:
         while page + pages <= get(words, layout.PAGES):
             blocked = claim_at(words, holder, page, pages)
             if blocked == NONE:
-                # Unless somebody lowered it meanwhile: what was freed there would be passed over, again and again, and
-                # runs that come and go would wander through all of the heap.
+                # A failed swap means that another holder lowered the hint to pages it freed. To raise it then would
+                # pass those over, again and again, and runs that come and go would wander through all of the heap.
                 cas(words, hint_at, hint, page + pages)
                 return page
             page = (blocked + alignment) & -alignment
@@ -52,8 +53,8 @@ def _find_room(words: Words, holder: Int, pages: Int, alignment: Int) -> Int:
 
 @inner
 def claim_at(words: Words, holder: Int, first: Int, pages: Int) -> Int:
-    """Claims exactly these pages, or none and returns the one that is not free."""
-    for page in range(first, first + pages):  # look before taking anything: most that is not free stays so
+    """Claims exactly these pages and returns NONE; or claims none, and returns one that is not free."""
+    for page in range(first, first + pages):  # a look before any claim: most pages that are not free stay so
         if state_in(get(words, page_mark_of(words, page))) != layout.FREE:
             return page
     _raise_used(words, first + pages)
@@ -73,8 +74,8 @@ def claim_at(words: Words, holder: Int, first: Int, pages: Int) -> Int:
 
 
 @inner
-def _free_kept_runs(words: Words, holder: Int) -> Int:
-    """Frees the runs that holders keep at hand; returns their number. Theirs and our own entries become void."""
+def _free_cached_runs(words: Words, holder: Int) -> Int:
+    """Frees the cached runs of all holders, whose packed runs become void; returns how many."""
     freed = np.int64(0)
     for page in range(get(words, layout.PAGES_USED)):
         at = page_mark_of(words, page)
@@ -115,13 +116,13 @@ def release_run(words: Words, first: Int) -> None:
         store_release(words, at, get(words, at) & layout.GENERATION_MASK)
     at = page_mark_of(words, first)
     store_release(words, at, next_stamp(get(words, at)) & layout.GENERATION_MASK)
-    _lower(words, np.int64(layout.RUN_HINT), first)
-    if pages >= layout.UNIT_PAGES:
-        _lower(words, np.int64(layout.SLAB_HINT), first)
+    _lower_hint(words, np.int64(layout.RUN_HINT), first)
+    if pages >= layout.CHUNK_PAGES:
+        _lower_hint(words, np.int64(layout.SLAB_HINT), first)
 
 
 @inner
-def _lower(words: Words, hint_at: Int, page: Int) -> None:
+def _lower_hint(words: Words, hint_at: Int, page: Int) -> None:
     while True:
         hint = np.int64(load_acquire(words, hint_at))
         if hint <= page or cas(words, hint_at, hint, page):

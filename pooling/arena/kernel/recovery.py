@@ -1,7 +1,7 @@
-"""Who holds a holder, taking back what the dead held, and counting.
+"""Recovery of what dead holders held, ownership of holders, and operations on the whole arena, statistics included.
 
-The marks are the truth, so recovery is a walk over them: every slot and run that names the holder is freed. A recovery
-that dies is itself recovered from: the holder is then its process's, which is dead, and what it freed is freed already.
+The marks are the truth, so recovery is a walk over them: every slot and run whose mark names the holder is freed. If
+the recovering process dies, the holder belongs to a dead process again, and the next recovery frees what is left.
 """
 
 import numpy as np
@@ -11,8 +11,8 @@ from pooling.arena.kernel.addressing import (
     Int,
     Words,
     bit_count,
-    bits_of,
     class_in,
+    free_bits_of,
     get,
     holder_in,
     holder_of,
@@ -22,17 +22,17 @@ from pooling.arena.kernel.addressing import (
     slots_of,
     state_in,
 )
-from pooling.arena.kernel.magazines import empty, forget
+from pooling.arena.kernel.magazines import flush, reset
 from pooling.arena.kernel.pages import NONE, claim_at, release_run, run_pages
 from pooling.arena.kernel.runs import release_oldest
-from pooling.arena.kernel.slabs import retire, return_slots
+from pooling.arena.kernel.slabs import free_slots_of, retire_slab
 from txqueue.jit.atomics import cas, load_acquire, load_relaxed, store_relaxed, store_release
 from txqueue.jit.decorators import WORDS, entry, inner, operation
 
 SWEEP_PAGES = 256
-"""Free pages that are out of the others' reach at a time while they are given to the system."""
+"""Free pages that are claimed at a time while they are given back to the system."""
 
-# What total() counts: for each size class the slots lent, then, from here on, the allocations ever, then one each.
+# Indices of what count_totals() counts: slots lent by size class, allocations ever by size class, then single counts.
 ALLOCATIONS = layout.LARGE + 1
 (REFILLS, FLUSHES, REFUSED, ADOPTED, HOLDERS, SLAB_PAGES, RUN_PAGES, CACHED_BYTES, TOTALS) = range(
     2 * (layout.LARGE + 1), 2 * (layout.LARGE + 1) + 9
@@ -41,13 +41,13 @@ ALLOCATIONS = layout.LARGE + 1
 
 @operation(3)
 def take_holder(words: Words, holder: Int, expected: Int, owner: Int) -> Int:
-    """Makes ``owner`` the owner of a holder, if it is ``expected``'s; returns whether it was."""
+    """Makes ``owner`` the owner of a holder whose owner is ``expected``; returns whether it was."""
     return np.int64(cas(words, holder_of(holder) + layout.OWNER, expected, owner))
 
 
 @operation(1)
 def release_holder(words: Words, holder: Int) -> Int:
-    """Frees whatever is marked as the holder's, then makes it nobody's. Its owner is the caller, and it is not in use.
+    """Frees all slots and runs of a holder, then gives up the holder, which is the caller's and not in use.
 
     Returns:
         Slots and runs that were freed.
@@ -58,16 +58,16 @@ def release_holder(words: Words, holder: Int) -> Int:
         seen = np.int64(load_acquire(words, at))
         state = state_in(seen)
         if state == layout.SLAB:
-            freed += return_slots(words, page, holder)
+            freed += free_slots_of(words, page, holder)
             continue
-        # Whoever takes it over from the dead at this moment may have it.
-        run = state == layout.CACHED or state == layout.HELD or state == layout.CLAIMED
+        # A holder that takes it over from the dead one at this moment may have it.
+        run = state == layout.CACHED or state == layout.LENT or state == layout.CLAIMED
         theirs = run and holder_in(seen) == holder
         if theirs and cas(words, at, seen, mark(seen, holder, layout.CLAIMED)):
             release_run(words, page)
             freed += 1
     for size_class in range(1, layout.LARGE):
-        forget(words, holder, size_class)
+        reset(words, holder, size_class)
     runs = holder_of(holder) + layout.RUN_TALLY
     store_relaxed(words, runs, get(words, runs) & ~layout.TALLY_MASK)
     store_release(words, holder_of(holder) + layout.OWNER, 0)
@@ -75,11 +75,11 @@ def release_holder(words: Words, holder: Int) -> Int:
 
 
 @operation(1)
-def empty_magazines(words: Words, holder: Int) -> Int:
-    """Gives all slots and runs that the caller's holder keeps at hand back to everybody; returns their number."""
+def flush_caches(words: Words, holder: Int) -> Int:
+    """Returns the slots and runs that the caller's holder has cached to slabs and free pages; returns how many."""
     slots = np.int64(0)
     for size_class in range(1, layout.LARGE):
-        slots += empty(words, holder, size_class)
+        slots += flush(words, holder, size_class)
     while get(words, holder_of(holder) + layout.RUN_TALLY) & layout.TALLY_MASK > 0:
         slots += np.int64(release_oldest(words, holder))
     return slots
@@ -87,20 +87,20 @@ def empty_magazines(words: Words, holder: Int) -> Int:
 
 @operation(1)
 def retire_slabs(words: Words, holder: Int) -> Int:
-    """Makes free pages of all slabs without a slot in use or at hand; returns their number."""
+    """Turns all slabs whose slots are all free into free pages; returns how many."""
     retired = np.int64(0)
-    for page in range(0, get(words, layout.PAGES_USED), layout.UNIT_PAGES):
-        if state_in(get(words, page_mark_of(words, page))) == layout.SLAB and retire(words, page, holder):
+    for page in range(0, get(words, layout.PAGES_USED), layout.CHUNK_PAGES):
+        if state_in(get(words, page_mark_of(words, page))) == layout.SLAB and retire_slab(words, page, holder):
             retired += 1
     return retired
 
 
 @operation(2)
-def claim_free(words: Words, holder: Int, start: Int) -> Int:
-    """Claims the first free pages from ``start`` on, at most SWEEP_PAGES of them, so that nobody touches them.
+def claim_free_pages(words: Words, holder: Int, start: Int) -> Int:
+    """Claims the first free pages from ``start`` on, SWEEP_PAGES of them at most, so that nobody uses them.
 
     Returns:
-        The first page times (SWEEP_PAGES * 2), plus the number of pages: for :func:`release_claimed`; or NONE.
+        The first page times (SWEEP_PAGES * 2), plus the number of pages: for :func:`release_claimed_pages`; or NONE.
     """
     first = start
     used = get(words, layout.PAGES_USED)
@@ -119,27 +119,27 @@ def claim_free(words: Words, holder: Int, start: Int) -> Int:
 
 
 @operation(1)
-def release_claimed(words: Words, first: Int) -> Int:
-    """Frees what :func:`claim_free` claimed."""
+def release_claimed_pages(words: Words, first: Int) -> Int:
+    """Frees what :func:`claim_free_pages` claimed."""
     release_run(words, first)
     return first
 
 
 @entry(WORDS, WORDS)
-def total(words: Words, totals: Words) -> None:
-    """Counts into ``totals``, uint64[TOTALS]. Any process may call it; while slots come and go it is an estimate."""
+def count_totals(words: Words, totals: Words) -> None:
+    """Counts into ``totals``, uint64[TOTALS]. Any process may call it; while others allocate it is an estimate."""
     for index in range(TOTALS):
         totals[index] = 0
     for page in range(get(words, layout.PAGES_USED)):
         seen = np.int64(load_acquire(words, page_mark_of(words, page)))
         state = state_in(seen)
         if state == layout.SLAB:
-            totals[SLAB_PAGES] += np.uint64(layout.UNIT_PAGES)
+            totals[SLAB_PAGES] += np.uint64(layout.CHUNK_PAGES)
             totals[class_in(seen)] += np.uint64(_lent_or_cached(words, page, class_in(seen)))
-        elif state == layout.HELD or state == layout.CACHED:
+        elif state == layout.LENT or state == layout.CACHED:
             pages = run_pages(words, page)
             totals[RUN_PAGES] += np.uint64(pages)
-            totals[layout.LARGE] += np.uint64(state == layout.HELD)
+            totals[layout.LARGE] += np.uint64(state == layout.LENT)
             totals[CACHED_BYTES] += np.uint64((pages << layout.PAGE_SHIFT) * (state == layout.CACHED))
     for holder in range(get(words, layout.HOLDERS)):
         at = holder_of(holder)
@@ -152,19 +152,27 @@ def total(words: Words, totals: Words) -> None:
         totals[ALLOCATIONS + layout.LARGE] += np.uint64(get(words, at + layout.RUN_TALLY) >> layout.TALLY_SHIFT)
         for size_class in range(1, layout.LARGE):
             tally = get(words, magazine_of(holder, size_class))
-            kept = tally & layout.TALLY_MASK
+            cached = tally & layout.TALLY_MASK
             totals[ALLOCATIONS + size_class] += np.uint64(tally >> layout.TALLY_SHIFT)
-            totals[CACHED_BYTES] += np.uint64(kept * (layout.GRANULE_BYTES << (size_class - 1)))
-            totals[size_class] = max(np.int64(totals[size_class]) - kept, np.int64(0))
+            totals[CACHED_BYTES] += np.uint64(cached * (layout.GRANULE_BYTES << (size_class - 1)))
+            totals[size_class] = max(np.int64(totals[size_class]) - cached, np.int64(0))
 
 
 @inner
 def _lent_or_cached(words: Words, page: Int, size_class: Int) -> Int:
     slots = slots_of(size_class)
     for slot in range(0, slots_of(size_class), 64):
-        slots -= np.int64(bit_count(get(words, bits_of(words, page // layout.UNIT_PAGES, slot))))
+        slots -= np.int64(bit_count(get(words, free_bits_of(words, page // layout.CHUNK_PAGES, slot))))
     return slots
 
 
-OPERATIONS = (take_holder, release_holder, empty_magazines, retire_slabs, claim_free, release_claimed, total)
+OPERATIONS = (
+    take_holder,
+    release_holder,
+    flush_caches,
+    retire_slabs,
+    claim_free_pages,
+    release_claimed_pages,
+    count_totals,
+)
 """What Python calls, too."""

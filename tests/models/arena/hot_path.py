@@ -1,6 +1,7 @@
-"""Prints the machine code of an arena's operation itself, without that of the ways into it from Python.
+"""A printer of the machine code of one operation of the arena, without that of its wrappers for Python.
 
-In a process of its own: what was compiled before becomes part of what is compiled after it, the slow way, too.
+It runs in a process of its own: a function that was compiled before, such as the slow path, may become part of one that
+is compiled after it.
 
 Usage: python -m tests.models.arena.hot_path OPERATION
 """

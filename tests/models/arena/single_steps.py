@@ -1,11 +1,11 @@
-"""Runs one operation of an arena in a process that is stopped after every instruction, and looks at the arena then.
+"""A single-stepper: runs one operation of an arena in a process that is stopped after every instruction.
 
-Whenever an instruction changed the arena's books, copies of them answer two questions: what if the process died here,
-and what if it stopped here while others went on. With ``--robbed``, the process is stopped once at every instruction
-around those, loses all runs it has at hand to one that finds no room, and goes on. Prints how many instructions and
-states of the books there were.
+Whenever an instruction changed the arena's metadata, copies of it answer two questions: what if the process died here,
+and what if it stopped here while others went on. With ``--runs-taken``, the process is stopped once at every
+instruction around those, loses all its cached runs to a holder that finds no room, and goes on. Prints how many
+instructions and states of the metadata there were.
 
-Usage: python -m tests.models.arena.single_steps OPERATION [--robbed]
+Usage: python -m tests.models.arena.single_steps OPERATION [--runs-taken]
 """
 
 import ctypes
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from pooling.arena.kernel import layout
 from pooling.arena.kernel.operations import adopt, allocate, free, mark_at
-from pooling.arena.kernel.recovery import empty_magazines, release_holder, retire_slabs
+from pooling.arena.kernel.recovery import flush_caches, release_holder, retire_slabs
 from pooling.arena.slab_arena import SlabArena
 from tests.pooling.arena.audit import audit
 from txqueue.jit.decorators import WORDS, entry, load
@@ -41,7 +41,7 @@ _LARGE_SLOT_BYTES: Final = 16384
 _RUN_BYTES: Final = 20_000
 _RUN_PAGES: Final = 5
 _STOP: Final = int(signal.SIGSTOP)
-_ROBBED_OF: Final = 3
+_RUNS_TAKEN: Final = 3
 """Runs."""
 _OURS: Final = 0
 """The holder of this process, which lives on."""
@@ -72,10 +72,10 @@ def stop_and_free(words: Words, holder: Any, handle: Any) -> Any:
 
 
 @entry(WORDS, types.int64)
-def stop_and_empty(words: Words, holder: Any) -> Any:
-    """The same for the emptying of magazines."""
+def stop_and_flush(words: Words, holder: Any) -> Any:
+    """The same for the flush of all caches."""
     _raise(_STOP)
-    return empty_magazines(words, holder)
+    return flush_caches(words, holder)
 
 
 class Child:
@@ -83,7 +83,7 @@ class Child:
 
     def __init__(self, words: Words, foreign_slot: int, foreign_run: int) -> None:
         self.words = words
-        self.allocate_kernel, self.free_kernel, self.empty_kernel = allocate, free, empty_magazines
+        self.allocate_kernel, self.free_kernel, self.flush_kernel = allocate, free, flush_caches
         self.foreign_slot = foreign_slot
         self.foreign_run = foreign_run
         self.slots = [self.lend(_SLOT_BYTES) for _ in range(layout.MAGAZINE_SLOTS_MAX + 10)]
@@ -92,7 +92,7 @@ class Child:
     def stop_at_kernels(self) -> None:
         """From now on the process stops before each kernel."""
         self.allocate_kernel, self.free_kernel = stop_and_allocate, stop_and_free
-        self.empty_kernel = stop_and_empty
+        self.flush_kernel = stop_and_flush
 
     def lend(self, byte_count: int) -> int:
         handle = int(self.allocate_kernel(self.words, _THEIRS, byte_count))
@@ -102,8 +102,8 @@ class Child:
     def take_back(self, handle: int) -> None:
         assert self.free_kernel(self.words, _THEIRS, handle) == 0
 
-    def keep(self, *pages: int) -> None:
-        """Has runs at hand."""
+    def cache_runs(self, *pages: int) -> None:
+        """Caches runs of these lengths."""
         for handle in [self.lend(count * layout.PAGE_BYTES) for count in pages]:
             self.take_back(handle)
 
@@ -131,7 +131,7 @@ class Child:
 
     def refill(self) -> Callable[[], object]:
         self.return_slots()
-        empty_magazines(self.words, _THEIRS)
+        flush_caches(self.words, _THEIRS)
         return lambda: self.lend(_SLOT_BYTES)
 
     def grow(self) -> Callable[[], object]:
@@ -147,14 +147,14 @@ class Child:
 
     def retire_slabs(self) -> Callable[[], object]:
         self.return_slots()
-        empty_magazines(self.words, _THEIRS)
+        flush_caches(self.words, _THEIRS)
         return lambda: retire_slabs(self.words, _THEIRS)
 
     def allocate_run(self) -> Callable[[], object]:
         return lambda: self.lend(_RUN_BYTES)
 
-    def allocate_kept_run(self) -> Callable[[], object]:
-        self.keep(_RUN_PAGES, _RUN_PAGES + 1, _RUN_PAGES + 2)
+    def allocate_cached_run(self) -> Callable[[], object]:
+        self.cache_runs(_RUN_PAGES, _RUN_PAGES + 1, _RUN_PAGES + 2)
         return lambda: self.lend(_RUN_BYTES)
 
     def allocate_run_without_room(self) -> Callable[[], object]:
@@ -167,28 +167,28 @@ class Child:
     def free_run(self) -> Callable[[], object]:
         return lambda: self.take_back(self.run)
 
-    def free_run_with_the_line_full(self) -> Callable[[], object]:
-        self.keep(*[_RUN_PAGES] * layout.RUNS_KEPT_MAX)
+    def free_run_with_the_cache_full(self) -> Callable[[], object]:
+        self.cache_runs(*[_RUN_PAGES] * layout.RUNS_CACHED_MAX)
         return lambda: self.take_back(self.run)
 
-    def free_run_too_large_to_keep(self) -> Callable[[], object]:
-        run = self.lend((layout.RUN_PAGES_KEPT_MAX + 1) * layout.PAGE_BYTES)
+    def free_run_too_large_to_cache(self) -> Callable[[], object]:
+        run = self.lend((layout.RUN_PAGES_CACHED_MAX + 1) * layout.PAGE_BYTES)
         return lambda: self.take_back(run)
 
-    def empty(self) -> Callable[[], object]:
+    def flush_caches(self) -> Callable[[], object]:
         while int(self.words[_magazine()]) & layout.TALLY_MASK:
             self.lend(_SLOT_BYTES)
-        self.keep(_RUN_PAGES, _RUN_PAGES + 1)
-        return lambda: self.empty_kernel(self.words, _THEIRS)
+        self.cache_runs(_RUN_PAGES, _RUN_PAGES + 1)
+        return lambda: self.flush_kernel(self.words, _THEIRS)
 
     def free_run_of_another_holder(self) -> Callable[[], object]:
         return lambda: self.take_back(self.foreign_run)
 
     def recover(self) -> Callable[[], object]:
         self.return_slots(kept=10)
-        empty_magazines(self.words, _THEIRS)
+        flush_caches(self.words, _THEIRS)
         self.lend(_SLOT_BYTES)
-        self.keep(_RUN_PAGES)
+        self.cache_runs(_RUN_PAGES)
         return lambda: release_holder(self.words, _THEIRS)
 
 
@@ -198,45 +198,45 @@ def _magazine(slot_bytes: int = _SLOT_BYTES) -> int:
     return magazines + (size_class - 1) * layout.MAGAZINE_WORDS
 
 
-def what_if_it_died_here(books: Words, foreign: bool, held: int = 6) -> None:
+def what_if_it_died_here(metadata: Words, foreign: bool, lent: int = 6) -> None:
     """Once recovered, everything is free but what we hold; the dead may have taken over or returned one of that."""
-    release_holder(books, _THEIRS)
-    found = audit(books)
-    assert set(found.held) | set(found.cached) == {_OURS}, "nothing is the dead one's"
-    assert found.held[_OURS] == held or (foreign and found.held[_OURS] == held - 1)
-    empty_magazines(books, _OURS)
-    retire_slabs(books, _OURS)
-    needed_pages = layout.UNIT_PAGES + found.runs * _RUN_PAGES
-    assert audit(books).free_pages == int(books[layout.PAGES]) - needed_pages, "not a page is leaked"
+    release_holder(metadata, _THEIRS)
+    found = audit(metadata)
+    assert set(found.lent) | set(found.cached) == {_OURS}, "nothing is the dead one's"
+    assert found.lent[_OURS] == lent or (foreign and found.lent[_OURS] == lent - 1)
+    flush_caches(metadata, _OURS)
+    retire_slabs(metadata, _OURS)
+    needed_pages = layout.CHUNK_PAGES + found.lent_runs * _RUN_PAGES
+    assert audit(metadata).free_pages == int(metadata[layout.PAGES]) - needed_pages, "not a page is leaked"
 
 
-def what_if_it_stopped_here(books: Words, foreign: bool, roomy: bool) -> None:
-    """We go on and take all that we can get: nothing twice, nothing that is the stopped one's, but for the runs it has
-    at hand; it may die later.
+def what_if_it_stopped_here(metadata: Words, foreign: bool, roomy: bool) -> None:
+    """We go on and take all that we can get: nothing twice, and nothing of the stopped process but its cached runs. It
+    may die later.
     """
-    theirs = _marks_of(books, _THEIRS)
+    theirs = _marks_of(metadata, _THEIRS)
     lent: dict[int, int] = {}
     for byte_count in (_SLOT_BYTES, _RUN_BYTES):
-        while (handle := int(allocate(books, _OURS, byte_count))) > 0:
+        while (handle := int(allocate(metadata, _OURS, byte_count))) > 0:
             assert handle & layout.LOW_MASK not in lent
             lent[handle & layout.LOW_MASK] = handle
     assert len(lent) > (100 if roomy else 50), "a stopped process is in nobody's way"
-    assert _marks_of(books, _THEIRS) == theirs
+    assert _marks_of(metadata, _THEIRS) == theirs
     for handle in lent.values():
-        assert free(books, _OURS, handle) == 0
-    what_if_it_died_here(books, foreign)
+        assert free(metadata, _OURS, handle) == 0
+    what_if_it_died_here(metadata, foreign)
 
 
-def _marks_of(books: Words, holder: int) -> dict[int, int]:
-    """All marks that name a holder and count, by where they stand, but for those of runs at hand."""
-    start, slots_start = int(books[layout.PAGE_MARKS_AT]), int(books[layout.SLOT_MARKS_AT])
-    marks = books[start:].astype(np.int64)
+def _marks_of(metadata: Words, holder: int) -> dict[int, int]:
+    """All marks that name a holder and count, by offset, but for those of cached runs."""
+    start, slots_start = int(metadata[layout.PAGE_MARKS_AT]), int(metadata[layout.SLOT_MARKS_AT])
+    marks = metadata[start:].astype(np.int64)
     states = marks & layout.STATE_MASK
-    heads = states[: int(books[layout.PAGES]) : layout.UNIT_PAGES]
+    heads = states[: int(metadata[layout.PAGES]) : layout.CHUNK_PAGES]
     counts = np.ones(marks.size, np.bool_)
-    counts[slots_start - start :] = np.repeat(heads == layout.SLAB, layout.UNIT_GRANULES)
-    lent = (states == layout.CACHED) | (states == layout.HELD) | (states == layout.CLAIMED)
-    lent[: int(books[layout.PAGES])] &= states[: int(books[layout.PAGES])] != layout.CACHED
+    counts[slots_start - start :] = np.repeat(heads == layout.SLAB, layout.CHUNK_GRANULES)
+    lent = (states == layout.CACHED) | (states == layout.LENT) | (states == layout.CLAIMED)
+    lent[: int(metadata[layout.PAGES])] &= states[: int(metadata[layout.PAGES])] != layout.CACHED
     theirs = np.flatnonzero(counts & lent & ((marks & layout.LOW_MASK) >> layout.STATE_BITS == holder))
     return dict(zip(theirs.tolist(), marks[theirs].tolist(), strict=True))
 
@@ -273,7 +273,9 @@ class Arena:
         self.holder = self.arena.register()
         assert self.holder.index == _OURS
         self.ours = [int(allocate(self.words, _OURS, size)) for size in [_SLOT_BYTES] * 5 + [_RUN_BYTES]]
-        self.books = self.words[: int(self.words[layout.SLOT_MARKS_AT]) + self.arena.bytes_max // layout.GRANULE_BYTES]
+        self.metadata = self.words[
+            : int(self.words[layout.SLOT_MARKS_AT]) + self.arena.bytes_max // layout.GRANULE_BYTES
+        ]
 
     @contextmanager
     def process(self) -> Iterator[int]:
@@ -296,17 +298,17 @@ def _step(child: int) -> int:
 
 
 def stop_everywhere(world: Arena, ask: Callable[[Words], object]) -> tuple[list[int], int]:
-    """Steps through the operation, and asks about each new state of the books.
+    """Steps through the operation, and asks about each new state of the metadata.
 
     Returns:
-        The instructions before which the books were new, and how many instructions there were.
+        The instructions before which the metadata were new, and how many instructions there were.
     """
     news, instructions, status = [], 0, 0x7F
-    last = np.zeros_like(world.books)
+    last = np.zeros_like(world.metadata)
     with world.process() as child:
         while os.WIFSTOPPED(status):
-            if not np.array_equal(world.books, last):
-                last = world.books.copy()
+            if not np.array_equal(world.metadata, last):
+                last = world.metadata.copy()
                 ask(last)
                 news.append(instructions)
             instructions += 1
@@ -315,45 +317,45 @@ def stop_everywhere(world: Arena, ask: Callable[[Words], object]) -> tuple[list[
     return news, instructions
 
 
-def rob_everywhere(world: Arena, instructions: int) -> None:
+def take_runs_everywhere(world: Arena, instructions: int) -> None:
     """Lets somebody find no room while the process is before each of its first instructions; then it may go on."""
     for instruction in range(instructions):
         with world.process() as child:
             for _ in range(instruction):
                 _step(child)
             assert allocate(world.words, _OURS, world.arena.bytes_max) < 0
-            robbed = [int(allocate(world.words, _OURS, _RUN_BYTES)) for _ in range(_ROBBED_OF)]
+            runs_taken = [int(allocate(world.words, _OURS, _RUN_BYTES)) for _ in range(_RUNS_TAKEN)]
             assert _ptrace(_CONTINUE, child) == 0
             _, ended = os.waitpid(child, 0)
         assert os.waitstatus_to_exitcode(ended) == 0
-        what_if_it_died_here(world.books.copy(), foreign=False, held=len(world.ours) + _ROBBED_OF)
-        for handle in robbed:
+        what_if_it_died_here(world.metadata.copy(), foreign=False, lent=len(world.ours) + _RUNS_TAKEN)
+        for handle in runs_taken:
             at = int(mark_at(world.words, handle))
-            assert int(world.words[at]) == handle & layout.STAMP_MASK | _OURS << layout.STATE_BITS | layout.HELD
+            assert int(world.words[at]) == handle & layout.STAMP_MASK | _OURS << layout.STATE_BITS | layout.LENT
             assert free(world.words, _OURS, handle) == 0
         release_holder(world.words, _THEIRS)
-        empty_magazines(world.words, _OURS)
+        flush_caches(world.words, _OURS)
         retire_slabs(world.words, _OURS)
 
 
-def main(operation: str, robbed: bool) -> int:
+def main(operation: str, runs_taken: bool) -> int:
     """Steps through the operation; returns an exit status."""
-    load(allocate, free, adopt, retire_slabs, mark_at, stop_and_allocate, stop_and_free, stop_and_empty)
-    world = Arena(operation, at_kernel=robbed)
+    load(allocate, free, adopt, retire_slabs, mark_at, stop_and_allocate, stop_and_free, stop_and_flush)
+    world = Arena(operation, at_kernel=runs_taken)
     foreign = operation in ("adopt", "free_of_another_holder", "free_run_of_another_holder")
     roomy = operation != "allocate_run_without_room"
 
-    def ask(books: Words) -> None:
-        what_if_it_died_here(books.copy(), foreign)
-        what_if_it_stopped_here(books.copy(), foreign, roomy)
+    def ask(metadata: Words) -> None:
+        what_if_it_died_here(metadata.copy(), foreign)
+        what_if_it_stopped_here(metadata.copy(), foreign, roomy)
 
     news, instructions = stop_everywhere(world, ask)
-    if robbed:
+    if runs_taken:
         release_holder(world.words, _THEIRS)
-        rob_everywhere(world, news[-1] + 1)
+        take_runs_everywhere(world, news[-1] + 1)
     print(json.dumps({"instructions": instructions, "states": len(news)}))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], "--robbed" in sys.argv[2:]))
+    sys.exit(main(sys.argv[1], "--runs-taken" in sys.argv[2:]))

@@ -1,4 +1,4 @@
-"""The arena's tests would find each of its rules broken: a copy of it breaks the rule, and a test has to fail there."""
+"""Each rule of the arena is broken in a copy of it, and the test that is there for the rule has to fail there."""
 
 import os
 import shutil
@@ -26,45 +26,45 @@ class Broken(NamedTuple):
 
 
 VARIANTS: Final = {
-    "recovery forgets runs at hand": Broken(
+    "recovery forgets cached runs": Broken(
         "recovery.py",
-        "run = state == layout.CACHED or state == layout.HELD",
-        "run = state == layout.HELD",
+        "run = state == layout.CACHED or state == layout.LENT",
+        "run = state == layout.LENT",
         "single_steps free_run",
-        "its holder has a run at hand",
+        "its holder has the run cached",
     ),
-    "a run at hand is lent whatever its length": Broken(
+    "a cached run is lent whatever its length": Broken(
         "runs.py",
-        "if entry & layout.RUN_PAGES_MASK == pages:",
-        "if entry != 0:",
+        "if packed & layout.RUN_PAGES_MASK == pages:",
+        "if packed != 0:",
         "test_runs.py -k as_many_pages",
         "AssertionError",
     ),
-    "an old entry is taken for the run that is returned": Broken(
+    "an old packed run is taken for the run that is returned": Broken(
         "runs.py",
-        "if entry & ~layout.RUN_PAGES_MASK == handle:",
-        "if entry != 0:",
+        "if packed & ~layout.RUN_PAGES_MASK == handle:",
+        "if packed != 0:",
         "test_runs.py -k length_it_was_lent_with",
-        "its holder has a run at hand",
+        "its holder has the run cached",
     ),
-    "a run at hand is lent without looking whether it is still there": Broken(
+    "a cached run is lent without looking whether it is still there": Broken(
         "runs.py",
-        "return bool(cas(words, at, mark(entry, holder, layout.CACHED), mark(entry, holder, state)))",
-        "words[np.uint64(at)] = np.uint64(mark(entry, holder, state))\n    return True",
-        "single_steps allocate_kept_run --robbed",
+        "return bool(cas(words, at, mark(packed, holder, layout.CACHED), mark(packed, holder, state)))",
+        "words[np.uint64(at)] = np.uint64(mark(packed, holder, state))\n    return True",
+        "single_steps allocate_kept_run --runs-taken",
         "AssertionError",
     ),
-    "a run at hand keeps its generation": Broken(
+    "a cached run has its old generation": Broken(
         "slow_path.py",
-        "at_hand = mark(next_handle, holder, layout.CACHED)",
-        "at_hand = mark(handle, holder, layout.CACHED)",
+        "cached_mark = mark(next_handle, holder, layout.CACHED)",
+        "cached_mark = mark(handle, holder, layout.CACHED)",
         "test_runs.py -k makes_the_handles_before_void",
         "AssertionError",
     ),
-    "runs at hand are in the way of others": Broken(
+    "cached runs are in the way of others": Broken(
         "pages.py",
-        "if page == NONE and _free_kept_runs(words, holder) > 0:",
-        "if page == NONE and holder < 0 and _free_kept_runs(words, holder) > 0:",
+        "if page == NONE and _free_cached_runs(words, holder) > 0:",
+        "if page == NONE and holder < 0 and _free_cached_runs(words, holder) > 0:",
         "test_runs.py -k finds_no_room",
         "AssertionError",
     ),
@@ -73,25 +73,25 @@ VARIANTS: Final = {
         "        release_oldest(words, holder)\n    tally",
         "        return\n    tally",
         "test_runs.py -k longest_ago",
-        "its holder has a run at hand",
+        "its holder has the run cached",
     ),
-    "a magazine may hold more than it has entries": Broken(
+    "a magazine may cache more than it has room for": Broken(
         "magazines.py",
         "limit = min(2 * limit, layout.MAGAZINE_SLOTS_MAX)",
         "limit = 2 * limit",
         "test_magazines.py -k no_further",
-        "it has so many entries",
+        "it has room for so many",
     ),
     "a magazine stays large for the next holder": Broken(
         "magazines.py",
-        "for word in (layout.CURSOR, layout.FLUSHED, layout.LIMIT):",
-        "for word in (layout.CURSOR, layout.FLUSHED):",
+        "for word in (layout.CURSOR, layout.OVERFLOWED, layout.LIMIT):",
+        "for word in (layout.CURSOR, layout.OVERFLOWED):",
         "test_magazines.py -k small_again",
         "AssertionError",
     ),
     "a magazine grows for a thread that only lends": Broken(
         "magazines.py",
-        "if get(words, magazine + layout.FLUSHED) != 0:",
+        "if get(words, magazine + layout.OVERFLOWED) != 0:",
         "if limit > 0:",
         "test_magazines.py -k only_lend",
         "AssertionError",

@@ -1,4 +1,4 @@
-"""What hits a magazine is a handful of plain instructions."""
+"""A hit in a magazine is a handful of plain instructions."""
 
 import platform
 import re
@@ -14,7 +14,7 @@ SYMBOL = re.compile(r"\$([A-Za-z_]\w*)|([A-Za-z_]\w*)@|call\w*\s+([A-Za-z_]\w*)"
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="reads x86 machine code")
 @pytest.mark.parametrize("operation", ["allocate", "free"])
-def test_lending_and_returning_lock_nothing_and_call_only_the_slow_way(operation: str) -> None:
+def test_lending_and_returning_lock_nothing_and_call_only_the_slow_path(operation: str) -> None:
     command = [sys.executable, "-m", "tests.models.arena.hot_path", operation]
     run = subprocess.run(
         command, cwd=Path(__file__).parents[3], capture_output=True, text=True, timeout=120, check=False

@@ -11,19 +11,19 @@ import pytest
 from tests.models.arena.single_steps import NOT_ALLOWED
 
 OPERATIONS = {
-    # operation: states of the books that there are at least
+    # operation: states of the metadata that there are at least
     "allocate": 2,
     "free": 3,
     "adopt": 1,
     "free_of_another_holder": 3,
     "free_run_of_another_holder": 3,
     "allocate_run": 7,
-    "allocate_kept_run": 5,
+    "allocate_cached_run": 5,
     "allocate_run_without_room": 15,
     "free_run": 3,
-    "free_run_with_the_line_full": 10,
-    "free_run_too_large_to_keep": 65,
-    "empty": 15,
+    "free_run_with_the_cache_full": 10,
+    "free_run_too_large_to_cache": 65,
+    "flush_caches": 15,
     "refill": 64,
     "flush": 64,
     "grow": 12,
@@ -50,6 +50,6 @@ def test_a_process_may_die_or_stop_after_any_instruction_of(operation: str) -> N
     assert single_steps(operation)["states"] >= OPERATIONS[operation]
 
 
-@pytest.mark.parametrize("operation", ["allocate_kept_run", "free_run_with_the_line_full", "empty"])
-def test_a_process_may_lose_the_runs_it_has_at_hand_before_any_instruction_of(operation: str) -> None:
-    assert single_steps(operation, "--robbed")["states"] >= OPERATIONS[operation]
+@pytest.mark.parametrize("operation", ["allocate_cached_run", "free_run_with_the_cache_full", "flush_caches"])
+def test_a_process_may_lose_its_cached_runs_before_any_instruction_of(operation: str) -> None:
+    assert single_steps(operation, "--runs-taken")["states"] >= OPERATIONS[operation]

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from pooling.arena.holder import Holder
-from pooling.arena.kernel import layout
-from pooling.arena.kernel import operations as kernels
+from pooling.arena.kernel import layout, operations
 from pooling.arena.kernel.recovery import release_holder
 from pooling.arena.slab_arena import SlabArena
 from tests.pooling.arena.audit import audit
@@ -26,14 +25,14 @@ def holder(arena: SlabArena) -> Holder:
 
 
 def lend(holder: Holder, byte_count: int, count: int) -> list[int]:
-    handles = [int(kernels.allocate(holder.words, holder.index, byte_count)) for _ in range(count)]
+    handles = [int(operations.allocate(holder.words, holder.index, byte_count)) for _ in range(count)]
     assert min(handles) > 0
     return handles
 
 
 def take_back(holder: Holder, handles: list[int]) -> None:
     for handle in handles:
-        assert kernels.free(holder.words, holder.index, handle) == 0
+        assert operations.free(holder.words, holder.index, handle) == 0
 
 
 def misses(arena: SlabArena) -> int:
@@ -61,7 +60,7 @@ def test_a_thread_that_goes_on_cycling_through_a_hundred_slots_stops_missing(
 
 
 @pytest.mark.parametrize("byte_count", [64, *LARGE_SLOTS])
-def test_a_magazine_grows_as_far_as_it_has_entries_and_no_further(
+def test_a_magazine_grows_as_far_as_it_has_room_and_no_further(
     arena: SlabArena, holder: Holder, byte_count: int
 ) -> None:
     for _ in range(12):
@@ -69,31 +68,31 @@ def test_a_magazine_grows_as_far_as_it_has_entries_and_no_further(
         audit(arena.words)  # a larger one would now overflow into its neighbour
         take_back(holder, lent)
         found = audit(arena.words)
-        assert not found.held
+        assert not found.lent
     assert limit(holder, byte_count) == layout.MAGAZINE_SLOTS_MAX
     assert found.cached[holder.index] <= layout.MAGAZINE_SLOTS_MAX
 
 
 @pytest.mark.parametrize("byte_count", LARGE_SLOTS)
-def test_threads_that_only_lend_or_only_take_back_keep_what_they_kept_at_first(
+def test_threads_that_only_lend_or_only_take_back_cache_no_more_than_at_first(
     arena: SlabArena, holder: Holder, byte_count: int
 ) -> None:
     with arena.register() as other:
         for _ in range(6):
             take_back(other, lend(holder, byte_count, 100))
             found = audit(arena.words)
-            for holds in (holder, other):
-                assert limit(holds, byte_count) * byte_count == layout.FIRST_LIMIT_BYTES
-                assert found.cached[holds.index] * byte_count <= layout.FIRST_LIMIT_BYTES
+            for one in (holder, other):
+                assert limit(one, byte_count) * byte_count == layout.INITIAL_LIMIT_BYTES
+                assert found.cached[one.index] * byte_count <= layout.INITIAL_LIMIT_BYTES
 
 
-@pytest.mark.parametrize("end", ["emptied", "closed", "recovered"])
+@pytest.mark.parametrize("end", ["flushed", "closed", "recovered"])
 def test_a_grown_magazine_is_small_again_once_its_holder_is(arena: SlabArena, holder: Holder, end: str) -> None:
     for _ in range(6):
         take_back(holder, lend(holder, 16384, 100))
     assert limit(holder, 16384) == layout.MAGAZINE_SLOTS_MAX
-    if end == "emptied":
-        assert holder.empty() > 0
+    if end == "flushed":
+        assert holder.flush() > 0
     elif end == "closed":
         holder.close()
         holder = arena.register()
@@ -101,4 +100,4 @@ def test_a_grown_magazine_is_small_again_once_its_holder_is(arena: SlabArena, ho
         release_holder(arena.words, holder.index)
     assert not audit(arena.words).cached
     take_back(holder, lend(holder, 16384, 100))
-    assert audit(arena.words).cached[holder.index] * 16384 <= layout.FIRST_LIMIT_BYTES
+    assert audit(arena.words).cached[holder.index] * 16384 <= layout.INITIAL_LIMIT_BYTES

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from pooling.arena.errors import ArenaClosed, ArenaFull, HoldersExhausted, SlotForeign, SlotInUse, SlotReturned
-from pooling.arena.kernel import layout
-from pooling.arena.kernel import operations as kernels
+from pooling.arena.kernel import layout, operations
 from pooling.arena.kernel.recovery import retire_slabs
 from pooling.arena.slab_arena import SlabArena
 from pooling.arena.slot import Slot
@@ -202,7 +201,7 @@ def test_trimming_gives_pages_back_to_the_system(tmp_path: Path) -> None:
         assert arena.path.stat().st_blocks * 512 <= touched - (4 << 20)
 
 
-def test_a_slot_at_a_freed_place_is_not_mistaken_for_the_old_one(arena: SlabArena) -> None:
+def test_a_slot_at_the_offset_of_a_freed_one_is_not_mistaken_for_it(arena: SlabArena) -> None:
     # The slab is taken apart and its pages become one of another class: old handles stay void.
     handle = arena.allocate(1024).hand_over()
     arena.free(handle)
@@ -215,21 +214,21 @@ def test_a_slot_at_a_freed_place_is_not_mistaken_for_the_old_one(arena: SlabAren
 
 def test_a_search_takes_only_slots_of_its_own_size() -> None:
     large, small = 16384, 4096
-    with SlabArena.create(None, bytes_max=2 * layout.UNIT_BYTES, holders=1) as arena, arena.register() as holder:
+    with SlabArena.create(None, bytes_max=2 * layout.CHUNK_BYTES, holders=1) as arena, arena.register() as holder:
 
         def lend_and_return(*sizes: int) -> None:
-            handles = [kernels.allocate(arena.words, holder.index, size) for size in sizes]
+            handles = [operations.allocate(arena.words, holder.index, size) for size in sizes]
             assert min(handles) > 0
             for handle in handles:
-                assert kernels.free(arena.words, holder.index, handle) == 0
-            holder.empty()
+                assert operations.free(arena.words, holder.index, handle) == 0
+            holder.flush()
 
-        # The first unit is still said to have large slots when it is a slab of small ones, of which there are more.
+        # The first chunk is still said to have large slots when it is a slab of small ones, of which there are more.
         lend_and_return(large)
         assert retire_slabs(arena.words, holder.index) == 1
         for size, slots in [(small, 16), (large, 4)] * 2:
             lend_and_return(*[size] * slots)
-            assert not audit(arena.words).held
+            assert not audit(arena.words).lent
 
 
 def test_what_ended_threads_left_is_used_and_returned_by_others(arena: SlabArena) -> None:

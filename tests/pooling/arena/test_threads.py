@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -15,15 +14,15 @@ from hypothesis import strategies as st
 from numba import types
 from numpy.typing import NDArray
 
-from pooling.arena.kernel import layout
-from pooling.arena.kernel import operations as kernels
+from pooling.arena.kernel import layout, operations
 from pooling.arena.slab_arena import SlabArena
+from tests.eventually import eventually
 from tests.pooling.arena.audit import audit
 from txqueue.jit.atomics import cas, load_acquire, store_release
 from txqueue.jit.decorators import WORDS, entry, load
 
-KEPT = 300
-"""Slots that a churning thread has at a time: more than a magazine holds."""
+LENT_MAX = 300
+"""Slots that a churning thread has at a time: more than a magazine caches."""
 SIZES = np.array([32, 100, 1024, 4096, 16384, 20_000, 20_000, 60_000], np.uint64)
 
 
@@ -34,25 +33,25 @@ def churn(words: Any, holder: Any, handles: Any, sizes: Any, seed: Any, rounds: 
     wrong = 0
     for _ in range(rounds):
         state = state * np.uint64(6364136223846793005) + np.uint64(1442695040888963407)
-        place = np.int64((state >> np.uint64(33)) % np.uint64(handles.size))
-        handle: Any = np.int64(handles[place])
+        index = np.int64((state >> np.uint64(33)) % np.uint64(handles.size))
+        handle: Any = np.int64(handles[index])
         if handle != 0:
-            first = kernels.first_word(words, handle)
+            first = operations.first_word(words, handle)
             wrong += np.int64(words[first]) != handle or words[first + 3] != np.uint64(seed)
             words[first + 3] = np.uint64(0)
-            wrong += kernels.free(words, holder, handle) != 0
-            handles[place] = 0
+            wrong += operations.free(words, holder, handle) != 0
+            handles[index] = 0
         else:
             size = sizes[np.int64((state >> np.uint64(20)) % np.uint64(sizes.size))]
-            handle = np.int64(kernels.allocate(words, holder, np.int64(size)))
+            handle = np.int64(operations.allocate(words, holder, np.int64(size)))
             if handle > 0:
-                first = kernels.first_word(words, handle)
+                first = operations.first_word(words, handle)
                 words[first] = np.uint64(handle)
                 words[first + 3] = np.uint64(seed)
-                handles[place] = handle
-    for kept in range(handles.size):
-        if handles[kept] != 0:
-            wrong += kernels.free(words, holder, np.int64(handles[kept])) != 0
+                handles[index] = handle
+    for left in range(handles.size):
+        if handles[left] != 0:
+            wrong += operations.free(words, holder, np.int64(handles[left])) != 0
     return wrong
 
 
@@ -63,10 +62,10 @@ def send(words: Any, holder: Any, boxes: Any, rounds: Any, byte_count: Any) -> A
         box = number % boxes.size
         while load_acquire(boxes, box) != 0:
             pass
-        handle = kernels.allocate(words, holder, byte_count)
+        handle = operations.allocate(words, holder, byte_count)
         if handle < 0:
             return handle
-        words[kernels.first_word(words, handle)] = handle
+        words[operations.first_word(words, handle)] = handle
         store_release(boxes, box, np.uint64(handle))
     return 0
 
@@ -81,8 +80,8 @@ def receive(words: Any, holder: Any, boxes: Any, rounds: Any) -> Any:
             pass
         handle = load_acquire(boxes, box)
         cas(boxes, box, handle, np.uint64(0))
-        wrong += words[kernels.first_word(words, np.int64(handle))] != handle
-        wrong += kernels.free(words, holder, np.int64(handle)) != 0
+        wrong += words[operations.first_word(words, np.int64(handle))] != handle
+        wrong += operations.free(words, holder, np.int64(handle)) != 0
     return wrong
 
 
@@ -92,20 +91,20 @@ def batches(words: Any, holder: Any, handles: Any, rounds: Any, byte_count: Any)
     wrong = 0
     for _ in range(rounds):
         for index in range(handles.size):
-            handles[index] = kernels.allocate(words, holder, byte_count)
+            handles[index] = operations.allocate(words, holder, byte_count)
         for index in range(handles.size):
-            wrong += kernels.free(words, holder, np.int64(handles[index])) != 0
+            wrong += operations.free(words, holder, np.int64(handles[index])) != 0
     return wrong
 
 
 def churn_some(arena: SlabArena, seed: int, rounds: int) -> int:
     with arena.register() as holder:
-        return int(churn(arena.words, holder.index, np.zeros(KEPT, np.uint64), SIZES, seed, rounds))
+        return int(churn(arena.words, holder.index, np.zeros(LENT_MAX, np.uint64), SIZES, seed, rounds))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _loaded() -> None:
-    load(kernels.allocate, kernels.free, kernels.adopt)
+    load(operations.allocate, operations.free, operations.adopt)
     load(churn, batches, send, receive)
 
 
@@ -113,7 +112,7 @@ def assert_all_came_back(arena: SlabArena) -> None:
     assert arena.get_arena_metrics().lent == 0
     arena.trim()
     found = audit(arena.words)
-    assert not found.held
+    assert not found.lent
     assert not found.cached
     assert found.free_pages == arena.bytes_max // layout.PAGE_BYTES
 
@@ -163,6 +162,11 @@ def in_child(work: Callable[[], object]) -> int:
     return child
 
 
+def until_allocated(arena: SlabArena, count: int) -> None:
+    moment = arena.get_arena_metrics().allocations + count
+    eventually(lambda: arena.get_arena_metrics().allocations >= moment, f"the allocation of {count} slots")
+
+
 def test_killing_borrowers_at_random_moments_leaks_nothing() -> None:
     random = np.random.default_rng(4)
     with SlabArena.create(None, bytes_max=8 << 20, holders=8) as arena:
@@ -170,16 +174,14 @@ def test_killing_borrowers_at_random_moments_leaks_nothing() -> None:
         keeper.array()[:] = 9
         for _ in range(15):
             children = [in_child(lambda: churn_some(arena, os.getpid(), 1 << 40)) for _ in range(3)]
-            deadline = time.monotonic() + 30
-            while arena.get_arena_metrics().holders < 4 and time.monotonic() < deadline:
-                time.sleep(0.001)
-            time.sleep(random.uniform(0, 0.01))
+            eventually(lambda: arena.get_arena_metrics().holders == 4, "the registration of all children")
+            until_allocated(arena, int(random.integers(0, 1_000_000)))
             for child in children:
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
             assert arena.recover_dead() > 0
             found = audit(arena.words)
-            assert found.held.total() == 1
+            assert found.lent.total() == 1
             assert arena.get_arena_metrics().lent == 1
         assert (keeper.array() == 9).all()
         keeper.release()
@@ -211,16 +213,16 @@ def test_any_sequence_of_operations_lends_disjoint_bytes_and_loses_none(steps: l
     for what, who, number in steps:
         holder = holders[who].index
         chosen = sorted(lent)[number % len(lent)] if lent and what in ("free", "adopt") else 0
-        if what == "allocate" and (handle := int(kernels.allocate(words, holder, number))) > 0:
+        if what == "allocate" and (handle := int(operations.allocate(words, holder, number))) > 0:
             lent[handle] = (who, number)
         elif what == "free" and chosen:
-            assert kernels.free(words, holder, chosen) == 0
+            assert operations.free(words, holder, chosen) == 0
             del lent[chosen]
             gone.append(chosen)
         elif what == "again" and gone:
-            assert kernels.free(words, holder, gone[number % len(gone)]) < 0
+            assert operations.free(words, holder, gone[number % len(gone)]) < 0
         elif what == "adopt" and chosen:
-            assert kernels.adopt(words, holder, chosen) >= lent[chosen][1]
+            assert operations.adopt(words, holder, chosen) >= lent[chosen][1]
             lent[chosen] = (who, lent[chosen][1])
         elif what == "die":
             holders[who].close()
@@ -230,7 +232,7 @@ def test_any_sequence_of_operations_lends_disjoint_bytes_and_loses_none(steps: l
         audit(words)
     spans = sorted(((handle & layout.LOW_MASK) * 32, size) for handle, (_, size) in lent.items())
     assert all(start + size <= after for (start, size), (after, _) in pairwise(spans))
-    assert audit(words).held.total() == len(lent)
+    assert audit(words).lent.total() == len(lent)
     for handle in lent:
-        assert kernels.free(words, holders[0].index, handle) == 0
-    assert audit(words).held.total() == 0
+        assert operations.free(words, holders[0].index, handle) == 0
+    assert audit(words).lent.total() == 0
