@@ -21,10 +21,10 @@ from penstock.client.transport.bulk_frame import BulkFrame, check_size, cuts
 from penstock.client.transport.bulk_frame import stamp as write_ids
 from penstock.client.transport.channel import open_channel
 from penstock.client.transport.flow_window import Window
-from penstock.client.transport.frame import Bytes
 from penstock.client.transport.submit_stream import SubmitStream
 from penstock.client.transport.unary_retry import call
 from penstock.client.watch import WatchedBlock, watch
+from penstock.contract.frame_codec import Bytes
 from penstock.contract.record import Words, as_words
 from penstock.v1.node_pb2 import GetStatusRequest, GetStatusResponse
 from penstock.v1.node_pb2_grpc import NodeServiceStub

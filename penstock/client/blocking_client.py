@@ -18,8 +18,8 @@ from penstock.client.keys import Entry, Key
 from penstock.client.operations import Operation
 from penstock.client.options import BatchOptions, FlowOptions, RetryOptions
 from penstock.client.results import FrameReceipt, Result
-from penstock.client.transport.frame import Bytes
 from penstock.client.watch import WatchedBlock
+from penstock.contract.frame_codec import Bytes
 from penstock.contract.record import Words
 from penstock.v1.node_pb2 import GetStatusResponse
 

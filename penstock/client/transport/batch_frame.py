@@ -7,8 +7,9 @@ import numpy as np
 
 from penstock.client.errors import InvalidRequest, NotPermitted, OutcomeUnknown, PenstockError
 from penstock.client.results import Result, results_of
-from penstock.client.transport.frame import Frame, encode
+from penstock.client.transport.frame import Frame
 from penstock.contract.flag import LINKED
+from penstock.contract.frame_codec import encode_frame
 from penstock.contract.record import RECORD, RECORD_BYTES
 from penstock.v1.txqueue_pb2 import SubmitStreamResponse
 
@@ -32,7 +33,7 @@ class BatchFrame(Frame):
         isolate: Callable[["BatchFrame", int], None],
     ) -> None:
         client_id, first_sequence = np.frombuffer(records, np.uint64, 2).tolist()
-        message = encode(frame_id, records, payloads, traceparent)
+        message = encode_frame(frame_id, records, payloads, traceparent)
         super().__init__(frame_id, client_id, first_sequence, len(waiters), message)
         assert len(records) == len(waiters) * RECORD_BYTES
         self.records = records

@@ -7,8 +7,9 @@ import numpy as np
 
 from penstock.client.errors import InvalidOperation, PenstockError
 from penstock.client.results import FrameReceipt
-from penstock.client.transport.frame import Bytes, Frame, encode
+from penstock.client.transport.frame import Frame
 from penstock.contract.flag import LINKED
+from penstock.contract.frame_codec import Bytes, encode_frame
 from penstock.contract.limits import FRAME_PAYLOAD_BYTES_MAX, FRAME_RECORDS_MAX
 from penstock.contract.record import RECORD, WORD_CLIENT, WORD_SEQUENCE, Words
 from penstock.v1.txqueue_pb2 import SubmitStreamResponse
@@ -21,7 +22,7 @@ class BulkFrame(Frame):
 
     def __init__(self, frame_id: int, words: Words, payloads: Bytes, traceparent: str) -> None:
         first = words[0]
-        message = encode(frame_id, words.data, payloads, traceparent)
+        message = encode_frame(frame_id, words.data, payloads, traceparent)
         super().__init__(frame_id, int(first[WORD_CLIENT]), int(first[WORD_SEQUENCE]), len(words), message)
         self.receipt: asyncio.Future[FrameReceipt] = asyncio.get_running_loop().create_future()
 

@@ -1,51 +1,15 @@
-"""A frame: its bytes on the wire, and who is told of its receipt.
+"""A frame in flight: its message, its ids, and the callers who wait for its receipt.
 
-The message is built by hand (a SubmitStreamRequest is four tagged fields), because a protobuf object would copy the
-640 kB of a full frame three times and the join here copies them once. Receipts are small and are left to protobuf.
+Receipts are small, and are parsed by protobuf.
 """
 
 from abc import ABC, abstractmethod
-from struct import Struct
-from typing import Final
 
 import grpc
 
 from penstock.client.errors import OutcomeUnknown, PenstockError, SequenceReused, Unavailable
 from penstock.contract.record import RECORD_BYTES
 from penstock.v1.txqueue_pb2 import SubmitStreamResponse
-
-Bytes = bytes | bytearray | memoryview
-
-_HEAD: Final = Struct("<BQB")
-"""Tag and value of frame_id (field 1, fixed64), tag of records (field 2, bytes)."""
-_TAG_FRAME_ID: Final = 0x09
-_TAG_RECORDS: Final = 0x12
-_TAG_PAYLOADS: Final = b"\x1a"
-_TAG_TRACEPARENT: Final = b"\x22"
-
-
-def varint(number: int) -> bytes:
-    """``number`` in protobuf's base-128 encoding."""
-    out = bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def encode(frame_id: int, records: Bytes, payloads: Bytes = b"", traceparent: str = "") -> bytes:
-    """The bytes of a SubmitStreamRequest, which are also those of a SubmitFrameRequest where there is no
-    traceparent."""
-    records_bytes = memoryview(records).nbytes
-    parts = [_HEAD.pack(_TAG_FRAME_ID, frame_id, _TAG_RECORDS), varint(records_bytes), records]
-    payload_bytes = memoryview(payloads).nbytes
-    if payload_bytes:
-        parts += (_TAG_PAYLOADS, varint(payload_bytes), payloads)
-    if traceparent:
-        encoded = traceparent.encode()
-        parts += (_TAG_TRACEPARENT, varint(len(encoded)), encoded)
-    return b"".join(parts)
 
 
 class Frame(ABC):

@@ -1,11 +1,12 @@
-"""Hand-read frames and hand-written receipts are the contract's protobuf."""
+"""Frames and receipts are the contract's protobuf, read and written alike."""
 
+import numpy as np
 import pytest
 from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.contract.frame_codec import MalformedFrame, encode_receipt, locate_frame
+from penstock.contract.frame_codec import MalformedFrame, encode_frame, encode_receipt, locate_frame
 from penstock.v1 import txqueue_pb2
 
 U64 = st.integers(0, 2**64 - 1)
@@ -26,6 +27,27 @@ def test_fields_are_found_where_protobuf_put_them(
     assert message[fields.records_offset :][: fields.records_length] == records
     assert message[fields.payloads_offset :][: fields.payloads_length] == payloads
     assert fields.traceparent == "00-ab-cd-01"
+
+
+@given(
+    st.integers(1, 2**64 - 1),
+    st.integers(1, 300),
+    st.binary(max_size=300),
+    st.sampled_from(["", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"]),
+)
+def test_a_frame_is_encoded_as_protobuf_would_and_found_again(
+    frame_id: int, count: int, payloads: bytes, traceparent: str
+) -> None:
+    records = np.random.default_rng(frame_id).integers(0, 256, count * 64, np.uint8)
+    expected = txqueue_pb2.SubmitStreamRequest(
+        frame_id=frame_id, records=records.tobytes(), payloads=payloads, traceparent=traceparent
+    )
+    message = encode_frame(frame_id, records.data, payloads, traceparent)
+    assert message == expected.SerializeToString()
+    fields = locate_frame(message)
+    assert (fields.frame_id, fields.traceparent) == (frame_id, traceparent)
+    assert message[fields.records_offset :][: fields.records_length] == records.tobytes()
+    assert message[fields.payloads_offset :][: fields.payloads_length] == payloads
 
 
 @given(st.binary(max_size=64))
