@@ -11,6 +11,7 @@ from penstock.client.operations import Append, OpenAccount, Put, Transfer
 from penstock.client.options import BatchOptions, FlowOptions, RetryOptions
 from penstock.client.results import Result, ResultCode
 from tests.penstock.client.fake_node import FakeNode
+from tests.penstock.client.turns import turns, until
 
 PATIENT = BatchOptions(linger_ms=60_000, eager_frames=1)
 
@@ -38,9 +39,9 @@ async def test_while_a_frame_travels_transactions_gather_and_leave_with_its_answ
     async with AsyncClient(node.target, batch=PATIENT) as client:
         node.answering.clear()
         first = asyncio.create_task(client.submit(OpenAccount(1)))
-        await asyncio.sleep(0.05)
+        await until(lambda: client.in_flight == (1, 1))
         rest = [asyncio.create_task(client.submit(OpenAccount(i))) for i in range(2, 10)]
-        await asyncio.sleep(0.05)
+        await turns()
         assert client.in_flight == (1, 1)
         node.answering.set()
         await asyncio.gather(first, *rest)
@@ -51,10 +52,9 @@ async def test_a_transaction_leaves_when_its_linger_is_over_though_nothing_was_a
     async with AsyncClient(node.target, batch=BatchOptions(linger_ms=5, eager_frames=1)) as client:
         node.answering.clear()
         tasks = [asyncio.create_task(client.submit(OpenAccount(1)))]
-        await asyncio.sleep(0.05)
+        await until(lambda: client.in_flight == (1, 1))
         tasks.append(asyncio.create_task(client.submit(OpenAccount(2))))
-        await asyncio.sleep(0.05)
-        assert client.in_flight == (2, 2)
+        await until(lambda: client.in_flight == (2, 2))
         node.answering.set()
         await asyncio.gather(*tasks)
 
@@ -78,7 +78,8 @@ async def test_submitters_wait_when_as_much_travels_as_may(node: FakeNode) -> No
     async with AsyncClient(node.target, flow=flow, batch=batch) as client:
         node.answering.clear()
         tasks = [asyncio.create_task(client.transfer(i + 1, 7, 1)) for i in range(100)]
-        await asyncio.sleep(0.1)
+        await until(lambda: client.in_flight == (2, 20))
+        await turns()
         assert client.in_flight == (2, 20)
         node.answering.set()
         results = await asyncio.gather(*tasks)
@@ -100,7 +101,7 @@ async def test_cancelling_gives_up_the_answer_and_harms_no_neighbour(node: FakeN
     async with AsyncClient(node.target) as client:
         node.answering.clear()
         tasks = [asyncio.create_task(client.transfer(1, 2, 3)) for _ in range(3)]
-        await asyncio.sleep(0.05)
+        await until(lambda: client.in_flight == (1, 3))
         tasks[1].cancel()
         node.answering.set()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)

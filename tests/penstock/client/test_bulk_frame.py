@@ -10,6 +10,7 @@ from penstock.client.errors import ClientClosed, InvalidOperation
 from penstock.client.options import FlowOptions
 from penstock.contract.record import RECORD
 from tests.penstock.client.fake_node import FakeNode
+from tests.penstock.client.turns import turns
 
 
 async def test_a_frame_arrives_stamped_and_byte_for_byte(node: FakeNode) -> None:
@@ -46,7 +47,7 @@ async def test_no_more_travels_than_the_flow_options_allow(node: FakeNode) -> No
     node.answering.clear()
     async with AsyncClient(node.target, flow=FlowOptions(frames_max=2, transactions_max=100)) as client:
         tasks = [asyncio.create_task(client.submit_frame(np.zeros(60, RECORD))) for _ in range(4)]
-        await asyncio.sleep(0.1)
+        await turns()
         assert client.in_flight == (1, 60)
         node.answering.set()
         await asyncio.gather(*tasks)

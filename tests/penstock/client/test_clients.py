@@ -4,7 +4,6 @@ import asyncio
 import inspect
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 import penstock
 from penstock import AsyncClient, Client, ClientClosed, InvalidOperation, OpenAccount, Put, Transfer, ValueKey
 from penstock.contract.record import RECORD
+from tests.eventually import eventually
 from tests.penstock.client.fake_node import FakeNode
 from tests.penstock.client.test_reading import block
 
@@ -106,7 +106,6 @@ def test_closing_ends_the_waits_of_other_threads(threaded_node: FakeNode) -> Non
     client = Client(threaded_node.target)
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(lambda: list(client.watch()))
-        while not threaded_node.state.watches:
-            time.sleep(0.01)
+        eventually(lambda: threaded_node.state.watches, "the watch")
         client.close()
         assert waiting.result(10) == []

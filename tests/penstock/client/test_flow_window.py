@@ -52,3 +52,8 @@ def test_backoff_grows_up_to_its_cap_is_jittered_and_adds_to_what_the_node_asked
     assert all(2 <= backoff.next_s(2.0) <= 3.0 for _ in range(10))
     backoff.reset()
     assert backoff.next_s() <= 0.1
+
+
+def test_the_same_randomness_gives_the_same_waits() -> None:
+    once, again, other = ([Backoff(RetryOptions(), Random(seed)).next_s() for _ in range(3)] for seed in (5, 5, 6))
+    assert once == again != other

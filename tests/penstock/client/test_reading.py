@@ -14,6 +14,7 @@ from penstock.contract.record import RECORD
 from penstock.v1.state_pb2 import Entry as EntryMessage
 from penstock.v1.state_pb2 import WatchResponse
 from tests.penstock.client.fake_node import FakeNode
+from tests.penstock.client.turns import turns
 
 QUICK = RetryOptions(deadline_s=0.5, backoff_base_ms=1, backoff_cap_ms=5)
 
@@ -85,7 +86,7 @@ async def test_a_watch_ends_when_its_client_is_closed(node: FakeNode) -> None:
     watching = client.watch()
     assert (await anext(watching)).log_index == 1
     rest = asyncio.create_task(anext(watching, None))
-    await asyncio.sleep(0.05)
+    await turns()
     await client.close()
     assert await asyncio.wait_for(rest, 5) is None
 

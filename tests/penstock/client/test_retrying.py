@@ -29,6 +29,7 @@ from penstock.contract.reasons import Reason
 from penstock.contract.record import RECORD
 from penstock.v1.txqueue_pb2 import FrameError, SubmitStreamRequest
 from tests.penstock.client.fake_node import FakeNode
+from tests.penstock.client.turns import until
 
 QUICK = RetryOptions(backoff_base_ms=1, backoff_cap_ms=20)
 SHORT = RetryOptions(deadline_s=0.3, backoff_base_ms=1, backoff_cap_ms=20)
@@ -63,9 +64,9 @@ async def test_every_frame_is_answered_through_a_restart_of_the_node(node: FakeN
     async with AsyncClient(node.target, retry=QUICK) as client:
         node.answering.clear()
         tasks = [asyncio.create_task(client.submit_frame(np.zeros(10, RECORD))) for _ in range(20)]
-        await asyncio.sleep(0.05)
+        await until(lambda: node.streams == 1)
         await node.stop()
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # time for tries that meet no node
         node.answering.set()
         await node.start()
         receipts = await asyncio.gather(*tasks)
@@ -77,7 +78,7 @@ async def test_a_client_may_start_before_its_node(tmp_path: Path) -> None:
     node = FakeNode(tmp_path / "late.sock")
     async with AsyncClient(node.target, retry=QUICK) as client:
         task = asyncio.create_task(client.submit(OpenAccount(1)))
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # time for tries that meet no node
         async with node:
             assert (await task).ok
 
@@ -192,7 +193,7 @@ async def test_a_bulk_caller_that_gives_up_leaves_its_frame_counted_until_it_is_
     async with AsyncClient(node.target) as client:
         node.answering.clear()
         task = asyncio.create_task(client.submit_frame(np.zeros(3, RECORD)))
-        await asyncio.sleep(0.05)
+        await until(lambda: client.in_flight == (1, 3))
         task.cancel()
         await asyncio.wait([task])
         assert client.in_flight == (1, 3)
