@@ -1,1 +1,1 @@
-"""Clients, blocking and for asyncio: typed operations in, one result per transaction out. Start at `async_client`."""
+"""The clients: typed operations in, one result for each transaction out. Start at `async_client`."""

@@ -1,7 +1,8 @@
-"""The asyncio client."""
+"""Client for asyncio programs."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from random import Random
 from types import TracebackType
 from typing import Self
 
@@ -17,12 +18,12 @@ from penstock.client.results import FrameReceipt, Result
 from penstock.client.session import Session
 from penstock.client.transport.batch_frame import Waiter
 from penstock.client.transport.batcher import Batcher
-from penstock.client.transport.bulk_frame import BulkFrame, check_size, cuts
+from penstock.client.transport.bulk_frame import BulkFrame, check_size, frame_slices
 from penstock.client.transport.bulk_frame import stamp as write_ids
 from penstock.client.transport.channel import open_channel
-from penstock.client.transport.flow_window import Window
+from penstock.client.transport.flow_window import FlowWindow
 from penstock.client.transport.submit_stream import SubmitStream
-from penstock.client.transport.unary_retry import call
+from penstock.client.transport.unary_retry import call_with_retries
 from penstock.client.watch import WatchedBlock, watch
 from penstock.contract.frame_codec import Bytes
 from penstock.contract.record import Words, as_words
@@ -35,10 +36,22 @@ from penstock.v1.state_pb2_grpc import StateServiceStub
 class AsyncClient:
     """A client of one node, for one event loop; use it as ``async with AsyncClient("127.0.0.1:50051") as client``.
 
-    Make it inside a running event loop. ``target`` is ``host:port`` or ``unix:path``. ``client_id`` names the
-    idempotency session: left out it is random, which is right for most. A program that keeps its own across runs gives
-    ``next_sequence`` with it, larger than any it used before: a sequence that was used is answered as it was then, and
-    does nothing. ``traceparent`` is asked once per frame for the W3C trace context to link the frame to ("" for none).
+    Make it inside a running event loop.
+
+    Args:
+        target: ``host:port`` or ``unix:path``.
+        client_id: names the idempotency session; random by default, which suits most programs.
+        next_sequence: goes with a ``client_id`` that a program keeps across runs, and must be larger than all that it
+            used before: a sequence that was used gets the answer it got then, and does nothing.
+        credentials: of an encrypted connection; without them the connection is not encrypted.
+        batch: how single transactions become frames.
+        retry: for how long, and with which waits, the client retries.
+        flow: bounds on what is in flight.
+        traceparent: called once for each frame; returns the W3C trace context to link the frame to, or "".
+        random: draws the waits between retries; a seeded one makes them reproducible.
+
+    Raises:
+        InvalidOperation: ``client_id`` or ``next_sequence`` is out of range, or one comes without the other.
     """
 
     def __init__(
@@ -52,12 +65,14 @@ class AsyncClient:
         retry: RetryOptions | None = None,
         flow: FlowOptions | None = None,
         traceparent: Callable[[], str] = str,
+        random: Random | None = None,
     ) -> None:
         self._retry = retry = retry or RetryOptions()
         self._session = Session(client_id, next_sequence)
-        self._window = Window(flow or FlowOptions())
+        self._window = FlowWindow(flow or FlowOptions())
         self._channel = open_channel(target, credentials, retry)
-        self._stream = SubmitStream(self._channel, retry, self._window)
+        self._random = random or Random()
+        self._stream = SubmitStream(self._channel, retry, self._window, self._random)
         self._traceparent = traceparent
         self._batcher = Batcher(batch or BatchOptions(), self._session, self._window, self._stream, traceparent)
         self._state = StateServiceStub(self._channel)
@@ -66,7 +81,7 @@ class AsyncClient:
 
     @property
     def client_id(self) -> int:
-        """Names this client's idempotency session."""
+        """Id of this client's idempotency session."""
         return self._session.client_id
 
     async def __aenter__(self) -> Self:
@@ -78,8 +93,7 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """Waits for all answers (up to the retry deadline), then disconnects. Further submissions raise
-        ClientClosed."""
+        """Wait for all answers, up to the retry deadline, and disconnect; later submissions raise ClientClosed."""
         self._closed = True
         await self._batcher.close()
         await self._stream.close()
@@ -87,40 +101,51 @@ class AsyncClient:
 
     @property
     def in_flight(self) -> tuple[int, int]:
-        """Frames and transactions that are travelling unanswered."""
+        """Frames and transactions that are sent and not answered yet."""
         return self._window.frames, self._window.transactions
 
     async def transfer(self, debit: int, credit: int, amount: int, *, namespace: int = 0) -> Result:
-        """Moves ``amount`` from one account to another; the same as submitting a Transfer, and a little faster."""
+        """Move ``amount`` from one account to another: ``submit`` of a Transfer, and a little faster."""
         record = transfer_record(debit, credit, amount, namespace)
-        if not self._batcher.has_place():
-            await self._batcher.place(1, 0)
+        if not self._batcher.has_room():
+            await self._batcher.wait_for_room(1, 0)
         return await self._batcher.add(record)
 
     async def submit(self, operation: Operation, *, sequence: int | None = None) -> Result:
-        """Submits one transaction and returns its result, which may be a rejection.
+        """Submit one transaction and return its result, which may be a rejection.
 
         Give ``sequence`` only to submit again what ended in OutcomeUnknown, with the sequence that it names: the
-        answer is then the first submission's. Raises InvalidOperation, a Refused, or OutcomeUnknown. Cancelling gives
-        up the answer, not the transaction.
+        answer is then the first submission's. Cancelling gives up the answer, not the transaction.
+
+        Raises:
+            InvalidOperation: no node would take it; nothing was sent.
+            Refused: the node refused it; nothing took effect.
+            OutcomeUnknown: no answer came in time.
+            ClientClosed: the client was closed.
         """
         record, payload = operation.encode()
         if sequence is not None:
-            return (await self._submit_apart([record], payload, sequence))[0]
-        if not self._batcher.has_place(1, len(payload)):
-            await self._batcher.place(1, len(payload))
+            return (await self._submit_alone([record], payload, sequence))[0]
+        if not self._batcher.has_room(1, len(payload)):
+            await self._batcher.wait_for_room(1, len(payload))
         return await self._batcher.add(record, payload)
 
     async def submit_chain(self, operations: Sequence[Operation], *, first_sequence: int | None = None) -> list[Result]:
-        """Submits transactions of which all take effect or none does; the one that failed says why, in its result.
+        """Submit transactions of which all take effect or none does; the result of the one that failed says why.
 
         ``first_sequence`` is for submitting again, as in ``submit``.
+
+        Raises:
+            InvalidOperation: no node would take it; nothing was sent.
+            Refused: the node refused it; nothing took effect.
+            OutcomeUnknown: no answer came in time.
+            ClientClosed: the client was closed.
         """
         records, payload = encode_chain(operations)
         if first_sequence is not None or len(records) > self._batcher.size_max:
-            return await self._submit_apart(records, payload, first_sequence)
-        if not self._batcher.has_place(len(records), len(payload)):
-            await self._batcher.place(len(records), len(payload))
+            return await self._submit_alone(records, payload, first_sequence)
+        if not self._batcher.has_room(len(records), len(payload)):
+            await self._batcher.wait_for_room(len(records), len(payload))
         last = len(records) - 1
         waiters = [self._batcher.add(record, payload if i == last else b"") for i, record in enumerate(records)]
         return await _all_of(waiters)
@@ -128,13 +153,18 @@ class AsyncClient:
     async def submit_frame(
         self, records: npt.NDArray[np.void] | Words, payloads: Bytes = b"", *, stamp: bool = True
     ) -> FrameReceipt:
-        """Submits 1 to 10,000 transactions as they stand in columns, and returns their receipt.
+        """Submit 1 to 10,000 transactions, given as columns, and return their receipt.
 
         ``records`` is RECORD[n] or uint64[n, 8], C-contiguous; ``payloads`` holds their payloads one after the other.
         With ``stamp``, the client's id and fresh sequences are written into ``records`` (in place); without, they hold
         the caller's. The array is copied when there is room in flight, and may be reused once the receipt is there.
+        Waits while the bounds of FlowOptions are reached.
 
-        Waits while the bounds of FlowOptions are reached. Raises InvalidOperation, a Refused, or OutcomeUnknown.
+        Raises:
+            InvalidOperation: no node would take it; nothing was sent.
+            Refused: the node refused it; nothing took effect.
+            OutcomeUnknown: no answer came in time.
+            ClientClosed: the client was closed.
         """
         words = as_words(records)
         check_size(words, payloads)
@@ -153,52 +183,70 @@ class AsyncClient:
         return await frame.receipt
 
     async def submit_many(self, operations: Iterable[Operation]) -> list[Result]:
-        """Submits independent transactions as fast as they can go, and returns their results in order.
+        """Submit independent transactions as fast as possible, and return their results in order.
 
-        Raises InvalidOperation before anything is sent, or the first other error, if any, when all have been answered
-        or given up.
+        Raises:
+            InvalidOperation: no node would take one of them; nothing was sent.
+            PenstockError: the first error of any, raised when all have been answered or given up.
         """
         waiters = []
         for record, payload in [operation.encode() for operation in operations]:
-            if not self._batcher.has_place(1, len(payload)):
-                await self._batcher.place(1, len(payload))
+            if not self._batcher.has_room(1, len(payload)):
+                await self._batcher.wait_for_room(1, len(payload))
             waiters.append(self._batcher.add(record, payload))
         return await _all_of(waiters)
 
     async def submit_records(
         self, records: npt.NDArray[np.void] | Words, payloads: Bytes = b"", *, stamp: bool = True
     ) -> list[FrameReceipt]:
-        """``submit_frame`` for any number of transactions: cut into frames, between chains, all on their way at
-        once."""
+        """``submit_frame`` for any number of transactions: split into frames between chains, all in flight at once.
+
+        Raises:
+            InvalidOperation: a chain or a payload is larger than a frame; nothing was sent.
+            PenstockError: as ``submit_frame``, for the first frame that failed.
+        """
         words, payload_bytes = as_words(records), memoryview(payloads).cast("B")
-        frames = [self.submit_frame(words[rows], payload_bytes[part], stamp=stamp) for rows, part in list(cuts(words))]
+        slices = list(frame_slices(words))
+        frames = [self.submit_frame(words[rows], payload_bytes[part], stamp=stamp) for rows, part in slices]
         return await asyncio.gather(*frames)
 
     async def get(self, key: bytes, *, namespace: int = 0) -> Entry:
-        """Reads a key's value."""
+        """Read a key's value."""
         return await self.read(ValueKey(key, namespace))
 
     async def get_counter(self, key: bytes, *, namespace: int = 0) -> Entry:
-        """Reads a counter."""
+        """Read a counter."""
         return await self.read(CounterKey(key, namespace))
 
     async def get_account(self, account: int, *, namespace: int = 0) -> Entry:
-        """Reads an account."""
+        """Read an account."""
         return await self.read(AccountKey(account, namespace))
 
     async def read(self, key: Key) -> Entry:
-        """Reads one entry; it reflects every transaction that this client has been answered. Raises a Refused."""
+        """Read one entry; it reflects every transaction that this client has been answered.
+
+        Raises:
+            InvalidOperation: no node would take the key.
+            Refused: the node refused it, or none answered before the deadline.
+            ClientClosed: the client was closed.
+        """
         self._check_open()
-        response = await call(self._state.Read, ReadRequest(key=key.message()), self._retry)
+        response = await call_with_retries(self._state.Read, ReadRequest(key=key.message()), self._retry, self._random)
         return Entry.of(response.entry, response.log_index)
 
     async def read_many(self, keys: Sequence[Key]) -> list[Entry]:
-        """Reads up to 10,000 entries, all as of one block, in the order of the keys. Raises a Refused."""
+        """Read up to 10,000 entries, all as of one block, in the order of the keys.
+
+        Raises:
+            InvalidOperation: there are too many keys, or no node would take one of them.
+            Refused: the node refused it, or none answered before the deadline.
+            ClientClosed: the client was closed.
+        """
         self._check_open()
         if len(keys) > READ_KEYS_MAX:
             raise InvalidOperation(f"one read takes up to {READ_KEYS_MAX} keys, not {len(keys)}")
         request = BatchReadRequest(keys=[key.message() for key in keys])
-        response = await call(self._state.BatchRead, request, self._retry)
+        response = await call_with_retries(self._state.BatchRead, request, self._retry, self._random)
         return [Entry.of(entry, response.log_index) for entry in response.entries]
 
     def watch(
@@ -209,12 +257,15 @@ class AsyncClient:
         operations: Iterable[type[Operation]] = (),
         effective_only: bool = False,
     ) -> AsyncGenerator[WatchedBlock, None]:
-        """Yields committed blocks from ``from_index`` on (0: the oldest that the log holds), then as they come,
-        without end.
+        """Yield committed blocks from ``from_index`` on (0: the oldest that the log holds), and new ones without end.
 
-        Only transactions of the namespaces and operations given, if any; with ``effective_only``, only those that took
-        effect. Blocks without any are left out. Goes on by itself after a broken connection. Raises a Refused, for
-        example BlockGone.
+        Only transactions of the given namespaces and operations, if any; with ``effective_only``, only those that took
+        effect. Blocks without any are left out. Reconnects by itself where the connection breaks.
+
+        Raises:
+            BlockGone: the log no longer holds ``from_index``.
+            Refused: the node refused it, or no attempt got anywhere before the deadline.
+            ClientClosed: the client was closed.
         """
         self._check_open()
         request = WatchRequest(
@@ -223,17 +274,22 @@ class AsyncClient:
             operations=[operation.number for operation in operations],
             effective_only=effective_only,
         )
-        return watch(self._state, request, self._retry)
+        return watch(self._state, request, self._retry, self._random)
 
     async def status(self, *, with_state_digest: bool = False) -> GetStatusResponse:
-        """Asks how the node is doing. The digest of the whole state takes time in proportion to it. Raises a
-        Refused."""
-        self._check_open()
-        return await call(self._node.GetStatus, GetStatusRequest(with_state_digest=with_state_digest), self._retry)
+        """Ask for the node's status. A digest of the whole state takes time in proportion to the state.
 
-    async def _submit_apart(self, records: list[bytes], payloads: bytes, first_sequence: int | None) -> list[Result]:
+        Raises:
+            Refused: the node refused it, or none answered before the deadline.
+            ClientClosed: the client was closed.
+        """
         self._check_open()
-        return await _all_of(await self._batcher.send_apart(records, payloads, first_sequence))
+        request = GetStatusRequest(with_state_digest=with_state_digest)
+        return await call_with_retries(self._node.GetStatus, request, self._retry, self._random)
+
+    async def _submit_alone(self, records: list[bytes], payloads: bytes, first_sequence: int | None) -> list[Result]:
+        self._check_open()
+        return await _all_of(await self._batcher.send_alone(records, payloads, first_sequence))
 
     def _check_open(self) -> None:
         if self._closed:
@@ -241,10 +297,10 @@ class AsyncClient:
 
 
 async def _all_of(waiters: list[Waiter]) -> list[Result]:
-    """All results; the first error, if any, is raised when every waiter has been told.
+    """All results; the first error, if any, is raised when every waiter is done.
 
-    One after the other, because waiting for one that is done already costs next to nothing: a task wakes once per
-    frame.
+    They are awaited one after the other, because awaiting one that is done costs next to nothing: the task wakes once
+    for each frame.
     """
     results: list[Result] = []
     first_error: PenstockError | None = None

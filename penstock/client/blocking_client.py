@@ -1,4 +1,4 @@
-"""The blocking client: an AsyncClient on an event loop in a thread of its own, behind plain methods."""
+"""Blocking client: plain methods over an AsyncClient, whose event loop runs in a thread of its own."""
 
 import asyncio
 import threading
@@ -29,8 +29,8 @@ T = TypeVar("T")
 class Client:
     """A client of one node that blocks its caller; use it as ``with Client("127.0.0.1:50051") as client``.
 
-    Any number of threads may share one, and their transactions travel in common frames. It does not survive a fork.
-    Every method does, takes and raises what AsyncClient's of the same name does.
+    Any number of threads may share one, and their transactions share frames. It does not survive a fork. Arguments,
+    methods and errors are those of AsyncClient.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Client:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="penstock client", daemon=True)
         self._thread.start()
-        self._starting = threading.Lock()
+        self._closing_lock = threading.Lock()
         self._closed = False
         self._client = self._wait(connect())
 
@@ -74,15 +74,15 @@ class Client:
 
     @property
     def client_id(self) -> int:
-        """Names this client's idempotency session."""
+        """Id of this client's idempotency session."""
         return self._client.client_id
 
     def close(self) -> None:
-        """Waits for all answers (up to the retry deadline), then disconnects. Closing again does nothing.
+        """Wait for all answers, up to the retry deadline, and disconnect; closing again does nothing.
 
-        Reads of other threads end in ClientClosed; watches end.
+        Reads of other threads raise ClientClosed; watches end.
         """
-        with self._starting:
+        with self._closing_lock:
             if self._closed:
                 return
             self._closed = True
@@ -93,51 +93,51 @@ class Client:
         self._loop.close()
 
     def transfer(self, debit: int, credit: int, amount: int, *, namespace: int = 0) -> Result:
-        """Moves an amount from one account to another."""
+        """Move an amount from one account to another."""
         return self._wait(self._client.transfer(debit, credit, amount, namespace=namespace))
 
     def submit(self, operation: Operation, *, sequence: int | None = None) -> Result:
-        """Submits one transaction."""
+        """Submit one transaction."""
         return self._wait(self._client.submit(operation, sequence=sequence))
 
     def submit_chain(self, operations: Sequence[Operation], *, first_sequence: int | None = None) -> list[Result]:
-        """Submits transactions of which all take effect or none does."""
+        """Submit transactions of which all take effect or none does."""
         return self._wait(self._client.submit_chain(operations, first_sequence=first_sequence))
 
     def submit_many(self, operations: Iterable[Operation]) -> list[Result]:
-        """Submits independent transactions as fast as they can go: the fast way for a single thread."""
+        """Submit independent transactions as fast as possible: the fast way for a single thread."""
         return self._wait(self._client.submit_many(operations))
 
     def submit_frame(
         self, records: npt.NDArray[np.void] | Words, payloads: Bytes = b"", *, stamp: bool = True
     ) -> FrameReceipt:
-        """Submits up to 10,000 transactions as they stand in columns."""
+        """Submit up to 10,000 transactions, given as columns."""
         return self._wait(self._client.submit_frame(records, payloads, stamp=stamp))
 
     def submit_records(
         self, records: npt.NDArray[np.void] | Words, payloads: Bytes = b"", *, stamp: bool = True
     ) -> list[FrameReceipt]:
-        """Submits any number of transactions as they stand in columns."""
+        """Submit any number of transactions, given as columns."""
         return self._wait(self._client.submit_records(records, payloads, stamp=stamp))
 
     def get(self, key: bytes, *, namespace: int = 0) -> Entry:
-        """Reads a key's value."""
+        """Read a key's value."""
         return self._wait(self._client.get(key, namespace=namespace))
 
     def get_counter(self, key: bytes, *, namespace: int = 0) -> Entry:
-        """Reads a counter."""
+        """Read a counter."""
         return self._wait(self._client.get_counter(key, namespace=namespace))
 
     def get_account(self, account: int, *, namespace: int = 0) -> Entry:
-        """Reads an account."""
+        """Read an account."""
         return self._wait(self._client.get_account(account, namespace=namespace))
 
     def read(self, key: Key) -> Entry:
-        """Reads one entry."""
+        """Read one entry."""
         return self._wait(self._client.read(key))
 
     def read_many(self, keys: Sequence[Key]) -> list[Entry]:
-        """Reads up to 10,000 entries, all as of one block."""
+        """Read up to 10,000 entries, all as of one block."""
         return self._wait(self._client.read_many(keys))
 
     def watch(
@@ -148,8 +148,7 @@ class Client:
         operations: Iterable[type[Operation]] = (),
         effective_only: bool = False,
     ) -> Iterator[WatchedBlock]:
-        """Yields committed blocks as they come; the iterator blocks until there is one, and ends when the client
-        closes."""
+        """Yield committed blocks; the iterator blocks until there is one, and ends when the client is closed."""
         blocks = self._client.watch(
             from_index, namespaces=namespaces, operations=operations, effective_only=effective_only
         )
@@ -161,11 +160,11 @@ class Client:
                 self._wait(blocks.aclose())
 
     def status(self, *, with_state_digest: bool = False) -> GetStatusResponse:
-        """Asks how the node is doing."""
+        """Ask for the node's status."""
         return self._wait(self._client.status(with_state_digest=with_state_digest))
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
-        with self._starting:  # so that nothing starts on a loop that is about to stop
+        with self._closing_lock:  # nothing may start on a loop that is about to stop
             if self._closed:
                 work.close()
                 raise ClientClosed("this client is closed")

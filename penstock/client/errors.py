@@ -1,5 +1,4 @@
-"""Everything this client raises on purpose is a :class:`PenstockError`; what a transaction is answered is a result
-instead."""
+"""Errors of the clients, all of them a :class:`PenstockError`. A transaction's rejection is a result and no error."""
 
 from typing import TYPE_CHECKING
 
@@ -18,11 +17,11 @@ class ClientClosed(PenstockError):
 
 
 class InvalidOperation(PenstockError, ValueError):
-    """An argument that no node would take; raised before anything is sent."""
+    """An argument that no node would take. Raised before anything is sent."""
 
 
 class Rejected(PenstockError):
-    """A transaction was answered with a rejection; raised only where a result is asked to (``raise_for_rejection``)."""
+    """A transaction was rejected. Raised only by ``Result.raise_for_rejection``."""
 
     def __init__(self, result: "Result") -> None:
         super().__init__(result)
@@ -35,7 +34,7 @@ class Rejected(PenstockError):
 class OutcomeUnknown(PenstockError):
     """No answer came in time: the transactions may have taken effect, or may yet.
 
-    Submit them again under the same ids to find out: it takes effect at most once, and the answer is the first one's.
+    Submit them again under the same ids to find out: they take effect at most once, and the answer is the first one's.
     """
 
     def __init__(self, client_id: int, first_sequence: int, count: int, cause: str) -> None:
@@ -53,9 +52,9 @@ class OutcomeUnknown(PenstockError):
 
 
 class SequenceReused(PenstockError):
-    """Another run of a program, or another program, has used this client's id and sequences: nothing took effect now.
+    """Another program, or an earlier run, used this client's id and sequences, so some transactions took no effect.
 
-    Leave ``client_id`` out, or go on from a ``next_sequence`` that was never used.
+    Leave ``client_id`` out, or give a ``next_sequence`` that was never used.
     """
 
     def __init__(self, client_id: int, first_sequence: int) -> None:
@@ -94,7 +93,7 @@ class Refused(PenstockError):
 
 
 class InvalidRequest(Refused):
-    """The input breaks the contract; ``violations`` name the fields and say how. Sending it again cannot help."""
+    """The input breaks the contract; ``violations`` name the fields and say how. A retry cannot help."""
 
     violations: tuple[tuple[str, str], ...] = ()
     """(field, description) pairs."""
@@ -109,28 +108,28 @@ class BlockGone(OutOfRange):
 
 
 class NotPermitted(Refused):
-    """The namespace or the call is not allowed here, or the caller is not who it must be."""
+    """The caller may not use this namespace or this call, or is not authenticated."""
 
 
 class NotSupported(Refused):
-    """The node does not know this call: it is older than this client, or the address is another service's."""
+    """The node does not know this call: it is older than this client, or another service is at the address."""
 
 
 class NotReady(Refused):
-    """The node is in a condition in which it cannot serve this; its message says which."""
+    """The node cannot serve this in its present condition, which the message names."""
 
 
 class Full(Refused):
-    """The node has no room, and waiting by itself will make none; its message says what the operator has to do."""
+    """The node has no room, and waiting makes none; the message says what the operator has to do."""
 
 
 class Overloaded(Refused):
-    """The node pushed back until the deadline passed; send less, or allow a longer deadline."""
+    """The node was overloaded until the deadline; send less, or allow a longer deadline."""
 
 
 class Unavailable(Refused):
-    """No node could be reached, or none answered, until the deadline passed."""
+    """No node could be reached, or none answered, before the deadline."""
 
 
 class ServerError(Refused):
-    """The node failed in a way that it does not explain; its log does."""
+    """The node failed without an explanation; its log has one."""

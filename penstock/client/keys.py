@@ -1,4 +1,4 @@
-"""What can be read: keys of the three kinds, and the entries they name."""
+"""Keys of the three kinds of entries that can be read, and the entries themselves."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -15,11 +15,15 @@ _NAMESPACES = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Key(ABC):
-    """Names an entry. The same bytes as a value's key, a counter's key and an account are three entries."""
+    """Key of an entry. The same bytes as a value's key, a counter's key and an account name three entries."""
 
     @abstractmethod
     def message(self) -> state_pb2.Key:
-        """The key as the contract spells it; raises InvalidOperation where no node would take it."""
+        """The key as a message of the contract.
+
+        Raises:
+            InvalidOperation: no node would take it.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ class AccountKey(Key):
 
 
 class Entry(NamedTuple):
-    """What a key names, as of one block."""
+    """The state of one key, as of one block."""
 
     found: bool
     version: int
@@ -74,7 +78,7 @@ class Entry(NamedTuple):
     overdraft: bool
     """Whether an account's balance may go below 0."""
     log_index: int
-    """All blocks up to this one are reflected, and none after it."""
+    """It reflects all blocks up to this one, and none after it."""
 
     @classmethod
     def of(cls, entry: state_pb2.Entry, log_index: int) -> "Entry":

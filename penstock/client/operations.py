@@ -1,8 +1,7 @@
-"""What a transaction can do, one class each, and how it becomes a record.
+"""Operations of transactions, one class each, and their encoding as records.
 
-An operation encodes to a 64-byte record (``protos/penstock/v1/record.proto``) whose ids are still zero, and its
-payload: ids are written when the frame leaves, for all its records at once. What no node would take raises
-InvalidOperation here.
+An operation encodes to a 64-byte record (``protos/penstock/v1/record.proto``) and its payload. The record's ids are
+zero until the frame is sent, and are then written for all its records at once.
 """
 
 import struct
@@ -40,7 +39,11 @@ Encoded = tuple[bytes, bytes]
 
 
 def transfer_record(debit: int, credit: int, amount: int, namespace: int) -> bytes:
-    """The record of a TRANSFER; a function of its own because it is the one that programs submit by the million."""
+    """The record of a TRANSFER: a function of its own, since programs submit it by the million.
+
+    Raises:
+        InvalidOperation: a number is out of range.
+    """
     try:
         if amount > 0:
             return _pack_accounts(
@@ -59,19 +62,23 @@ _LIMITS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Operation(ABC):
-    """One transaction to be."""
+    """One transaction to submit."""
 
     number: ClassVar[int]
     """``penstock.v1.Operation``"""
 
     @abstractmethod
     def encode(self) -> Encoded:
-        """The record (64 bytes, ids zero) and the payload; raises InvalidOperation."""
+        """The record (64 bytes, ids zero) and the payload.
+
+        Raises:
+            InvalidOperation: no node would take it.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Append(Operation):
-    """Orders, stores and publishes a payload of up to 1 MiB; changes no state. ``key`` and ``operand`` are yours."""
+    """Orders, stores and publishes a payload of up to 1 MiB; changes no state. ``key`` and ``operand`` are free."""
 
     number: ClassVar[int] = APPEND
     payload: bytes
@@ -176,7 +183,11 @@ class OpenAccount(Operation):
 
 
 def encode_chain(operations: Sequence[Operation]) -> tuple[list[bytes], bytes]:
-    """The records of a chain, all but the last LINKED, and their payloads one after the other."""
+    """The records of a chain, all but the last LINKED, and their payloads one after the other.
+
+    Raises:
+        InvalidOperation: the chain is empty or larger than a frame, or no node would take one of the operations.
+    """
     if not 1 <= len(operations) <= FRAME_RECORDS_MAX:
         raise InvalidOperation(f"a chain is 1 to {FRAME_RECORDS_MAX} transactions, not {len(operations)}")
     encoded = [operation.encode() for operation in operations]

@@ -1,4 +1,4 @@
-"""What a client may be told, one dataclass per concern; every default suits a program that was told nothing."""
+"""Options of a client, one dataclass for each concern. The defaults suit most programs."""
 
 from dataclasses import dataclass
 
@@ -8,15 +8,15 @@ from penstock.contract.limits import FRAME_RECORDS_MAX, RESULT_WINDOW
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchOptions:
-    """How transactions submitted one by one become frames."""
+    """Batching of transactions that are submitted one by one."""
 
     linger_ms: float = 1.0
-    """The longest that a transaction waits for company while other frames are travelling. With few travelling it does
-    not wait."""
+    """The longest time that a transaction waits for others while frames are in flight; with few in flight, none at
+    all."""
     size_max: int = FRAME_RECORDS_MAX
-    """Transactions of a frame, 1 to 10,000; a frame that is full leaves at once."""
+    """Transactions of a frame, 1 to 10,000; a full frame is sent at once."""
     eager_frames: int = 4
-    """While fewer frames than this are travelling, the next one leaves at once instead of lingering."""
+    """While fewer frames than this are in flight, the next one is sent at once instead of lingering."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.size_max <= FRAME_RECORDS_MAX:
@@ -29,10 +29,10 @@ class BatchOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryOptions:
-    """How long and how patiently a client tries. Attempt k waits a random time of 0 to min(cap, base * 2^k)."""
+    """Deadline and waits of retries. Attempt k waits a random time of 0 to min(cap, base * 2^k)."""
 
     deadline_s: float = 30.0
-    """From handing a frame (or a read) over until the client gives up on an answer."""
+    """Time from the start of a frame or a read until the client gives up on an answer."""
     backoff_base_ms: float = 20.0
     backoff_cap_ms: float = 2_000.0
 
@@ -43,12 +43,12 @@ class RetryOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowOptions:
-    """How much may travel unanswered; whoever submits more waits until there is room."""
+    """Bounds on what is in flight; submitters of more wait until there is room."""
 
     frames_max: int = 64
     transactions_max: int = RESULT_WINDOW // 2
-    """Half of the window in which a node still knows a transaction's answer: what is sent again, while as much of what
-    is newer went ahead of it, is still inside."""
+    """Half of the window in which a node still knows a transaction's answer, so that a transaction is inside of it even
+    when all newer ones overtake it."""
 
     def __post_init__(self) -> None:
         if self.frames_max < 1 or not 1 <= self.transactions_max <= RESULT_WINDOW:

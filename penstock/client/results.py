@@ -1,4 +1,4 @@
-"""Answers: of one transaction, and of a frame."""
+"""Results of transactions, and receipts of frames."""
 
 from collections.abc import Iterator
 from enum import IntEnum
@@ -17,7 +17,7 @@ DUPLICATE: Final = 128
 
 
 class ResultCode(IntEnum):
-    """What became of a transaction; ``penstock.v1.ResultCode`` by its numbers."""
+    """Result of a transaction; the numbers of ``penstock.v1.ResultCode``."""
 
     UNSPECIFIED = 0
     """A code of a newer node, which this client does not know: the transaction did not take effect."""
@@ -36,11 +36,11 @@ class ResultCode(IntEnum):
 
 
 class Result(NamedTuple):
-    """The answer to one transaction: it is durable, and applied or rejected for good."""
+    """The result of one transaction, which is durable, and applied or rejected for good."""
 
     code: ResultCode
     duplicate: bool
-    """It had been applied before: the code is the first submission's, log_index and position are this copy's."""
+    """It had been applied before: the code is the first submission's; log_index and position are those of this copy."""
     log_index: int
     """The block that holds it."""
     position: int
@@ -52,14 +52,18 @@ class Result(NamedTuple):
         return self.code is ResultCode.OK
 
     def raise_for_rejection(self) -> "Result":
-        """This result where it is ok; raises :class:`Rejected` where it is not."""
+        """Return this result where it is ok.
+
+        Raises:
+            Rejected: it is not.
+        """
         if self.code is not ResultCode.OK:
             raise Rejected(self)
         return self
 
 
 class FrameReceipt(NamedTuple):
-    """The answer to a frame of n transactions."""
+    """The receipt of a frame of n transactions."""
 
     frame_id: int
     log_index: int
@@ -83,7 +87,7 @@ _DUPLICATES: Final = [False] * DUPLICATE + [True] * DUPLICATE
 
 
 def results_of(response: SubmitStreamResponse) -> Iterator[Result]:
-    """One Result per transaction of a receipt. Runs without a Python frame per result: a thousand take 0.1 ms."""
+    """One Result per transaction of a receipt, without a Python call for each: a thousand take 0.1 ms."""
     codes = response.results
     return map(
         _new_result,

@@ -1,4 +1,4 @@
-"""The ids that a client gives out."""
+"""Idempotency session of a client: the ids of its transactions and frames."""
 
 import secrets
 
@@ -6,7 +6,11 @@ from penstock.client.errors import InvalidOperation
 
 
 class Session:
-    """An idempotency session: a client id, sequences that never repeat, and the ids of its frames."""
+    """A client id, sequences that never repeat, and the ids of frames.
+
+    Raises:
+        InvalidOperation: ``client_id`` or ``next_sequence`` is out of range, or one comes without the other.
+    """
 
     def __init__(self, client_id: int | None, next_sequence: int | None = None) -> None:
         if client_id is not None and not 0 <= client_id < 1 << 64:

@@ -1,10 +1,11 @@
-"""Committed blocks as they come, across broken connections."""
+"""Stream of committed blocks, which outlives broken connections."""
 
 import asyncio
 import math
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from functools import cached_property
+from random import Random
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,7 +14,7 @@ from grpc import aio
 
 from penstock.client.options import RetryOptions
 from penstock.client.transport.backoff import Backoff
-from penstock.client.transport.error_mapping import LASTING, refusal_of_call
+from penstock.client.transport.error_mapping import PERMANENT, error_of_call
 from penstock.contract.record import RECORD
 from penstock.v1.state_pb2 import WatchRequest, WatchResponse
 
@@ -60,15 +61,17 @@ class WatchedBlock:
 
 
 async def watch(
-    stub: "StateServiceAsyncStub", request: WatchRequest, options: RetryOptions
+    stub: "StateServiceAsyncStub", request: WatchRequest, options: RetryOptions, random: Random
 ) -> AsyncGenerator[WatchedBlock, None]:
-    """Yields blocks without end, each once and in order; ends when the channel is closed.
+    """Yield blocks without end, each once and in order; ends when the channel is closed.
 
-    Goes on after the last block where a connection breaks. Raises a Refused that would meet every try, or the last one
-    when none has led anywhere for ``deadline_s``.
+    Where a connection breaks, a new one goes on after the last block.
+
+    Raises:
+        Refused: a retry cannot help, or none has for ``deadline_s``.
     """
     loop = asyncio.get_running_loop()
-    backoff = Backoff(options)
+    backoff = Backoff(options, random)
     give_up_at = loop.time() + options.deadline_s
     while True:
         opened_at = loop.time()
@@ -79,17 +82,17 @@ async def watch(
                 request.from_index = response.log_index + 1
                 yield WatchedBlock.of(response)
         except aio.AioRpcError as error:
-            refused = refusal_of_call(error)
-            if loop.time() - opened_at > options.deadline_s:  # it brought a block, or was quiet for long: it did work
+            refused = error_of_call(error)
+            if loop.time() - opened_at > options.deadline_s:  # it brought a block, or was open for long: it worked
                 backoff.reset()
                 give_up_at = loop.time() + options.deadline_s
             delay_s = backoff.next_s(refused.retry_delay_s)
-            if isinstance(refused, LASTING) or loop.time() + delay_s >= give_up_at:
+            if isinstance(refused, PERMANENT) or loop.time() + delay_s >= give_up_at:
                 raise refused from error
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if call.cancelled() and task is not None and not task.cancelling():
-                return  # the channel was closed under us
+                return  # the channel was closed
             raise
         else:
             delay_s = backoff.next_s()  # the node ended the stream: it is going down

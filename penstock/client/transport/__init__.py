@@ -1,1 +1,1 @@
-"""What carries a client's transactions: batching into frames, flow control, retries, one stream kept open."""
+"""Transport of a client's transactions: frames, flow control, retries, one open stream. Start at `submit_stream`."""

@@ -1,28 +1,29 @@
 """Exponential backoff with full jitter.
 
-The wait of attempt k is uniform in 0 to min(cap, base * 2^k), so that clients which failed together do not come back
+The wait of attempt k is uniform in 0 to min(cap, base * 2^k), so that clients which failed together do not retry
 together (M. Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015).
 """
 
-import random
+from random import Random
 
 from penstock.client.options import RetryOptions
 
 
 class Backoff:
-    """Counts the attempts that failed in a row and says how long to wait before the next one."""
+    """Counts the attempts that failed in a row, and draws the wait before the next one."""
 
-    def __init__(self, options: RetryOptions) -> None:
+    def __init__(self, options: RetryOptions, random: Random) -> None:
+        self._random = random
         self._base_s = options.backoff_base_ms / 1e3
         self._cap_s = options.backoff_cap_ms / 1e3
         self._attempts = 0
 
     def reset(self) -> None:
-        """Something succeeded: the next failure starts from the base again."""
+        """An attempt succeeded: the next failure waits from the base on again."""
         self._attempts = 0
 
     def next_s(self, at_least_s: float | None = None) -> float:
-        """Seconds to wait now; on top of ``at_least_s`` where a node asked for a delay."""
+        """Seconds to wait before the next attempt, in addition to ``at_least_s`` where the node asked for a delay."""
         ceiling_s = min(self._cap_s, self._base_s * 2.0 ** min(self._attempts, 32))
         self._attempts += 1
-        return (at_least_s or 0.0) + random.uniform(0.0, ceiling_s)
+        return (at_least_s or 0.0) + self._random.uniform(0.0, ceiling_s)

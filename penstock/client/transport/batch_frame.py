@@ -1,4 +1,4 @@
-"""A frame of transactions that were submitted one by one, each with somebody waiting for its own result."""
+"""Frame of transactions that were submitted one by one, each with a future for its own result."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -17,9 +17,9 @@ Waiter = asyncio.Future[Result]
 
 
 class BatchFrame(Frame):
-    """``waiters`` are one for each record; ``ended`` is called once, when all of them have been told."""
+    """Has a waiter for each record. ``ended`` is called once, when all of them are done; ``bisect`` splits it."""
 
-    __slots__ = ("_ended", "_isolate", "payloads", "records", "traceparent", "waiters")
+    __slots__ = ("_bisect", "_ended", "payloads", "records", "traceparent", "waiters")
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class BatchFrame(Frame):
         *,
         traceparent: str,
         ended: Callable[[], None],
-        isolate: Callable[["BatchFrame", int], None],
+        bisect: Callable[["BatchFrame", int], None],
     ) -> None:
         client_id, first_sequence = np.frombuffer(records, np.uint64, 2).tolist()
         message = encode_frame(frame_id, records, payloads, traceparent)
@@ -41,25 +41,25 @@ class BatchFrame(Frame):
         self.waiters = waiters
         self.traceparent = traceparent
         self._ended = ended
-        self._isolate = isolate
+        self._bisect = bisect
 
     def complete(self, response: SubmitStreamResponse) -> None:
-        """Gives each waiter its result; one that was cancelled has stopped waiting, but its transaction counts."""
+        """Give each waiter its result; a cancelled one has stopped waiting, but its transaction counts."""
         for waiter, result in zip(self.waiters, results_of(response), strict=True):
             if not waiter.done():
                 waiter.set_result(result)
         self._ended()
 
     def refuse(self, error: PenstockError) -> None:
-        """A bad transaction must not take its neighbours down: where there are several, they are tried apart."""
+        """Fail a single transaction or chain, and bisect several: a bad transaction must not take others down."""
         middle = self._middle() if isinstance(error, InvalidRequest | NotPermitted) else 0
         if middle:
-            self._isolate(self, middle)
+            self._bisect(self, middle)
         else:
             self.fail(error)
 
     def fail(self, error: PenstockError) -> None:
-        """Gives every waiter the error, and where the outcome is unknown the ids of its own transaction."""
+        """Give every waiter the error; where the outcome is unknown, with the ids of its own transaction."""
         for offset, waiter in enumerate(self.waiters):
             if not waiter.done():
                 if isinstance(error, OutcomeUnknown):
@@ -68,7 +68,7 @@ class BatchFrame(Frame):
         self._ended()
 
     def _middle(self) -> int:
-        """The number of records nearest to half that does not cut a chain; 0 where it is all one."""
+        """The number of records nearest to half that does not cut a chain; 0 where all are one chain."""
         flags = np.frombuffer(self.records, RECORD)["flags"]
         ends = np.flatnonzero((flags & LINKED) == 0) + 1
         return int(ends[(len(ends) - 2) // 2]) if len(ends) > 1 else 0

@@ -1,10 +1,10 @@
-"""Makes frames of transactions that are submitted one by one.
+"""Batcher: gathers transactions that are submitted one by one into frames.
 
-When a frame leaves is decided so that nobody waits in vain. While few frames travel (``eager_frames``), the next one
-leaves at the end of the event loop's current round: a lone transaction waits for nothing, and a thousand coroutines
-that were woken by the same receipt still leave together. While more travel, transactions gather until one of those is
-answered, the linger is over or the frame is full. While no more may travel (FlowOptions), the frame waits for room,
-and once it is full, so do its submitters.
+A frame is sent as soon as waiting would gain nothing. While few frames are in flight (``eager_frames``), the next one
+is sent at the end of the event loop's current round: a lone transaction does not wait, and a thousand coroutines that
+the same receipt woke share a frame. While more are in flight, transactions gather until one of those is answered, the
+linger time is over or the frame is full. While no more may be in flight (FlowOptions), the frame waits for room and,
+once it is full, so do its submitters.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from penstock.client.options import BatchOptions
 from penstock.client.session import Session
 from penstock.client.transport.batch_frame import BatchFrame, Waiter
 from penstock.client.transport.bulk_frame import stamp
-from penstock.client.transport.flow_window import Window
+from penstock.client.transport.flow_window import FlowWindow
 from penstock.client.transport.submit_stream import SubmitStream
 from penstock.contract.limits import FRAME_PAYLOAD_BYTES_MAX
 from penstock.contract.record import RECORD, RECORD_BYTES, RECORD_WORDS
@@ -31,7 +31,7 @@ class Batcher:
         self,
         options: BatchOptions,
         session: Session,
-        window: Window,
+        window: FlowWindow,
         stream: SubmitStream,
         traceparent: Callable[[], str],
     ) -> None:
@@ -48,47 +48,55 @@ class Batcher:
         self._payloads: list[bytes] = []
         self._payload_bytes = 0
         self._waiters: list[Waiter] = []
-        self._departure: asyncio.Handle | None = None
-        """What will make the gathered transactions leave, unless they leave before."""
-        self._queueing = False
-        """They wait for room in flight."""
-        self._barred: deque[asyncio.Future[None]] = deque()
+        self._flush_handle: asyncio.Handle | None = None
+        """The scheduled flush of the gathered transactions."""
+        self._awaits_window = False
+        """The gathered transactions wait for room in the window."""
+        self._submitters_waiting: deque[asyncio.Future[None]] = deque()
         self._closed = False
 
     def add(self, record: bytes, payload: bytes = b"") -> Waiter:
-        """Takes one transaction in; the caller has made sure of ``has_place``. The waiter gets its result."""
+        """Add one transaction, for which there must be room; the waiter gets its result."""
         waiter = self._new_waiter()
         self._records.append(record)
         self._waiters.append(waiter)
         if payload:
             self._payloads.append(payload)
             self._payload_bytes += len(payload)
-        if self._departure is None:
-            self._plan_departure()
+        if self._flush_handle is None:
+            self._schedule_flush()
         elif len(self._records) >= self.size_max:
-            self._depart()
+            self._flush()
         return waiter
 
-    def has_place(self, count: int = 1, payload_bytes: int = 0) -> bool:
-        """Whether the gathering frame takes so much more."""
+    def has_room(self, count: int = 1, payload_bytes: int = 0) -> bool:
+        """Whether so much more fits into the gathering frame."""
         return (
             len(self._records) + count <= self.size_max
             and self._payload_bytes + payload_bytes <= FRAME_PAYLOAD_BYTES_MAX
             and not self._closed
         )
 
-    async def place(self, count: int, payload_bytes: int) -> None:
-        """Returns when there is place for so much, which must be no more than a frame holds; raises ClientClosed."""
-        while not self.has_place(count, payload_bytes):
+    async def wait_for_room(self, count: int, payload_bytes: int) -> None:
+        """Wait until there is room for so much, which must be no more than a frame holds.
+
+        Raises:
+            ClientClosed: the client was closed.
+        """
+        while not self.has_room(count, payload_bytes):
             if self._closed:
                 raise ClientClosed("this client is closed")
-            if not self._queueing:
-                self._depart()
+            if not self._awaits_window:
+                self._flush()
                 continue
-            await self._turn()
+            await self._wait_turn()
 
-    async def send_apart(self, records: Sequence[bytes], payloads: bytes, first_sequence: int | None) -> list[Waiter]:
-        """Sends transactions in a frame of their own when there is room; with a sequence, under ids used before."""
+    async def send_alone(self, records: Sequence[bytes], payloads: bytes, first_sequence: int | None) -> list[Waiter]:
+        """Send transactions in a frame of their own when there is room; with a sequence, under ids used before.
+
+        Raises:
+            ClientClosed: the client was closed.
+        """
         await self._window.wait_and_enter(len(records))
         if self._closed:
             self._window.leave(len(records))
@@ -101,43 +109,43 @@ class Batcher:
         return waiters
 
     async def close(self) -> None:
-        """Takes nothing more in, and returns when what was taken has left."""
+        """Refuse further transactions, and wait until those that were added are sent."""
         self._closed = True
-        self._let_in(len(self._barred))
-        self._depart()
+        self._wake_submitters(len(self._submitters_waiting))
+        self._flush()
         while self._records:
-            await self._turn()
+            await self._wait_turn()
 
-    def _plan_departure(self) -> None:
+    def _schedule_flush(self) -> None:
         if self._window.frames < self._eager_frames:
-            self._departure = self._loop.call_soon(self._depart)
+            self._flush_handle = self._loop.call_soon(self._flush)
         else:
-            self._departure = self._loop.call_later(self._linger_s, self._depart)
+            self._flush_handle = self._loop.call_later(self._linger_s, self._flush)
 
-    def _depart(self) -> None:
-        if self._departure is not None:
-            self._departure.cancel()
-        if self._queueing or not self._records:
+    def _flush(self) -> None:
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
+        if self._awaits_window or not self._records:
             return
-        if self._window.offer(len(self._records)):
-            self._leave()
+        if self._window.try_enter(len(self._records)):
+            self._send_gathered()
         else:
-            self._queueing = True
-            self._window.request(self.size_max).add_done_callback(self._admitted)
+            self._awaits_window = True
+            self._window.request(self.size_max).add_done_callback(self._send_once_entered)
 
-    def _admitted(self, _: "asyncio.Future[None]") -> None:
-        """There is room for a full frame: what has gathered by now leaves, and the rest of the room is given back."""
-        self._queueing = False
+    def _send_once_entered(self, _: "asyncio.Future[None]") -> None:
+        """The window has room for a full frame: send what has gathered, and give the rest of the room back."""
+        self._awaits_window = False
         spare = self.size_max - len(self._records)
-        self._leave()
+        self._send_gathered()
         self._window.shrink(spare)
 
-    def _leave(self) -> None:
-        self._departure = None
+    def _send_gathered(self) -> None:
+        self._flush_handle = None
         records, payloads, waiters = b"".join(self._records), b"".join(self._payloads), self._waiters
         self._records, self._payloads, self._waiters, self._payload_bytes = [], [], [], 0
         self._send(records, payloads, waiters, self._session.take_sequences(len(waiters)))
-        self._let_in(self.size_max)
+        self._wake_submitters(self.size_max)
 
     def _send(
         self,
@@ -151,11 +159,11 @@ class Batcher:
         stamped = bytearray(records)
         words = np.frombuffer(stamped, np.uint64).reshape(-1, RECORD_WORDS)
         stamp(words, self._session.client_id, first_sequence)
-        frame = self._frame(stamped, payloads, waiters, self._traceparent())
+        frame = self._make_frame(stamped, payloads, waiters, self._traceparent())
         frame.fresh = fresh
         self._stream.send(frame)
 
-    def _frame(
+    def _make_frame(
         self, records: bytes | bytearray, payloads: bytes, waiters: Sequence[Waiter], traceparent: str
     ) -> BatchFrame:
         return BatchFrame(
@@ -164,34 +172,34 @@ class Batcher:
             payloads,
             waiters,
             traceparent=traceparent,
-            ended=self._ended,
-            isolate=self._isolate,
+            ended=self._frame_ended,
+            bisect=self._bisect,
         )
 
-    def _ended(self) -> None:
-        if self._records and not self._queueing and self._window.frames < self._eager_frames:
-            # After those whom this answer has just woken, so that what they submit next comes along.
-            self._loop.call_soon(self._depart)
+    def _frame_ended(self) -> None:
+        if self._records and not self._awaits_window and self._window.frames < self._eager_frames:
+            # After the coroutines that this answer woke, so that what they submit next comes along.
+            self._loop.call_soon(self._flush)
 
-    def _isolate(self, frame: BatchFrame, middle: int) -> None:
-        """Sends a refused frame again as two, under the same ids: halving goes on until the culprits are alone."""
+    def _bisect(self, frame: BatchFrame, middle: int) -> None:
+        """Send a refused frame again as two, under the same ids, until the refused transactions are alone."""
         lengths = np.frombuffer(frame.records, RECORD)["payload_length"]
         cut = int(lengths[:middle].sum())
         head = frame.records[: middle * RECORD_BYTES], frame.payloads[:cut], frame.waiters[:middle]
         tail = frame.records[middle * RECORD_BYTES :], frame.payloads[cut:], frame.waiters[middle:]
         for records, payloads, waiters in (head, tail):
-            self._window.enter(len(waiters))  # not asking for room: this is no new work
-            self._stream.send(self._frame(records, payloads, waiters, frame.traceparent))
+            self._window.enter(len(waiters))  # whether or not there is room: this is no new work
+            self._stream.send(self._make_frame(records, payloads, waiters, frame.traceparent))
 
-    async def _turn(self) -> None:
+    async def _wait_turn(self) -> None:
         turn = self._loop.create_future()
-        self._barred.append(turn)
+        self._submitters_waiting.append(turn)
         await turn
 
-    def _let_in(self, count: int) -> None:
-        """Wakes the first ``count`` who wait for a place; there may be many more than a frame holds."""
-        while self._barred and count:
-            turn = self._barred.popleft()
+    def _wake_submitters(self, count: int) -> None:
+        """Wake the first ``count`` submitters that wait for room; there may be many more than a frame holds."""
+        while self._submitters_waiting and count:
+            turn = self._submitters_waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
                 count -= 1

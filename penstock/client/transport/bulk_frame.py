@@ -1,4 +1,4 @@
-"""Frames made from a program's own columns."""
+"""Frames from a program's own columns of records."""
 
 import asyncio
 from collections.abc import Iterator
@@ -27,19 +27,22 @@ class BulkFrame(Frame):
         self.receipt: asyncio.Future[FrameReceipt] = asyncio.get_running_loop().create_future()
 
     def complete(self, response: SubmitStreamResponse) -> None:
-        """Gives the caller the receipt, unless it stopped waiting."""
+        """Give the caller the receipt, unless it stopped waiting."""
         if not self.receipt.done():
             self.receipt.set_result(FrameReceipt.of(response))
 
     def fail(self, error: PenstockError) -> None:
-        """Gives the caller the error, unless it stopped waiting."""
+        """Give the caller the error, unless it stopped waiting."""
         if not self.receipt.done():
             self.receipt.set_exception(error)
 
 
 def check_size(words: Words, payloads: Bytes) -> None:
-    """Raises InvalidOperation where the node would refuse the frame for its size; the fields are the node's to
-    check."""
+    """Check the size of a frame; its fields are checked by the node.
+
+    Raises:
+        InvalidOperation: the node would refuse it for its size.
+    """
     if not 1 <= len(words) <= FRAME_RECORDS_MAX:
         raise InvalidOperation(
             f"a frame holds 1 to {FRAME_RECORDS_MAX} transactions, not {len(words)}: use submit_records"
@@ -49,21 +52,23 @@ def check_size(words: Words, payloads: Bytes) -> None:
 
 
 def stamp(words: Words, client_id: int, first_sequence: int) -> None:
-    """Writes the ids of n transactions into their records: the client's, and sequences from ``first_sequence`` on."""
+    """Write the ids of n transactions into their records: the client's, and sequences from ``first_sequence`` on."""
     words[:, WORD_CLIENT] = client_id
     words[:, WORD_SEQUENCE] = np.arange(first_sequence, first_sequence + len(words), dtype=np.uint64)
 
 
-def cuts(words: Words) -> Iterator[tuple[slice, slice]]:
-    """Where to cut records and their payloads into frames as large as may be, without cutting a chain.
+def frame_slices(words: Words) -> Iterator[tuple[slice, slice]]:
+    """Split records and their payloads into frames, as large as possible, without cutting a chain.
 
-    Yields (of the records, of the payload bytes). Raises InvalidOperation where a chain or a payload is larger than a
-    frame.
+    Yields for each frame the slice of the records and the slice of the payload bytes.
+
+    Raises:
+        InvalidOperation: a chain is left open, or a chain or a payload is larger than a frame.
     """
     records = words.view(RECORD).reshape(-1)
     payload_ends = np.concatenate(([0], np.cumsum(records["payload_length"], dtype=np.int64)))
     may_end = np.concatenate(([True], (records["flags"] & LINKED) == 0))
-    """[i]: whether the first i records end with a chain's end."""
+    """[i]: whether a frame may end after the first i records."""
     start = 0
     while start < len(records):
         furthest = np.searchsorted(payload_ends, payload_ends[start] + FRAME_PAYLOAD_BYTES_MAX, side="right") - 1

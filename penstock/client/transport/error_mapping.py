@@ -1,4 +1,4 @@
-"""Error mapping: gRPC's rich errors (status code, ErrorInfo, BadRequest, RetryInfo) to this client's exceptions."""
+"""Mapping of gRPC's rich errors (status code, ErrorInfo, BadRequest, RetryInfo) to the client's errors."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -31,16 +31,16 @@ ERROR_OF_CODE: Final[dict[int, type[errors.Refused]]] = {
 }
 
 ERROR_OF_REASON: Final[dict[str, type[errors.Refused]]] = {Reason.BLOCK_GONE.name: errors.BlockGone}
-"""Reasons that deserve an error of their own, whatever their code."""
+"""Reasons with an error class of their own, whatever their code."""
 
-LASTING: Final = (errors.InvalidRequest, errors.NotPermitted, errors.NotSupported, errors.NotReady, errors.Full)
-"""Refusals that the same request would meet again."""
+PERMANENT: Final = (errors.InvalidRequest, errors.NotPermitted, errors.NotSupported, errors.NotReady, errors.Full)
+"""Refusals that a retry would meet again."""
 
 IN_DOUBT: Final = frozenset(reason.name for reason in Reason if not reason.outcome_known)
-"""Reasons with which a node says that a frame may be in the log all the same."""
+"""Reasons of refusals after which the frame may still be in the log."""
 
 
-def refusal(code: int, message: str, details: Iterable[Any] = ()) -> errors.Refused:
+def error_of_status(code: int, message: str, details: Iterable[Any] = ()) -> errors.Refused:
     """The error for a google.rpc.Status given by its fields."""
     reason, metadata, delay_s = "", {}, None
     violations: list[tuple[str, str]] = []
@@ -61,15 +61,15 @@ def refusal(code: int, message: str, details: Iterable[Any] = ()) -> errors.Refu
     return error
 
 
-def refusal_of_frame(error: FrameError) -> errors.Refused:
-    """The error that came in a receipt's place."""
-    return refusal(error.code, error.message, error.details)
+def error_of_frame(error: FrameError) -> errors.Refused:
+    """The error that came in place of a receipt."""
+    return error_of_status(error.code, error.message, error.details)
 
 
-def refusal_of_call(error: grpc.aio.AioRpcError) -> errors.Refused:
+def error_of_call(error: grpc.aio.AioRpcError) -> errors.Refused:
     """The error of a failed call, with its rich status where the node sent one."""
     for key, value in error.trailing_metadata() or ():
         if key == STATUS_DETAILS and isinstance(value, bytes):
             status = status_pb2.Status.FromString(value)
-            return refusal(status.code, status.message, status.details)
-    return refusal(error.code().value[0], error.details() or error.code().name)
+            return error_of_status(status.code, status.message, status.details)
+    return error_of_status(error.code().value[0], error.details() or error.code().name)

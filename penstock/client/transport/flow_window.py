@@ -1,4 +1,4 @@
-"""The bound on what a client has travelling unanswered, and the queue of those who wait for room."""
+"""Flow control of a client: a bound on what is in flight, and the queue of those who wait for room."""
 
 import asyncio
 from collections import deque
@@ -6,8 +6,8 @@ from collections import deque
 from penstock.client.options import FlowOptions
 
 
-class Window:
-    """Counts frames and transactions in flight; first come, first served. For one event loop."""
+class FlowWindow:
+    """Counts frames and transactions in flight; room is given in the order of asking. For one event loop."""
 
     def __init__(self, options: FlowOptions) -> None:
         self._frames_max = options.frames_max
@@ -17,60 +17,60 @@ class Window:
         self.transactions = 0
 
     def has_room(self, count: int) -> bool:
-        """Whether ``count`` more transactions may leave now; a frame larger than the bound may, alone."""
+        """Whether ``count`` more transactions fit; a frame larger than the bound may be in flight alone."""
         if self.frames == 0:
             return True
         return self.frames < self._frames_max and self.transactions + count <= self._transactions_max
 
-    def offer(self, count: int) -> bool:
-        """Counts in a frame of ``count`` transactions where there is room and nobody waits for it; says whether."""
+    def try_enter(self, count: int) -> bool:
+        """Count a frame of ``count`` transactions in, if there is room and nobody waits; returns whether it did."""
         if self._waiting or not self.has_room(count):
             return False
         self.enter(count)
         return True
 
     def enter(self, count: int) -> None:
-        """Counts in a frame of ``count`` transactions, whether or not there is room."""
+        """Count a frame of ``count`` transactions in, whether or not there is room."""
         self.frames += 1
         self.transactions += count
 
     def request(self, count: int) -> "asyncio.Future[None]":
-        """Queues for room; once the future is done, a frame of ``count`` transactions has been counted in."""
-        admitted = asyncio.get_running_loop().create_future()
-        self._waiting.append((count, admitted))
-        return admitted
+        """Queue for room; when the future is done, a frame of ``count`` transactions has been counted in."""
+        entered = asyncio.get_running_loop().create_future()
+        self._waiting.append((count, entered))
+        return entered
 
     async def wait_and_enter(self, count: int) -> None:
-        """Counts in a frame of ``count`` transactions as soon as there is room and nobody is ahead in the queue."""
-        if self.offer(count):
+        """Count a frame of ``count`` transactions in, after all who are ahead in the queue, when there is room."""
+        if self.try_enter(count):
             return
-        admitted = self.request(count)
+        entered = self.request(count)
         try:
-            await admitted
+            await entered
         except asyncio.CancelledError:
-            if not admitted.cancelled():
+            if not entered.cancelled():
                 self.leave(count)
             raise
 
     def shrink(self, count: int) -> None:
-        """A frame just counted in turned out smaller by ``count`` transactions."""
+        """Give back room of ``count`` transactions, by which a frame turned out smaller than it was counted."""
         self.transactions -= count
-        self._admit()
+        self._let_in()
 
     def leave(self, count: int) -> None:
-        """A frame was answered or given up; lets in whom there is room for now."""
+        """Count a frame of ``count`` transactions out, and let in those who now have room."""
         self.frames -= 1
         self.transactions -= count
         assert self.frames >= 0
         assert self.transactions >= 0
-        self._admit()
+        self._let_in()
 
-    def _admit(self) -> None:
+    def _let_in(self) -> None:
         while self._waiting:
-            wanted, admitted = self._waiting[0]
-            if not admitted.cancelled():
+            wanted, entered = self._waiting[0]
+            if not entered.cancelled():
                 if not self.has_room(wanted):
                     return
                 self.enter(wanted)
-                admitted.set_result(None)
+                entered.set_result(None)
             self._waiting.popleft()

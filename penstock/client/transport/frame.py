@@ -13,7 +13,7 @@ from penstock.v1.txqueue_pb2 import SubmitStreamResponse
 
 
 class Frame(ABC):
-    """A frame on its way. It keeps its message until it is answered, to send it again under the same ids."""
+    """A frame in flight. It keeps its message until it is answered, to send it again under the same ids."""
 
     __slots__ = (
         "client_id",
@@ -23,8 +23,8 @@ class Frame(ABC):
         "frame_id",
         "fresh",
         "in_doubt",
+        "last_error",
         "message",
-        "obstacle",
         "written",
     )
 
@@ -36,39 +36,39 @@ class Frame(ABC):
         self.count = count
         self.message = message
         self.deadline = 0.0
-        """On the event loop's clock; set when the frame is handed to the stream."""
+        """On the event loop's clock; set by the stream."""
         self.fresh = False
-        """Its sequences were given out for it, and it has not been on the wire twice: none can have been applied."""
+        """Its sequences are new and it has been on the wire once at most, so none can have been applied before."""
         self.written = False
-        """It is on the wire and neither answered nor refused yet."""
+        """It is on the wire, neither answered nor refused."""
         self.in_doubt = False
-        """It was on the wire when a stream broke: it may have taken effect."""
-        self.obstacle: PenstockError | None = None
-        """Why it was not taken, the last time it was tried."""
+        """It was on the wire when a stream broke, so it may have taken effect."""
+        self.last_error: PenstockError | None = None
+        """The error of its last attempt."""
 
     @abstractmethod
     def complete(self, response: SubmitStreamResponse) -> None:
-        """Tells those who wait what they were answered."""
+        """Give the waiting callers their results."""
 
     def answer(self, response: SubmitStreamResponse) -> None:
-        """Like ``complete``, unless the answers are to another's transactions."""
+        """``complete``, unless the results are those of transactions that somebody else submitted under these ids."""
         if self.fresh and not response.results.isascii():  # isascii: no byte has DUPLICATE's bit, found at once
             self.fail(SequenceReused(self.client_id, self.first_sequence))
         else:
             self.complete(response)
 
     def refuse(self, error: PenstockError) -> None:
-        """Like ``fail``, where it was this frame that the node would not take, not the whole stream."""
+        """``fail``, where the node refused this frame and not the whole stream."""
         self.fail(error)
 
     @abstractmethod
     def fail(self, error: PenstockError) -> None:
-        """Tells those who wait that there will be no answer."""
+        """Give the waiting callers the error."""
 
     def unanswered(self, cause: str) -> PenstockError:
-        """What to raise when trying ends without a receipt: a refusal only where nothing can have taken effect."""
+        """The error to end with when there is no receipt: a refusal only where nothing can have taken effect."""
         if not self.written and not self.in_doubt:
-            return self.obstacle or Unavailable(f"not sent: {cause}", code=grpc.StatusCode.UNAVAILABLE.value[0])
-        if self.obstacle is not None:
-            cause = f"{cause}; {self.obstacle}"
+            return self.last_error or Unavailable(f"not sent: {cause}", code=grpc.StatusCode.UNAVAILABLE.value[0])
+        if self.last_error is not None:
+            cause = f"{cause}; {self.last_error}"
         return OutcomeUnknown(self.client_id, self.first_sequence, self.count, cause)

@@ -1,14 +1,15 @@
-"""One SubmitStream call, kept open: frames out, receipts in, and everything unanswered sent again when the call breaks.
+"""Submit stream: one open SubmitStream call that carries frames and receipts, and is replaced where it breaks.
 
-Sending again is safe because a frame keeps its client id and sequences: a node that has applied it before answers with
-the first result and changes nothing. So any break that may pass is met the same way: wait (backoff with full jitter),
-open a new call, send all unanswered frames in their order. Only time ends this, frame by frame
-(``RetryOptions.deadline_s``), or an error that would meet every new call as well.
+Sending a frame again is safe because it keeps its client id and sequences: a node that has applied it answers with the
+first result and changes nothing. So every temporary failure is handled the same way: wait (backoff with full jitter),
+open a new call, and send all unanswered frames again in their order. A frame is given up at its deadline
+(``RetryOptions.deadline_s``), or at an error that every new call would meet.
 """
 
 import asyncio
 from collections import deque
 from contextlib import suppress
+from random import Random
 from typing import Final
 
 import grpc
@@ -17,58 +18,59 @@ from grpc import aio
 from penstock.client.errors import ClientClosed, Refused, ServerError, Unavailable
 from penstock.client.options import RetryOptions
 from penstock.client.transport.backoff import Backoff
-from penstock.client.transport.error_mapping import IN_DOUBT, LASTING, refusal_of_call, refusal_of_frame
-from penstock.client.transport.flow_window import Window
+from penstock.client.transport.error_mapping import IN_DOUBT, PERMANENT, error_of_call, error_of_frame
+from penstock.client.transport.flow_window import FlowWindow
 from penstock.client.transport.frame import Frame
 from penstock.v1.txqueue_pb2 import SubmitStreamResponse
 
 METHOD: Final = "/penstock.v1.TxQueueService/SubmitStream"
 
 CLOSE_S: Final = 1.0
-"""How long a client that is closing waits for the node to end its call."""
+"""How long a closing client waits for the node to end the call."""
 
 LISTEN_S: Final = 0.05
-"""grpc.aio reports INTERNAL in place of the node's own status where a write met a call that had just ended. A call
-after such an end waits this long before it writes: where the node ends it at once again, its reason is seen then."""
+"""grpc.aio reports INTERNAL in place of the node's own status where a write met a call that had just ended. The next
+call waits this long before it writes, so that the reason is seen if the node ends it at once again."""
 
 Call = aio.StreamStreamCall[bytes, SubmitStreamResponse]
 
 
 class SubmitStream:
-    """Sends frames in order and tells each its receipt or its error; for one event loop.
+    """Sends frames in order, and gives each its receipt or its error. For one event loop.
 
-    Whoever sends has entered the window first; the stream leaves it for each frame that is answered or given up.
+    The caller enters the window before it sends; the stream leaves it for each frame that is answered or given up.
     """
 
-    def __init__(self, channel: aio.Channel, options: RetryOptions, window: Window) -> None:
+    def __init__(self, channel: aio.Channel, options: RetryOptions, window: FlowWindow, random: Random) -> None:
         self._open: aio.StreamStreamMultiCallable[bytes, SubmitStreamResponse] = channel.stream_stream(
             METHOD, request_serializer=None, response_deserializer=SubmitStreamResponse.FromString
         )
         self._loop = asyncio.get_running_loop()
         self._options = options
+        self._random = random
         self._window = window
         self._unanswered: dict[int, Frame] = {}
         """By frame_id, in the order of sending, which is also that of the deadlines."""
         self._outgoing: deque[Frame] = deque()
         self._writable = asyncio.Event()
-        self._occupied = asyncio.Event()
+        self._has_unanswered = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._pressure = Backoff(options)
+        self._pushback = Backoff(options, random)
         self._pause: asyncio.TimerHandle | None = None
-        """A node pushed back: nothing leaves until this is over."""
+        """The node pushed back: nothing is sent until this timer ends."""
         self._expiry: asyncio.TimerHandle | None = None
         self._call: Call | None = None
         self._ended = asyncio.Event()
         self._connection = self._loop.create_task(self._stay_connected(), name="penstock submit stream")
 
     def send(self, frame: Frame) -> None:
-        """Hands a frame over; ``complete`` or ``fail`` of the frame is called once, later."""
+        """Send a frame; its ``complete`` or ``fail`` is called once, later."""
         assert frame.frame_id not in self._unanswered
         frame.deadline = self._loop.time() + self._options.deadline_s
         self._unanswered[frame.frame_id] = frame
         self._outgoing.append(frame)
-        self._occupied.set()
+        self._has_unanswered.set()
         self._idle.clear()
         if self._pause is None:
             self._writable.set()
@@ -76,27 +78,27 @@ class SubmitStream:
             self._expiry = self._loop.call_at(frame.deadline, self._expire)
 
     async def close(self) -> None:
-        """Returns when every frame has been answered or given up, and the call has ended."""
+        """Wait until every frame is answered or given up, and end the call."""
         await self._idle.wait()
         if self._call is not None:
             with suppress(aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
-                await self._call.done_writing()  # the node ends the call then, in peace
+                await self._call.done_writing()  # the node ends the call then
                 await asyncio.wait_for(self._ended.wait(), CLOSE_S)
         self._connection.cancel()
         with suppress(asyncio.CancelledError):
             await self._connection
         if self._expiry is not None:
             self._expiry.cancel()
-        for frame in list(self._unanswered.values()):  # handed over in the meantime
+        for frame in list(self._unanswered.values()):  # sent in the meantime
             self._forget(frame)
             frame.fail(ClientClosed("this client is closed"))
 
     async def _stay_connected(self) -> None:
-        backoff = Backoff(self._options)
+        backoff = Backoff(self._options, self._random)
         listen_s = 0.0
         while True:
-            await self._occupied.wait()
-            self._resume()
+            await self._has_unanswered.wait()
+            self._prepare_call()
             call = self._call = self._open()
             self._ended.clear()
             writer = self._loop.create_task(self._write(call, listen_s), name="penstock frame writer")
@@ -111,12 +113,12 @@ class SubmitStream:
                 backoff.reset()
             masked = isinstance(error, ServerError) and not answered
             listen_s = LISTEN_S if masked else 0.0
-            self._broke(error)
+            self._call_ended(error)
             await asyncio.sleep(backoff.next_s(error.retry_delay_s))
 
     async def _write(self, call: Call, listen_s: float) -> None:
         with suppress(aio.AioRpcError, asyncio.InvalidStateError):  # the reader sees why the call ended
-            await call.wait_for_connection()  # nothing counts as written, hence as in doubt, to a node never reached
+            await call.wait_for_connection()  # a frame to a node never reached is not in doubt
             await asyncio.sleep(listen_s)
             while True:
                 await self._writable.wait()
@@ -128,66 +130,65 @@ class SubmitStream:
                 self._writable.clear()
 
     async def _read(self, call: Call) -> tuple[bool, Refused]:
-        """Takes receipts until the call ends; says whether there were any, and why it ended."""
+        """Take receipts until the call ends; returns whether there were any, and why it ended."""
         answered = False
         try:
             async for response in call:
                 answered = True
-                self._take(response)
+                self._receive(response)
         except aio.AioRpcError as error:
-            return answered, refusal_of_call(error)
+            return answered, error_of_call(error)
         return answered, Unavailable("the node ended the stream", code=grpc.StatusCode.UNAVAILABLE.value[0])
 
-    def _take(self, response: SubmitStreamResponse) -> None:
+    def _receive(self, response: SubmitStreamResponse) -> None:
         frame = self._unanswered.get(response.frame_id)
         if frame is None:  # given up before, or answered on an earlier call
             return
         frame.written = False
         if response.HasField("error"):
-            self._refused(frame, refusal_of_frame(response.error))
+            self._refused(frame, error_of_frame(response.error))
         elif len(response.results) != frame.count:
             cause = f"the receipt holds {len(response.results)} results for {frame.count} transactions"
             self._refused(frame, ServerError(cause, code=grpc.StatusCode.INTERNAL.value[0]))
         else:
-            self._pressure.reset()
+            self._pushback.reset()
             self._forget(frame)
             frame.answer(response)
 
     def _refused(self, frame: Frame, error: Refused) -> None:
-        frame.obstacle = error
+        frame.last_error = error
         frame.in_doubt |= error.reason in IN_DOUBT or isinstance(error, ServerError)
         frame.fresh = frame.fresh and not frame.in_doubt
-        if isinstance(error, LASTING):
+        if isinstance(error, PERMANENT):
             self._forget(frame)
             frame.refuse(frame.unanswered("refused when sent again"))
             return
         self._outgoing.append(frame)
         if self._pause is None:
-            self._pause = self._loop.call_later(self._pressure.next_s(error.retry_delay_s), self._end_pause)
+            self._pause = self._loop.call_later(self._pushback.next_s(error.retry_delay_s), self._end_pause)
 
     def _end_pause(self) -> None:
-        """What was refused goes first: were it overtaken for long, its sequences would fall out of the result
-        window."""
+        """Send refused frames first: if newer ones overtook them for long, they would fall out of the result window."""
         self._pause = None
         self._outgoing = deque(sorted(self._outgoing, key=lambda frame: frame.frame_id))
         self._writable.set()
 
-    def _resume(self) -> None:
-        """A new call starts with all that is unanswered, and without the pause that the last one was in."""
+    def _prepare_call(self) -> None:
+        """Prepare a new call: queue all unanswered frames, and end the pause of the last call."""
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None
         self._outgoing = deque(self._unanswered.values())
         self._writable.set()
 
-    def _broke(self, error: Refused) -> None:
-        """The call ended: what was on the wire is in doubt, and where no new call could fare better all is given up."""
+    def _call_ended(self, error: Refused) -> None:
+        """The call ended: frames on the wire are in doubt, and all are given up where no new call could succeed."""
         for frame in list(self._unanswered.values()):
             frame.in_doubt |= frame.written
             frame.fresh = frame.fresh and not frame.written
             frame.written = False
-            frame.obstacle = error
-            if isinstance(error, LASTING):
+            frame.last_error = error
+            if isinstance(error, PERMANENT):
                 self._forget(frame)
                 frame.fail(frame.unanswered("the stream was refused"))
 
@@ -195,7 +196,7 @@ class SubmitStream:
         del self._unanswered[frame.frame_id]
         self._window.leave(frame.count)
         if not self._unanswered:
-            self._occupied.clear()
+            self._has_unanswered.clear()
             self._idle.set()
 
     def _expire(self) -> None:

@@ -1,7 +1,8 @@
-"""Unary calls that change nothing, tried again until the deadline where that can help."""
+"""Retries of unary calls that change nothing, until a deadline."""
 
 import asyncio
 from collections.abc import Awaitable
+from random import Random
 from typing import Protocol, TypeVar
 
 from grpc import aio
@@ -9,7 +10,7 @@ from grpc import aio
 from penstock.client.errors import Overloaded, Unavailable
 from penstock.client.options import RetryOptions
 from penstock.client.transport.backoff import Backoff
-from penstock.client.transport.error_mapping import refusal_of_call
+from penstock.client.transport.error_mapping import error_of_call
 
 Request = TypeVar("Request", contravariant=True)
 Response = TypeVar("Response", covariant=True)
@@ -19,19 +20,25 @@ class Method(Protocol[Request, Response]):
     """A unary method of a stub."""
 
     def __call__(self, request: Request, /, *, timeout: float | None = None) -> Awaitable[Response]:
-        """Starts a call that fails after ``timeout`` seconds."""
+        """Start a call that fails after ``timeout`` seconds."""
 
 
-async def call(method: Method[Request, Response], request: Request, options: RetryOptions) -> Response:
-    """The response; raises a Refused, at once where trying again cannot help, else when the deadline has come."""
+async def call_with_retries(
+    method: Method[Request, Response], request: Request, options: RetryOptions, random: Random
+) -> Response:
+    """Call ``method`` until it succeeds; returns the response.
+
+    Raises:
+        Refused: a retry cannot help, or the deadline has come.
+    """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + options.deadline_s
-    backoff = Backoff(options)
+    backoff = Backoff(options, random)
     while True:
         try:
             return await method(request, timeout=deadline - loop.time())
         except aio.AioRpcError as error:
-            refused = refusal_of_call(error)
+            refused = error_of_call(error)
             delay_s = backoff.next_s(refused.retry_delay_s)
             if not isinstance(refused, Overloaded | Unavailable) or loop.time() + delay_s >= deadline:
                 raise refused from error

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from penstock.client.errors import InvalidOperation
 from penstock.client.results import DUPLICATE, Result, ResultCode, results_of
-from penstock.client.transport.bulk_frame import cuts
+from penstock.client.transport.bulk_frame import frame_slices
 from penstock.contract.flag import LINKED
 from penstock.contract.limits import FRAME_PAYLOAD_BYTES_MAX
 from penstock.contract.record import RECORD, as_words
@@ -32,7 +32,7 @@ def test_cuts_cover_all_records_in_order_and_never_cut_a_chain(chains: list[tupl
         records["flags"][at : at + length - 1] = LINKED
         records["payload_length"][at] = payload_bytes
         at += length
-    parts = list(cuts(as_words(records)))
+    parts = list(frame_slices(as_words(records)))
     rows, payloads = zip(*parts, strict=True)
     assert [part.start for part in rows] == [0, *(part.stop for part in rows[:-1])]
     assert rows[-1].stop == len(records)
@@ -50,4 +50,4 @@ def test_a_chain_left_open_or_too_long_for_a_frame_is_refused(length: int) -> No
     if length > 1:
         records["flags"][-1] = 0
     with pytest.raises(InvalidOperation, match="chain"):
-        list(cuts(as_words(records)))
+        list(frame_slices(as_words(records)))
