@@ -1,8 +1,8 @@
-"""What gRPC alone can carry: the same frames to a server that does nothing with them.
+"""gRPC baseline: throughput of the same frames to a server that does nothing with them.
 
-No Python server that speaks gRPC can take more, so this is the yardstick for the node; it is measured in the same run,
-as a shared machine's speed drifts. The server runs in a process of its own, answers every frame with an empty message,
-and is driven by a client that sends one ready-made frame again and again.
+No Python server that speaks gRPC can be faster, so the node is compared with it, in the same run since a shared
+machine's speed drifts. The server runs in a process of its own and answers every frame with an empty message; the
+client sends one prepared frame again and again.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from services.runtime.malloc_tuning import keep_large_messages_in_the_heap
 _SERVICE: Final = "penstock.loadtest.Nothing"
 _MESSAGE_BYTES_MAX: Final = 16 << 20
 _IN_FLIGHT: Final = 4
-"""Frames under way, enough that neither side waits for the other."""
+"""Frames in flight, enough that neither side waits for the other."""
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", _MESSAGE_BYTES_MAX),
@@ -35,7 +35,11 @@ _OPTIONS: Final = (
 
 
 def measure_grpc_baseline(workload: Workload, *, seconds: float = 3.0, warmup_s: float = 0.5) -> float:
-    """Transactions per second that a server which does nothing takes, in frames of the workload."""
+    """Transactions per second of a server that does nothing, in frames of the workload.
+
+    Raises:
+        ConnectionError: the server ended early.
+    """
     keep_large_messages_in_the_heap()
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="penstock-baseline-") as directory:

@@ -1,4 +1,4 @@
-"""The calls of the C library that compiled measuring loops need."""
+"""Intrinsics for compiled timing loops: calls of the C library's clock and scheduler."""
 
 from typing import Any, Final
 
@@ -30,7 +30,6 @@ def _lower_monotonic_ns(_typing_context: Any) -> Any:
 @intrinsic(_lower_monotonic_ns)
 def monotonic_ns() -> np.int64:
     """Reads the clock of ``time.monotonic_ns``, at some 20 ns a call."""
-
 
 def _lower_sched_yield(_typing_context: Any) -> Any:
     def generate(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:

@@ -1,4 +1,4 @@
-"""How long a node takes from its start until it serves."""
+"""Start time of a node: seconds from its start until it serves, on an empty log and on a full one."""
 
 import asyncio
 import secrets
@@ -16,9 +16,12 @@ _ROUNDS: Final = 3
 
 
 def measure_restart(directory: Path, transactions: int) -> dict[str, Any]:
-    """Seconds until serving, three times each, on an empty log and on one that holds ``transactions`` or more.
+    """Seconds until serving, three times each, on an empty log and on one of ``transactions`` or more transfers.
 
-    The first start of all is not counted: it may have to compile. The log is filled with transfers.
+    The very first start is not counted: it may compile.
+
+    Raises:
+        NodeFailed: a node did not start or stop well.
     """
     workload = Workload()
     with running_node(directory / "warm-up"):

@@ -1,4 +1,4 @@
-"""Transactions submitted one by one, as an application does, through one client in one process."""
+"""Throughput and latency of transactions submitted one by one through one client, as an application does."""
 
 import asyncio
 import gc
@@ -20,10 +20,10 @@ _PAIRS: Final = 1 << 16
 
 
 async def measure_single(target: str, workload: Workload, coroutines: int, seconds: float) -> dict[str, Any]:
-    """Transfers from many coroutines that each await their result before the next: TPS, and latency in milliseconds.
+    """Transfers from many coroutines that each await a result before the next: TPS, and latency in milliseconds.
 
-    What was made until then is frozen out of garbage collection first, as a careful program does that cares for its
-    tail: a full collection of all that was imported takes 30 ms, and shows in the 99th percentile.
+    All objects made until then are frozen out of garbage collection first, as a program that needs low tail latency
+    does: a full collection of everything imported takes 30 ms, and shows in the 99th percentile.
     """
     await open_accounts(target, AccountSetupSource(workload, secrets.randbits(63) | 1), lambda: None)
     pairs = itertools.cycle(_account_pairs(workload))
@@ -67,7 +67,7 @@ async def measure_lone(target: str, count: int, pause_s: float = 0.005) -> dict[
 
 
 def _account_pairs(workload: Workload) -> list[tuple[int, int]]:
-    """Pairs of different accounts, made before the clock runs."""
+    """Pairs of different accounts, drawn before the clock runs."""
     draw = random.Random(workload.seed)
     return [tuple(draw.sample(range(1, workload.accounts), 2)) for _ in range(_PAIRS)]  # type: ignore[misc]
 

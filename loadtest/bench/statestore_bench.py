@@ -1,7 +1,7 @@
-"""Times the state machine alone: `python -m loadtest.bench.statestore_bench`.
+"""Benchmark of the state machine alone: `python -m loadtest.bench.statestore_bench`.
 
-Applies full blocks of transfers from memory, by one thread, and prints the time per transaction over blocks: session
-window, effects digest and results included, log and network left out.
+Applies full blocks of transfers from memory in one thread, and prints the time per transaction. It includes sessions,
+the effects digest and results; log and network are left out.
 """
 
 import platform
@@ -38,7 +38,7 @@ def _transfers(rng: np.random.Generator, shares: NDArray[np.float64]) -> NDArray
     return records
 
 
-class _Feeder:
+class _BlockTimer:
     """Applies block after block, and times each."""
 
     def __init__(self, state: StateMachine) -> None:
@@ -62,11 +62,11 @@ def _measure(accounts: int, exponent: float, blocks: int, seed: int) -> NDArray[
     shares = np.cumsum(weights) / weights.sum()
     shares[-1] = 1.0
     with StateMachine() as state:
-        feeder = _Feeder(state)
+        timer = _BlockTimer(state)
         for first in range(1, accounts + 1, BLOCK_RECORDS):
             last = min(first + BLOCK_RECORDS, accounts + 1)
-            feeder.apply(_open_accounts(np.arange(first, last, dtype=np.uint64)))
-        return np.array([feeder.apply(_transfers(rng, shares)) for _ in range(blocks)])
+            timer.apply(_open_accounts(np.arange(first, last, dtype=np.uint64)))
+        return np.array([timer.apply(_transfers(rng, shares)) for _ in range(blocks)])
 
 
 @click.command()

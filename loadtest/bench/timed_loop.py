@@ -1,4 +1,4 @@
-"""One measurement of something that is done over and over by several threads at once."""
+"""Timed loops: one operation repeated by several threads at once, with the time of each batch."""
 
 import threading
 import time
@@ -13,13 +13,13 @@ SAMPLES: Final = 50_000  # kept per thread; later ones replace the first
 _READY_S: Final = 0.002  # for all threads to wait for the start
 
 TimedLoop = Callable[[int, NDArray[np.uint64]], int]
-"""``loop(end_ns, samples) -> batches``: repeats until ``end_ns`` of the monotonic clock, and puts each batch's
-nanoseconds into ``samples``, round and round."""
+"""``loop(end_ns, samples) -> batches``: repeats until ``end_ns`` of the monotonic clock, and writes each batch's
+nanoseconds into ``samples``, from the start again where it is full."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What was measured. One operation is a pair: allocation and free, or borrow and return."""
+    """A measurement. One operation is a pair: allocation and free, or borrow and return."""
 
     impl: str
     what: str

@@ -32,7 +32,7 @@ bench.add_command(pair)
 @click.option("--frame", default=10_000, show_default=True, help="Transactions in a frame.")
 @click.option("--rounds", default=3, show_default=True, help="Repetitions; the machine's speed drifts.")
 def grpc(seconds: float, frame: int, rounds: int) -> None:
-    """What a gRPC server that does nothing takes of our frames."""
+    """Throughput of a gRPC server that does nothing with the same frames."""
     from loadtest.bench.grpc_baseline import measure_grpc_baseline
     from loadtest.load.workload import Workload
 
@@ -44,7 +44,7 @@ def grpc(seconds: float, frame: int, rounds: int) -> None:
 @click.option("--coroutines", default=1000, show_default=True)
 @click.option("--seconds", default=5.0, show_default=True, help="Measured time.")
 def single(coroutines: int, seconds: float) -> None:
-    """Transactions submitted one by one from many coroutines of one client, on a node of their own."""
+    """Throughput and latency of single transactions from many coroutines of one client, on a fresh node."""
     import uvloop
 
     from loadtest.bench.single_transactions import measure_single
@@ -57,7 +57,7 @@ def single(coroutines: int, seconds: float) -> None:
 @bench.command()
 @click.option("--count", default=500, show_default=True, help="Transactions.")
 def lone(count: int) -> None:
-    """One transaction at a time on an idle node of its own."""
+    """Latency of one transaction at a time, on a fresh, idle node."""
     import uvloop
 
     from loadtest.bench.single_transactions import measure_lone
@@ -70,7 +70,7 @@ def lone(count: int) -> None:
 @click.option("--rate", default=1_000_000.0, show_default=True, help="Offered transactions per second.")
 @click.option("--seconds", default=10.0, show_default=True, help="Measured time.")
 def open_loop(rate: float, seconds: float) -> None:
-    """Latency at a fixed rate, from when each transaction was due, on a node of its own."""
+    """Latency at a fixed rate, from each transaction's due time, on a fresh node."""
     import asyncio
     import secrets
 
@@ -88,9 +88,9 @@ def open_loop(rate: float, seconds: float) -> None:
 
 
 @bench.command()
-@click.option("--transactions", default=10_000_000, show_default=True, help="What the log holds at the second start.")
+@click.option("--transactions", default=10_000_000, show_default=True, help="In the full log.")
 def restart(transactions: int) -> None:
-    """How long a node takes until it serves, on an empty log and on a full one."""
+    """Seconds from a node's start until it serves, on an empty log and on a full one."""
     from loadtest.bench.restart import measure_restart
 
     with _bench_directory() as directory:
@@ -101,7 +101,7 @@ def restart(transactions: int) -> None:
 @click.option("--seeds", default=5, show_default=True, help="Traces of each kind of demand.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def sizing(seeds: int, as_json: bool) -> None:
-    """How pools are sized: learned, by fixed sizes, by past peaks and by an oracle, on demand none was made for."""
+    """Policies of pool sizing on held-out demand: learned, fixed, high-water marks, and an oracle."""
     from rich.console import Console
 
     from loadtest.bench.sizing.sizing_comparison import FIRST_HELD_OUT_SEED, compare, verdicts

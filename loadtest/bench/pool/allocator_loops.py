@@ -1,7 +1,7 @@
-"""Measures one allocator in compiled loops; run as a process of its own, for LD_PRELOAD to choose the allocator.
+"""Timed loops of one allocator, compiled, in a process of its own so that LD_PRELOAD can choose the allocator.
 
-jemalloc keeps thread-local data that only a library loaded at the start can have, so it cannot be tried by opening it
-later. The argument is a plan in JSON: ``impl``, ``sizes``, ``threads``, ``seconds``. Prints the rows as JSON.
+jemalloc has thread-local data that only a library loaded at the start can have, so loading it later is no way. The
+argument is a plan in JSON: ``impl``, ``sizes``, ``threads``, ``seconds``. Prints the rows as JSON.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Compiled loops that do with an arena's kernels what ``malloc_loops`` does with ``malloc``."""
+"""Compiled loops over an arena's kernels, the same as ``malloc_loops`` has over ``malloc``."""
 
 import numpy as np
 
@@ -14,10 +14,10 @@ REFUSED = -1
 def arena_one_by_one(
     words: Words, holder: Int, byte_count: Int, end_ns: Int, samples: Words, clock: Words, clock_address: Int
 ) -> Int:
-    """Returns every slot at once. Fills ``samples`` (uint64[n]), round and round, until ``end_ns``.
+    """Free every slot at once. Writes each batch's time to ``samples`` (uint64[n]), cyclically, until ``end_ns``.
 
     Returns:
-        How many batches there were, or REFUSED.
+        The number of batches, or REFUSED.
     """
     count = 0
     before_ns = now_ns(clock, clock_address)
@@ -47,7 +47,7 @@ def arena_by_batch(
     clock: Words,
     clock_address: Int,
 ) -> Int:
-    """Holds a batch of slots (in ``live``, uint64[BATCH]), then returns them, first come first; else as above."""
+    """Hold a batch of slots (in ``live``, uint64[BATCH]), then free them in that order; else as above."""
     count = 0
     before_ns = now_ns(clock, clock_address)
     while before_ns < end_ns:

@@ -1,8 +1,8 @@
-"""A pool in the way of Apache Commons Pool's GenericObjectPool, in plain Python, to be measured against.
+"""Lock-based object pool to compare with: Apache Commons Pool's GenericObjectPool in plain Python.
 
-What is alike is what costs: a lock and a condition around the deque of idle objects, another lock for each object's
-state, a map of all objects that a return is looked up in, times and counts kept of every loan, and the hooks of the
-factory called. It is a measure, not a pool to use: nothing is evicted, and of misuse it only says that it happened.
+It does what costs time there: a lock and a condition around the deque of idle objects, a lock for each object's state,
+a map of all objects in which a return is looked up, times and counts of every loan, and calls of the factory's hooks.
+It is a measure and not a pool to use: nothing is evicted, and misuse is only detected.
 """
 
 import threading
@@ -65,7 +65,11 @@ class LockedPool:
         return pooled.item
 
     def return_object(self, item: Any) -> None:
-        """Take an object back; raises ``ValueError`` where it is not on loan."""
+        """Take an object back.
+
+        Raises:
+            ValueError: the object is not on loan.
+        """
         pooled = self._all.get(id(item))
         if pooled is None or not pooled.deallocate():
             raise ValueError("the object was returned before, or is not of this pool")
@@ -86,7 +90,7 @@ class LockedPool:
             return self._idle.pop()
 
     def _activate(self, item: Any) -> None:
-        """Stand for a factory's hook."""
+        """Call of a factory's hook."""
 
     def _passivate(self, item: Any) -> None:
-        """Stand for a factory's hook."""
+        """Call of a factory's hook."""

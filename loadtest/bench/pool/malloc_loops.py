@@ -1,8 +1,8 @@
-"""Compiled loops that allocate and free with whatever ``malloc`` this process was started with.
+"""Compiled loops over ``malloc`` and ``free`` of the allocator that this process was started with.
 
-They allocate, write the first word, and free, as ``arena_loops`` does with the arena. What is timed are
-batches, because a reading of the clock costs more than an allocation. A sample is one batch's time; its share per
-operation is a mean over the batch, so a single slow operation shows in the highest samples, thinned by the batch.
+They allocate, write the first word, and free, as ``arena_loops`` does with the arena. Batches are timed, because
+reading the clock costs more than an allocation. A sample is the time of a batch, so a single slow operation shows in
+the highest samples, divided by the batch's size.
 """
 
 from typing import Any, Final
@@ -49,10 +49,10 @@ def now_ns(clock: Words, clock_address: Int) -> Int:
 
 @kernel
 def malloc_one_by_one(byte_count: Int, end_ns: Int, samples: Words, clock: Words, clock_address: Int) -> Int:
-    """Frees every allocation at once. Fills ``samples`` (uint64[n]), round and round, until ``end_ns``.
+    """Free every allocation at once. Writes each batch's time to ``samples`` (uint64[n]), cyclically, until ``end_ns``.
 
     Returns:
-        How many batches there were.
+        The number of batches.
     """
     count = 0
     before_ns = now_ns(clock, clock_address)
@@ -70,7 +70,7 @@ def malloc_one_by_one(byte_count: Int, end_ns: Int, samples: Words, clock: Words
 
 @kernel
 def malloc_by_batch(byte_count: Int, end_ns: Int, samples: Words, live: Words, clock: Words, clock_address: Int) -> Int:
-    """Holds a batch of allocations (in ``live``, uint64[BATCH]), then frees them, first come first; else as above."""
+    """Hold a batch of allocations (in ``live``, uint64[BATCH]), then free them in that order; else as above."""
     count = 0
     before_ns = now_ns(clock, clock_address)
     while before_ns < end_ns:

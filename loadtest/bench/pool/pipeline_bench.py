@@ -1,7 +1,7 @@
-"""The whole pipeline with pools and without, in one run: throughput, latency, the collector's pauses, resident memory.
+"""Benchmark of the whole pipeline with pools and without: throughput, latency, collector pauses, resident memory.
 
-Both nodes live from the start to the end, and are loaded in turn, leg by leg, as fast as they take it. A ratio is taken
-leg against leg, so that a machine that changes its speed does so for both.
+Both nodes live from start to end and are loaded in turn, interval by interval, as fast as they take it. Ratios are
+taken within a pair of intervals, so that drift of the machine's speed meets both.
 """
 
 import asyncio
@@ -29,13 +29,13 @@ from pooling.typed_pools import PoolKind
 
 POOLED: Final = "pooled"
 UNPOOLED: Final = "unpooled"
-_LEGS: Final = 10
-_LEG_S_MIN: Final = 2.0
+_INTERVALS: Final = 10
+_INTERVAL_S_MIN: Final = 2.0
 _MIB: Final = 1 << 20
 
 
 @dataclass
-class _Leg:
+class _LoadInterval:
     tps: float
     p99_ms: float
     resident_mib: float  # at its end, without the state's tables and the log's mappings
@@ -43,17 +43,17 @@ class _Leg:
 
 @dataclass
 class _Runner:
-    """A node, and what its legs gave."""
+    """A node and the figures of its intervals."""
 
     node: NodeProcess
     report: Path
-    legs: list[_Leg] = field(default_factory=list)
+    intervals: list[_LoadInterval] = field(default_factory=list)
 
-    def run_leg(self, workload: Workload, seconds: float) -> None:
+    def run_interval(self, workload: Workload, seconds: float) -> None:
         figures = summarize(run_load(LoadPlan(self.node.target, workload, seconds=seconds, warmup_s=min(1.0, seconds))))
         status = status_of(self.node.target)
         resident_mib = (status.resident_bytes - status.mapped_bytes) / _MIB
-        self.legs.append(_Leg(figures["tps"], figures["latency_ms"]["p99"], resident_mib))
+        self.intervals.append(_LoadInterval(figures["tps"], figures["latency_ms"]["p99"], resident_mib))
 
     def finish(self) -> dict[str, Any]:
         """Stop the node and return its figures."""
@@ -62,11 +62,11 @@ class _Runner:
         (blocks,) = (pool for pool in pools if pool.name == PoolKind.BLOCKS)
         self.node.stop()
         pauses = json.loads(self.report.read_text())
-        settled, last = self.legs[len(self.legs) // 10], self.legs[-1]
+        settled, last = self.intervals[len(self.intervals) // 10], self.intervals[-1]
         return {
-            "tps": round(median(leg.tps for leg in self.legs)),
-            "p99_ms": round(median(leg.p99_ms for leg in self.legs), 3),
-            "resident_mib": [round(leg.resident_mib, 1) for leg in self.legs],
+            "tps": round(median(interval.tps for interval in self.intervals)),
+            "p99_ms": round(median(interval.p99_ms for interval in self.intervals), 3),
+            "resident_mib": [round(interval.resident_mib, 1) for interval in self.intervals],
             "resident_drift": round(last.resident_mib / settled.resident_mib - 1, 4),
             "blocks_borrowed": blocks.borrows,
             "blocks_made": blocks.made,
@@ -80,10 +80,14 @@ def measure_pipeline(
 ) -> dict[str, Any]:
     """Load both nodes for so many seconds each; returns the figures of both, and the ratios of pooled to unpooled.
 
-    ``directory`` is for the nodes' data. Raises what :func:`loadtest.load.coordinator.run_load` and
-    :func:`loadtest.node.node_process.running_node` do.
+    ``directory`` is for the nodes' data.
+
+    Raises:
+        AccountSetupFailed: the accounts could not be opened.
+        NodeFailed: a node did not start or stop well.
+        WorkerFailed: a worker ended without its result.
     """
-    legs = max(1, min(_LEGS, int(seconds / _LEG_S_MIN)))
+    intervals = max(1, min(_INTERVALS, int(seconds / _INTERVAL_S_MIN)))
     with ExitStack() as stack:
         runners = {}
         for variant in (POOLED, UNPOOLED):
@@ -94,13 +98,13 @@ def measure_pipeline(
             setup = AccountSetupSource(workload, secrets.randbits(63) | 1)
             asyncio.run(open_accounts(node.target, setup, lambda: None))
             runners[variant] = _Runner(node, report)
-        for leg in range(legs):
-            # Each goes first every other time: whatever a leg leaves behind is not always the same one's burden.
-            for variant in (POOLED, UNPOOLED) if leg % 2 == 0 else (UNPOOLED, POOLED):
-                on_progress(f"load, leg {leg + 1} of {legs}, {variant}")
-                runners[variant].run_leg(workload, seconds / legs)
+        for interval in range(intervals):
+            # Each goes first every other time, so that what one interval leaves behind burdens both alike.
+            for variant in (POOLED, UNPOOLED) if interval % 2 == 0 else (UNPOOLED, POOLED):
+                on_progress(f"load, interval {interval + 1} of {intervals}, {variant}")
+                runners[variant].run_interval(workload, seconds / intervals)
         figures: dict[str, Any] = {variant: runner.finish() for variant, runner in runners.items()}
-    pairs = list(zip(runners[POOLED].legs, runners[UNPOOLED].legs, strict=True))
+    pairs = list(zip(runners[POOLED].intervals, runners[UNPOOLED].intervals, strict=True))
     figures["tps_ratio"] = round(median(pooled.tps / unpooled.tps for pooled, unpooled in pairs), 3)
     figures["p99_ratio"] = round(median(pooled.p99_ms / unpooled.p99_ms for pooled, unpooled in pairs), 3)
     figures["seconds"] = seconds

@@ -1,7 +1,7 @@
-"""The pools and the arena against other allocators and pools, in one run: ``penstock bench pool``.
+"""Benchmark of the pools and the arena against other allocators and pools: ``penstock bench pool``.
 
-Everything is measured in turn, several rounds of it, so that a machine that speeds up or slows down does so for all.
-A figure is the median of its rounds; so is a ratio, which is taken within each round.
+All are measured in turn, in several rounds, so that drift of the machine's speed meets all. A figure is the median of
+its rounds; so is a ratio, which is taken within each round.
 """
 
 import ctypes.util
@@ -27,7 +27,7 @@ _CHILD_DEADLINE_S: Final = 600.0
 
 @dataclass(frozen=True, slots=True)
 class PoolBenchPlan:
-    """What to measure: by default two minutes of it. ``seconds`` are those of a row in a round."""
+    """A measurement, of two minutes by default. ``seconds`` are those of a row in a round."""
 
     sizes: tuple[int, ...] = (32, 64, 256, 1024, 4096, 16384, 65536)
     threads: tuple[int, ...] = (1, 2, 4, 16, 64)
@@ -48,16 +48,16 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class PoolBenchRun:
-    """What came of it."""
+    """The results."""
 
     rows: list[Row]
     ratios: list[Ratio]
     missing: list[str] = field(default_factory=list)  # what could not be measured, and what to do about it
 
     def summary(self) -> dict[str, float | None]:
-        """Return the figures that the project has set itself aims for; None where they were not among the measured.
+        """Return the figures that have targets; None where they were not measured.
 
-        What one thread takes is that of the fewest threads measured.
+        A single thread's figure is that of the fewest threads measured.
         """
         fewest = min((row.threads for row in self.rows), default=0)
         slab = [row for row in self.rows if row.impl == ARENA and row.size <= CLASS_BYTES_MAX]
@@ -86,11 +86,15 @@ class PoolBenchRun:
 
 
 class AllocatorLoopFailed(Exception):
-    """The process that measures an allocator failed; the message has its own."""
+    """The process that measures an allocator failed; the message has its output."""
 
 
 def run_pool_bench(plan: PoolBenchPlan, on_progress: Callable[[str], None] = lambda _what: None) -> PoolBenchRun:
-    """Measure everything that is there; raises :class:`AllocatorLoopFailed`."""
+    """Measure every allocator and pool that is installed.
+
+    Raises:
+        AllocatorLoopFailed: a process failed.
+    """
     found, missing = _allocators()
     rounds: list[list[Row]] = []
     for number in range(plan.rounds):

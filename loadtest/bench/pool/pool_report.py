@@ -1,4 +1,4 @@
-"""The benchmark of pools and allocators as a table for a terminal."""
+"""Tables of the benchmark of pools and allocators, for a terminal."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from loadtest.bench.timed_loop import Row
 
 
 def pool_table(run: PoolBenchRun) -> Table:
-    """Lay out all rows, allocators of a size and a number of threads below each other."""
+    """Table of all rows, grouped by size and number of threads."""
     ratios = {(ratio.to, ratio.what, ratio.size, ratio.threads): ratio.time_ratio for ratio in run.ratios}
     table = Table(title="one operation is a pair", title_justify="left")
     for heading in ("what", "bytes", "threads", "implementation", "p50 ns", "p99 ns", "M pairs/s", f"{ARENA} / this"):
@@ -37,7 +37,7 @@ def pool_table(run: PoolBenchRun) -> Table:
 
 
 def glibc_table(run: PoolBenchRun) -> Table:
-    """Lay out how much of glibc's time the arena takes, a line for each size and a column for each way."""
+    """Table of the arena's time as a share of glibc's: a row for each size, a column for each kind of loop."""
     aimed = [ratio for ratio in run.ratios if ratio.to == GLIBC and ratio.threads == AIMED_THREADS]
     ways = list(dict.fromkeys(ratio.what for ratio in aimed))
     table = Table(title=f"{ARENA} / {GLIBC}, {AIMED_THREADS} threads", title_justify="left")
@@ -50,7 +50,7 @@ def glibc_table(run: PoolBenchRun) -> Table:
 
 
 def pipeline_table(figures: dict[str, Any]) -> Table:
-    """Lay out what :func:`loadtest.bench.pool.pipeline_bench.measure_pipeline` returned."""
+    """Table of what :func:`loadtest.bench.pool.pipeline_bench.measure_pipeline` returned."""
     title = f"the pipeline, loaded for {figures['seconds']:g} s each; pooled / unpooled: "
     title += f"TPS {figures['tps_ratio']:.2f}, p99 {figures['p99_ratio']:.2f}"
     table = Table(title=title, title_justify="left")

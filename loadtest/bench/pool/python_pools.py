@@ -1,4 +1,4 @@
-"""Getting an object in Python: from the project's pools, from a lock-based one, and from no pool at all."""
+"""Timed loops in Python: objects from the project's pools, from a lock-based pool, and made anew."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ _MAKERS: Final[dict[str, Callable[[int], Any]]] = {
 
 
 def python_rows(sizes: list[int], threads: list[int], seconds: float) -> Iterator[Row]:
-    """Measure every way with every number of threads; what is made anew, in every size too."""
+    """Measure every source of objects with every number of threads; new objects also in every size."""
     for impl, make in _MAKERS.items():
         for size in sizes:
             for count in threads:
@@ -38,7 +38,7 @@ def python_rows(sizes: list[int], threads: list[int], seconds: float) -> Iterato
 
 
 def _pools(borrowers: int) -> Iterator[tuple[str, TimedLoop]]:
-    """Give pools that hold an object for each borrower, made beforehand: nobody has to wait or to make one."""
+    """Pools that hold an object for each borrower from the start: no borrow waits or makes one."""
     make = partial(bytearray, _POOLED_BYTES)
     manager = ObjectPoolManager(bytes_max=_POOLED_BYTES * borrowers)
     options = PoolOptions(max_total=borrowers, idle_min=borrowers)

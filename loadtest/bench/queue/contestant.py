@@ -1,4 +1,4 @@
-"""What takes part in the benchmark of queues, and how its producers are run."""
+"""Contestants: the interface of a queue in the benchmark, and the producers that it runs."""
 
 import multiprocessing
 import threading
@@ -17,12 +17,12 @@ KINDS: Final[tuple[Kind, ...]] = ("thread", "process")
 PERCENTILES: Final = (50.0, 99.0, 99.9)
 
 _SAMPLES: Final = 1 << 17
-"""Timed operations that are kept, over all producers: each one's last."""
+"""Samples that are kept, over all producers; each keeps its last."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What a row of the report is about."""
+    """One combination of parameters: a row of the report for each queue."""
 
     kind: Kind
     producers: int
@@ -31,7 +31,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long a run takes, and whether its operations are timed, which makes them slower."""
+    """Duration of a run, and whether single operations are timed, which slows them down."""
 
     warmup_s: float
     measured_s: float
@@ -40,12 +40,12 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What a run showed."""
+    """The result of a run."""
 
     throughput: Throughput
     percentiles_ns: tuple[float, ...] | None = None
-    """PERCENTILES of putting in one record, less what the timer itself takes, which may leave 0. Vain tries are left
-    out: how long a full queue makes one wait is the consumer's doing.
+    """PERCENTILES of enqueuing one record, without the timer's own time, which may leave 0. Attempts at a full queue
+    are left out: the consumer determines how long those take.
     """
 
 
@@ -57,18 +57,18 @@ class Contestant(Protocol):
         """As in the report."""
 
     def supports(self, cell: Cell) -> bool:
-        """Whether the queue can be used in this way."""
+        """Whether the queue can be used with these parameters."""
 
     def run(self, cell: Cell, timing: Timing) -> Measurement:
-        """Runs it once, and verifies that nothing was lost.
+        """Run once, and verify that every record arrived exactly once.
 
         Raises:
-            RecordsLost: something was.
+            RecordsLost: one did not.
         """
 
 
 def make_samples(cell: Cell, timing: Timing) -> NDArray[np.uint64]:
-    """uint64[producers, n] for the times of single operations, n a power of two, or 0 where none is wanted."""
+    """uint64[producers, n] for the times of single operations, n a power of two, or 0 without timing."""
     each = samples_each(cell.producers) if timing.timed else 0
     return shared_words(cell.producers * each)[: cell.producers * each].reshape(cell.producers, each)
 
@@ -93,9 +93,9 @@ def percentiles_less_timer(samples: NDArray[np.uint64], timer_ns: float) -> tupl
 
 @contextmanager
 def running(kind: Kind, producers: int, work: Callable[[int], None]) -> Iterator[None]:
-    """Calls ``work(number)`` for each producer in a thread or in a forked process, and waits for them at the end.
+    """Call ``work(number)`` for each producer in a thread or in a forked process, and wait for them at the end.
 
-    Forking keeps 256 processes affordable, and is safe as this process runs no other thread at that moment.
+    Forking keeps 256 processes affordable, and is safe because this process runs no other thread at that moment.
     """
     worker_class = threading.Thread if kind == "thread" else multiprocessing.get_context("fork").Process
     workers = [worker_class(target=work, args=(number,), daemon=True) for number in range(producers)]

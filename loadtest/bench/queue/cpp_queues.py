@@ -1,4 +1,4 @@
-"""C++ queues in the benchmark: built from ``peers/`` where a compiler and their headers are present."""
+"""C++ queues in the benchmark, built from ``peers/`` where a compiler and their headers are installed."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ class PeersUnavailable(Exception):
 
 
 class CppPeer:
-    """A queue of the C++ program, which runs one cell at a time and prints what it measured."""
+    """A queue of the C++ program, which runs one cell at a time and prints its measurement."""
 
     def __init__(self, program: Path, name: str, kinds: tuple[Kind, ...], producers_max: int) -> None:
         self.name = name
@@ -67,10 +67,10 @@ class CppPeer:
 
 
 def cpp_peers(directory: Path) -> list[Contestant]:
-    """Builds the peers in this directory.
+    """Build the peers in this directory.
 
     Raises:
-        PeersUnavailable: that is impossible here.
+        PeersUnavailable: a compiler or a header is missing.
     """
     if shutil.which(_COMPILER) is None:
         raise PeersUnavailable("there is no g++: install g++, libconcurrentqueue-dev and libboost-dev")

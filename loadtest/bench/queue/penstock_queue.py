@@ -1,4 +1,4 @@
-"""Penstock's queue in the benchmark: driven by compiled loops, and by calls from Python."""
+"""Penstock's queue in the benchmark, driven by compiled loops and by calls from Python."""
 
 import time
 from typing import Final
@@ -34,21 +34,21 @@ from txqueue.ring import ring
 from txqueue.ring.ring_waiting import let_gather
 
 _FRAMES: Final = 1024
-"""That a dequeue takes at most."""
-POLLS_PER_LOOK: Final = 32
-"""At the clock."""
+"""The most that one dequeue takes."""
+POLLS_PER_CLOCK: Final = 32
+"""Dequeues between two readings of the clock."""
 _NO_PAYLOADS: Final[NDArray[np.uint8]] = np.empty(0, np.uint8)
 
 
 def _area_bytes(cell: Cell) -> int:
-    """Room for each producer: little where there are many, as the peers' room does not grow with them either."""
+    """Bytes for each producer: fewer where there are many, since the peers' capacity does not grow with them either."""
     two_frames = 2 * (cell.batch + 1) * RECORD_BYTES
     share = (4 << 20) // cell.producers
     return 1 << (max(two_frames, share, 1 << 16) - 1).bit_length()
 
 
 def make_queue(cell: Cell) -> LockFreeTxQueue:
-    """A queue for a cell, its code loaded."""
+    """A queue for a cell, its compiled code loaded."""
     queue = LockFreeTxQueue.create(None, producers=max(cell.producers, 2), area_bytes=_area_bytes(cell))
     queue.register().close()  # loads its compiled code once, here, and not in every process
     return queue
@@ -111,14 +111,14 @@ def produce(queue: LockFreeTxQueue, batch: int, control: Words, number: int, sam
 
 
 def timer_ns() -> float:
-    """What timing an operation adds to it in a compiled loop, in nanoseconds: the median."""
+    """Overhead of timing an operation in a compiled loop: the median, in nanoseconds."""
     samples = np.zeros(4096, np.uint64)
     time_the_timer(samples)
     return float(np.median(samples))
 
 
 def python_timer_ns() -> float:
-    """What timing an operation adds to it in Python, in nanoseconds: the median."""
+    """Overhead of timing an operation in Python: the median, in nanoseconds."""
     samples = []
     for _ in range(4096):
         began = time.perf_counter_ns()
@@ -127,7 +127,7 @@ def python_timer_ns() -> float:
 
 
 def make_receive_buffers() -> tuple[NDArray[np.uint8], Words]:
-    """The body and the frames that a consumer dequeues into."""
+    """The body and the frame table that a consumer dequeues into."""
     return np.zeros(BATCH_SIZE * RECORD_BYTES, np.uint8), np.zeros((_FRAMES, 4), np.uint64)
 
 
@@ -172,7 +172,7 @@ def _consume(words: Words, kept: Words, body: NDArray[np.uint8], frames: Words, 
     while going_on:
         count = np.int64(0)
         total = np.uint64(0)
-        for _ in range(POLLS_PER_LOOK):
+        for _ in range(POLLS_PER_CLOCK):
             taken, more, _ = ring_consumer.dequeue(words, kept, body, frames, BATCH_SIZE)
             assert taken >= 0, "there is one consumer, and its body holds any batch"
             if taken == 0:

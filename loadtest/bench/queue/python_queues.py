@@ -1,8 +1,8 @@
 """Python's queues in the benchmark: ``multiprocessing.Queue``, ``queue.SimpleQueue`` and faster-fifo.
 
-They carry objects, so a record is one ``bytes`` of 64, made by the producer from its numbered records. A batch goes in
-by as many calls as the queue's interface needs; or, as "packed", as one ``bytes`` of all records, which spares the peer
-nearly all of its work per record. Both are measured, as users do both.
+They carry objects, so a record is a ``bytes`` of 64 that the producer makes from its numbered records. A batch is
+enqueued by as many calls as the queue's interface needs or, as "packed", as one ``bytes`` of all records, which saves
+the queue nearly all work per record. Both are measured because both are used.
 """
 
 import multiprocessing
@@ -54,22 +54,22 @@ class QueueAdapter(ABC):
 
     @abstractmethod
     def offer(self, item: Any) -> bool:
-        """Puts what goes in by one call, if there is room."""
+        """Enqueue what one call takes; returns whether there was room."""
 
     @abstractmethod
     def take(self) -> list[bytes]:
-        """Takes what is there, up to some number; may block while producers run."""
+        """Dequeue what is there, up to some number; may block while producers run."""
 
-    def last_words(self) -> None:  # noqa: B027 - most need none
-        """A producer calls this after its last record; then these can all be received, now or soon."""
+    def end_of_records(self) -> None:  # noqa: B027 - most need none
+        """Called by a producer after its last record; from then on, all its records arrive without further calls."""
 
-    def one_call_takes_many(self) -> bool:
+    def takes_lists(self) -> bool:
         """Whether an item may be a list of records."""
         return False
 
 
 class MultiprocessingAdapter(QueueAdapter):
-    """Received by blocking, which is this queue's fastest way; so every producer's end needs an item of its own."""
+    """Dequeues by blocking, the fastest way of this queue; so each producer's end is an item of its own."""
 
     def __init__(self, cell: Cell, item_bytes: int) -> None:
         self._forked = cell.kind == "process"
@@ -95,7 +95,7 @@ class MultiprocessingAdapter(QueueAdapter):
             items.append(item)
         return items
 
-    def last_words(self) -> None:
+    def end_of_records(self) -> None:
         """See :class:`QueueAdapter`."""
         self._queue.put(None)
         if self._forked:
@@ -154,8 +154,8 @@ class FasterFifoAdapter(QueueAdapter):
             return []
         return items
 
-    def one_call_takes_many(self) -> bool:
-        """It has an interface for that."""
+    def takes_lists(self) -> bool:
+        """It has calls for that."""
         return True
 
 
@@ -195,7 +195,7 @@ class PythonPeer:
             number_records(records, number, sent)
             for item in self._items(adapter, records.tobytes()):
                 if operations % _TAKEN_AT_ONCE == 0 and not keeps_sending(control):
-                    break  # not only between batches: 256 slow producers would take a minute to end theirs
+                    break  # within a batch too: 256 slow producers would take a minute to finish theirs
                 tries = 0
                 while True:
                     began = time.perf_counter_ns()
@@ -207,14 +207,14 @@ class PythonPeer:
                     samples[operations & (samples.size - 1)] = time.perf_counter_ns() - began
                 operations += 1
                 sent += len(item) if isinstance(item, list) else len(item) // RECORD_BYTES
-        adapter.last_words()
+        adapter.end_of_records()
         report_sent(control, number, sent)
 
     def _items(self, adapter: QueueAdapter, packed: bytes) -> list[Any]:
         if self._packed or len(packed) == RECORD_BYTES:
             return [packed]
         items = [packed[at : at + RECORD_BYTES] for at in range(0, len(packed), RECORD_BYTES)]
-        return [items] if adapter.one_call_takes_many() else items
+        return [items] if adapter.takes_lists() else items
 
 
 def _consume(adapter: QueueAdapter, control: Words) -> None:
@@ -233,7 +233,7 @@ def _consume(adapter: QueueAdapter, control: Words) -> None:
 
 
 def python_peers() -> list[Contestant]:
-    """Those that are installed, each with its records one by one and packed."""
+    """The queues that are installed, each with records one by one and packed."""
     peers: list[tuple[str, Callable[[Cell, int], QueueAdapter], tuple[Kind, ...]]] = [
         ("multiprocessing.Queue", MultiprocessingAdapter, ("thread", "process")),
         ("queue.SimpleQueue", SimpleQueueAdapter, ("thread",)),

@@ -1,7 +1,7 @@
-"""Compares queues: ours, and what others would use in its place, side by side in one run.
+"""Benchmark of queues: Penstock's, and the alternatives to it, side by side in one run.
 
-For each kind, number of producers and batch, all queues run one after the other, several times over, so that the drift
-of a shared machine meets all of them alike: ratios are taken within a repetition, and reported as medians.
+For each kind, number of producers and batch, all queues run one after the other, in several repetitions, so that drift
+of the machine's speed meets all. Ratios are taken within a repetition, and reported as medians.
 """
 
 import tempfile
@@ -27,14 +27,14 @@ _TIMING: Final = Timing(warmup_s=0.05, measured_s=0.2)
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run."""
+    """The cells to run, and how often."""
 
     producers: Sequence[int] = PRODUCERS
     batches: Sequence[int] = BATCHES
     repeats: int = 5
     timing: Timing = _TIMING
     only: Sequence[str] = ()
-    """Names of queues; all where there is none."""
+    """Names of queues; empty for all."""
 
 
 QUICK: Final = Plan(producers=(1, 3), batches=(1, 1_000), repeats=1, timing=Timing(0.005, 0.03))
@@ -43,7 +43,7 @@ QUICK: Final = Plan(producers=(1, 3), batches=(1, 1_000), repeats=1, timing=Timi
 
 @dataclass(frozen=True)
 class Result:
-    """What all repetitions of one queue in one cell showed, in their order."""
+    """Measurements of one queue in one cell, by repetition."""
 
     impl: str
     cell: Cell
@@ -53,13 +53,13 @@ class Result:
 
 
 def run_bench(plan: Plan, say: Callable[[str], None]) -> tuple[list[Result], dict[str, Any]]:
-    """Runs everything.
+    """Run all cells; ``say`` gets a line of progress for each.
 
     Returns:
-        The results, and the conditions they were measured under.
+        The results, and the conditions that they were measured under.
 
     Raises:
-        RecordsLost: a queue lost records; nothing can be said about it then.
+        RecordsLost: a queue lost records, so its figures mean nothing.
     """
     with tempfile.TemporaryDirectory(prefix="penstock-peers-") as directory:
         contestants, missing = _contestants(Path(directory))
@@ -84,7 +84,7 @@ def run_bench(plan: Plan, say: Callable[[str], None]) -> tuple[list[Result], dic
 
 
 def _contestants(directory: Path) -> tuple[list[Contestant], list[str]]:
-    """Those that can run here, and what is missing of the others."""
+    """The queues that can run here, and what the others lack."""
     ours: list[Contestant] = [CompiledPenstockQueue(), CalledPenstockQueue(), ShardedPenstockQueue()]
     python = python_peers()
     missing = [] if any(peer.name == "faster-fifo" for peer in python) else ["faster-fifo: install the group bench"]

@@ -1,4 +1,4 @@
-"""Turns the results of the queue benchmark into rows, ratios and tables."""
+"""Report of the queue benchmark: rows, ratios and tables."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -20,14 +20,14 @@ _Bounds = tuple[float | None, float | None]
 
 @dataclass(frozen=True)
 class Finding:
-    """One of the figures that the queue was built to reach."""
+    """One of the figures that have targets."""
 
     what: str
     unit: str
     floor: float | None
-    """None where the figure only completes the picture."""
+    """None where the figure has no target."""
     aim: float | None
-    """None where it is as much as possible."""
+    """None where there is no upper target."""
     measured: float
     least: float
     most: float
@@ -36,7 +36,7 @@ class Finding:
 
     @property
     def reached(self) -> str:
-        """How far it came."""
+        """The target that it reached: aim, floor, or missed."""
         if self.floor is None:
             return ""
         sign = 1 if self.higher_is_better else -1
@@ -69,7 +69,7 @@ def _row(result: Result) -> dict[str, Any]:
 
 
 def findings(results: Sequence[Result]) -> list[Finding]:
-    """The figures that matter, of those cells that were run."""
+    """The figures that have targets, of the cells that were run."""
     by = {(result.impl, result.cell): result for result in results}
     found: list[Finding] = []
 
@@ -111,7 +111,7 @@ def findings(results: Sequence[Result]) -> list[Finding]:
 
 
 def _ratios(ours: Result, theirs: Result) -> Iterator[float]:
-    """Within each repetition, in which the machine was hopefully the same."""
+    """Ratios within each repetition, where the machine's speed drifts least."""
     for mine, other in zip(ours.tx_per_s, theirs.tx_per_s, strict=True):
         if other:
             yield mine / other
@@ -124,7 +124,7 @@ def report(results: Sequence[Result], conditions: dict[str, Any]) -> dict[str, A
 
 
 def rows_table(results: Sequence[Result]) -> Table:
-    """All rows, for people."""
+    """Table of all rows."""
     table = Table("queue", "kind", *(_right(name) for name in ("producers", "batch", "M tx/s", "least", "most")))
     for name in ("ns/tx", "p50 ns", "p99 ns", "p99.9 ns"):
         table.add_column(name, justify="right")
@@ -137,7 +137,7 @@ def rows_table(results: Sequence[Result]) -> Table:
 
 
 def findings_table(found: Sequence[Finding]) -> Table:
-    """The figures that matter, for people."""
+    """Table of the figures that have targets."""
     table = Table("what", *(_right(name) for name in ("median", "least", "most", "floor", "aim")), "reached")
     for finding in found:
         figures = (finding.measured, finding.least, finding.most, finding.floor, finding.aim)

@@ -1,6 +1,6 @@
-"""A ring for each producer, one consumer for all: what sharding would gain over one ring, and pay for with its order.
+"""Sharded queue in the benchmark: a ring for each producer and one consumer for all, without an order between rings.
 
-Not a part of the queue: this is the measurement by which it was left out.
+It is not a part of the product; this measurement is why.
 """
 
 from contextlib import ExitStack
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.bench.queue.contestant import Cell, Measurement, Timing, make_samples, percentiles, running
-from loadtest.bench.queue.penstock_queue import POLLS_PER_LOOK, make_queue, make_receive_buffers, produce, timer_ns
+from loadtest.bench.queue.penstock_queue import POLLS_PER_CLOCK, make_queue, make_receive_buffers, produce, timer_ns
 from loadtest.bench.queue.timed_run import (
     Words,
     back_off,
@@ -27,7 +27,7 @@ from txqueue.ring import dequeue as ring_consumer
 from txqueue.ring.ring_waiting import let_gather
 
 _RINGS_MAX: Final = 4
-"""Every number is compiled for itself."""
+"""Each number of rings is compiled separately."""
 
 
 class ShardedPenstockQueue:
@@ -36,7 +36,7 @@ class ShardedPenstockQueue:
     name = "penstock, a ring each"
 
     def supports(self, cell: Cell) -> bool:
-        """A few producers: with more than there are processors, none of them is in another's way."""
+        """A few producers: more than there are processors do not run at the same time anyway."""
         return 2 <= cell.producers <= _RINGS_MAX
 
     def run(self, cell: Cell, timing: Timing) -> Measurement:
@@ -70,7 +70,7 @@ def _consume(
     while going_on:
         count = np.int64(0)
         total = np.uint64(0)
-        for _ in range(POLLS_PER_LOOK):
+        for _ in range(POLLS_PER_CLOCK):
             round_count = np.int64(0)
             for ring in range(len(regions)):
                 taken, more, _ = ring_consumer.dequeue(regions[ring], kept[ring], body, frames, BATCH_SIZE)

@@ -1,9 +1,9 @@
 """One run of any queue: drives, times and checks it. ``peers/timed_run.hpp`` is the same for the queues in C++.
 
-Producers number their records and send them until told to stop. The consumer starts them, measures after a warm-up for
-so long, tells them to stop, and goes on until it has received what they sent. Whoever finds the queue full or empty
-pauses a few times and then yields the processor; after a batch of few records a compiled consumer lets more gather.
-Everything shared stands in words that forked processes share.
+Producers number their records and send them until told to stop. The consumer starts them, measures for a given time
+after a warm-up, tells them to stop, and goes on until it has received everything. Who finds the queue full or empty
+pauses a few times and then yields the processor; after a batch of few records a compiled consumer waits for more to
+gather. All shared state is in words that forked processes share.
 """
 
 import mmap
@@ -56,12 +56,12 @@ _STALLED_NS: Final = 30_000_000_000
 
 
 class RecordsLost(Exception):
-    """A queue lost, repeated or damaged records, or a producer died. Its figures are worth nothing."""
+    """A queue lost, repeated or damaged records, or a producer died; the figures mean nothing."""
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """What the consumer received in the measured window."""
+    """Records that the consumer received in the measured time."""
 
     records: int
     nanoseconds: int
@@ -82,7 +82,7 @@ def make_control(producers: int, warmup_s: float, measured_s: float) -> Words:
 
 
 def check_none_lost(control: Words) -> Throughput:
-    """Compares what was received with what was sent.
+    """Compare what was received with what was sent; returns the throughput.
 
     Raises:
         RecordsLost: they differ.
@@ -104,7 +104,7 @@ def check_none_lost(control: Words) -> Throughput:
 
 @kernel
 def wait_for_start(control: Words) -> None:
-    """A producer waits here for the consumer's start."""
+    """Called by a producer: wait until the consumer starts the run."""
     fetch_add(control, READY, 1)
     while load_acquire(control, GO) == 0:
         sched_yield()
@@ -112,20 +112,20 @@ def wait_for_start(control: Words) -> None:
 
 @kernel
 def keeps_sending(control: Words) -> bool:
-    """Whether a producer is to send more."""
+    """Called by a producer: whether to send more."""
     return bool(load_relaxed(control, STOP) == 0)
 
 
 @kernel
 def report_sent(control: Words, number: int, sent: Int) -> None:
-    """A producer says how many records it sent, all of which can be received now or soon."""
+    """Called by a producer at its end: report how many records it sent."""
     store_relaxed(control, SENT + number * LINE_WORDS, sent)
     fetch_add(control, DONE, 1)
 
 
 @kernel
 def start_producers(control: Words) -> None:
-    """The consumer starts the producers, once all have lined up; or gives up on them."""
+    """Called by the consumer: start the producers once all are ready, or after 30 s."""
     began = monotonic_ns()
     while load_acquire(control, READY) < control[PRODUCERS] and monotonic_ns() - began < _STALLED_NS:
         sched_yield()
@@ -135,7 +135,7 @@ def start_producers(control: Words) -> None:
 
 @kernel
 def record_progress(control: Words, count: Int, total: int | np.uint64) -> bool:
-    """The consumer's progress: records received since the last call, and the sum of their values.
+    """Called by the consumer: record how many records it received since the last call, and the sum of their values.
 
     Returns:
         Whether to go on receiving.
@@ -166,7 +166,7 @@ def record_progress(control: Words, count: Int, total: int | np.uint64) -> bool:
 
 @kernel
 def back_off(tries: int) -> None:
-    """What to do after so many vain tries in a row."""
+    """Pause or yield, after so many failed attempts in a row."""
     if tries < _PAUSES:
         pause()
     else:
@@ -175,7 +175,7 @@ def back_off(tries: int) -> None:
 
 @kernel
 def number_records(records: Words, number: int, sent: Int) -> None:
-    """Gives each record, of uint64[n, 8], a value that no other record of the run has."""
+    """Give each record, of uint64[n, 8], a value that no other record of the run has."""
     for index in range(records.shape[0]):
         records[index, WORD_SEQUENCE] = (number << _PRODUCER_SHIFT) + sent + index
 
@@ -197,7 +197,7 @@ def record_body_progress(control: Words, body: NDArray[np.uint8], count: Int) ->
 
 @kernel
 def time_the_timer(samples: Words) -> None:
-    """Nanoseconds that timing nothing takes."""
+    """Fill ``samples`` with the nanoseconds that timing nothing takes."""
     for index in range(samples.size):
         began = monotonic_ns()
         samples[index] = monotonic_ns() - began

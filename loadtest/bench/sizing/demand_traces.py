@@ -1,14 +1,14 @@
-"""Demand on a pool, made from a seed: who borrows when, and for how long.
+"""Synthetic demand on a pool: reproducible traces of borrows and their holding times.
 
-Four kinds, since each breaks another way of sizing a pool:
+Four kinds, each of which defeats another way of sizing a pool:
 
 - ``steady``: a constant rate. Only chance moves the number of concurrent borrows.
 - ``diurnal``: days with a morning and an evening, noise that lasts, and a job at every full hour.
-- ``bursty``: calm, broken by bursts whose heights and lengths have heavy tails; they announce themselves to nobody.
-- ``adversarial``: made against those who learn. Quiet until a memory has faded and then a burst, a rhythm that stops
-  once it has been seen, stairs of which each is the highest so far, a ramp that collapses at its top.
+- ``bursty``: calm, with bursts whose heights and lengths have heavy tails, without any sign before them.
+- ``adversarial``: made against learning. Quiet until a memory has faded and then a burst, a rhythm that stops once it
+  has been seen, stairs of which each is the highest so far, a ramp that collapses at its top.
 
-Every parameter is drawn from the seed, so traces of other seeds are other traces and not other noise on the same one.
+Every parameter is drawn from the seed, so another seed gives another trace and not other noise on the same one.
 """
 
 from collections.abc import Callable, Iterator
@@ -34,10 +34,8 @@ class Trace:
 
     kind: str
     seed: int
-    seen: NDArray[np.int64]  # [borrows]: how many others were on loan when each borrow came, in order of time
-    borrow_starts: NDArray[
-        np.int64
-    ]  # [ticks + 1]: the borrows of tick t are seen[borrow_starts[t]:borrow_starts[t + 1]]
+    others_on_loan: NDArray[np.int64]  # [borrows]: concurrent borrows when each borrow came, in order of time
+    borrow_starts: NDArray[np.int64]  # [ticks + 1]: index of each tick's first borrow
     levels: NDArray[np.int64]  # [pieces]: concurrent borrows, constant over a piece of time
     durations_s: NDArray[np.float64]  # [pieces]
     piece_starts: NDArray[np.int64]  # [ticks + 1]
@@ -58,7 +56,7 @@ class Trace:
 
 
 def make_trace(kind: str, seed: int) -> Trace:
-    """Make the trace of a kind (one of :data:`KINDS`) and a seed; the same arguments make the same trace."""
+    """The trace of a kind (one of :data:`KINDS`) and a seed; the same arguments give the same trace."""
     random = np.random.default_rng([list(KINDS).index(kind), seed])
     holding_mean_s = random.uniform(1.0, 8.0)
     concurrency = np.exp(random.uniform(np.log(5.0), np.log(60.0)))
@@ -67,7 +65,7 @@ def make_trace(kind: str, seed: int) -> Trace:
 
 
 def _simulate_borrows(kind: str, seed: int, rates: Rates, holding_mean_s: float, random: np.random.Generator) -> Trace:
-    """Turn borrows per second, by tick, into single borrows with holding times, and count who overlaps with whom."""
+    """Draw single borrows with holding times from borrows per second, by tick, and count the concurrent ones."""
     counts = random.poisson(rates * TICK_S)
     starts = np.repeat(np.arange(rates.size), counts) * TICK_S + random.uniform(0, TICK_S, int(counts.sum()))
     starts.sort()
@@ -75,11 +73,13 @@ def _simulate_borrows(kind: str, seed: int, rates: Rates, holding_mean_s: float,
     holding = random.lognormal(np.log(holding_mean_s) - 0.5, 1.0, starts.size)
     ends = starts + holding
     by_end = np.argsort(ends)
-    seen = np.arange(starts.size) - np.searchsorted(ends[by_end], starts, side="right")
+    others_on_loan = np.arange(starts.size) - np.searchsorted(ends[by_end], starts, side="right")
 
     ticks = np.arange(rates.size + 1) * TICK_S
     times = np.concatenate([ticks, starts, ends])
-    changes = np.concatenate([np.zeros(ticks.size, np.int64), np.ones(starts.size, np.int64), -np.ones_like(seen)])
+    changes = np.concatenate(
+        [np.zeros(ticks.size, np.int64), np.ones(starts.size, np.int64), -np.ones_like(others_on_loan)]
+    )
     order = np.argsort(times, kind="stable")
     levels, times = np.cumsum(changes[order]), times[order]
     inside = np.searchsorted(times, ticks[-1])
@@ -88,7 +88,7 @@ def _simulate_borrows(kind: str, seed: int, rates: Rates, holding_mean_s: float,
     return Trace(
         kind,
         seed,
-        seen=seen,
+        others_on_loan=others_on_loan,
         borrow_starts=np.searchsorted(starts, ticks),
         levels=levels[:inside],
         durations_s=np.diff(times[: inside + 1]),
@@ -133,7 +133,7 @@ def _adversarial(random: np.random.Generator) -> Rates:
 
 
 def _fading_memory(random: np.random.Generator) -> Iterator[Rates]:
-    """Every quiet is about twice as long as the one before, and ends in a burst of one tick."""
+    """Quiet times, each about twice as long as the one before, that end in a burst of one tick."""
     height = random.uniform(2, 6)
     for power in range(1, 9):
         yield np.full(int(2**power * random.uniform(0.7, 1.3)), 0.3)
@@ -141,7 +141,7 @@ def _fading_memory(random: np.random.Generator) -> Iterator[Rates]:
 
 
 def _broken_rhythm(random: np.random.Generator) -> Iterator[Rates]:
-    """A burst every few ticks, eight times; the ninth is left out, and the next rhythm is another."""
+    """A burst every few ticks, eight times; the ninth is left out, and another rhythm follows."""
     for _ in range(6):
         period, height = int(random.integers(3, 20)), random.uniform(1, 4)
         beat = np.full(period, 0.4)
@@ -151,21 +151,21 @@ def _broken_rhythm(random: np.random.Generator) -> Iterator[Rates]:
 
 
 def _stairs(random: np.random.Generator) -> Iterator[Rates]:
-    """Each stair is the highest so far, which a mark of the highest cannot foresee; then the ground again."""
+    """Stairs, each the highest so far, which no high-water mark can foresee; then the ground again."""
     for height in np.linspace(0.3, random.uniform(2, 5), 12):
         yield np.full(int(random.integers(2, 15)), height)
     yield np.full(40, 0.3)
 
 
 def _collapse(random: np.random.Generator) -> Iterator[Rates]:
-    """Growth that invites to foresee more of it, and then stops at once."""
+    """Steady growth, which looks like more to come, and then a sudden stop."""
     for _ in range(5):
         yield np.linspace(0.3, random.uniform(1, 5), int(random.integers(10, 60)))
         yield np.full(int(random.integers(5, 40)), 0.3)
 
 
 def _lasting_noise(random: np.random.Generator, count: int, deviation: float) -> Rates:
-    """Noise around 1 that takes about twenty ticks to forget itself: an autoregression of order one."""
+    """Noise around 1 with a correlation time of about twenty ticks: an autoregression of order one."""
     keep = 0.95
     steps = random.normal(0.0, deviation * np.sqrt(1 - keep**2), count)
     value, values = 0.0, np.empty(count)

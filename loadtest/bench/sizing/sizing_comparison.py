@@ -1,9 +1,9 @@
-"""Sizes pools by every policy on the same traces, and says who pays less: in misses, and in idle memory.
+"""Comparison of sizing policies on the same traces, by misses and by idle memory.
 
 The rules are the same for all. At the start of a tick the pool makes or drops idle objects until it has the size that
-the policy asks for, though never fewer than are on loan. A borrow that finds as many on loan as the size is a miss;
-the object it needs is made for it and dropped when it comes back. The first third of a trace is there to learn from and
-is not counted.
+the policy asks for, but never fewer than are on loan. A borrow that finds as many on loan as the size is a miss;
+the object it needs is made for it and dropped when it comes back. The first third of a trace is for
+learning and is not counted.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,17 +22,17 @@ _EPOCH_NS: Final = 1_767_225_600 * 1_000_000_000  # 1 January 2026, a midnight i
 
 @dataclass(frozen=True)
 class PolicyResult:
-    """What a policy did on one trace, in the ticks that count."""
+    """Misses and idle objects of a policy on one trace, in the ticks that count."""
 
     miss_rate: float  # misses per borrow
     idle_ratio: float  # idle objects per object on loan, both as averages over time
 
     def cost(self, price: float) -> float:
-        """Return both as one figure; a miss costs as much as an object that is idle for ``price`` holding times."""
+        """Return both as one cost: a miss costs as much as an object that is idle for ``price`` holding times."""
         return self.idle_ratio + price * self.miss_rate
 
     def dominates(self, other: "PolicyResult") -> bool:
-        """Tell whether this one is as good in both figures and better in one."""
+        """Whether this one is at least as good in both figures, and better in one."""
         return (
             self.miss_rate <= other.miss_rate
             and self.idle_ratio <= other.idle_ratio
@@ -42,7 +42,7 @@ class PolicyResult:
 
 @dataclass
 class Row:
-    """A policy on all traces of a kind: the means of its outcomes, and who beats them."""
+    """A policy on all traces of a kind: its mean result, and the policies that dominate it."""
 
     kind: str
     policy: str
@@ -62,14 +62,14 @@ class Row:
 
 
 def simulate(trace: Trace, policy: Policy, counted_from: int) -> PolicyResult:
-    """Size a pool by a policy through a trace; ticks before ``counted_from`` are played and not counted."""
+    """Size a pool by a policy through a trace; ticks before ``counted_from`` are not counted."""
     peaks, in_use = trace.peaks(), trace.levels[trace.piece_starts[:-1]]
     sizes, misses = np.zeros(trace.ticks, np.int64), np.zeros(trace.ticks, np.int64)
     for tick in range(trace.ticks):
         first, last = trace.borrow_starts[tick], trace.borrow_starts[tick + 1]
         sizes[tick] = max(policy.size(int(in_use[tick])), in_use[tick])
         if peaks[tick] > sizes[tick]:
-            misses[tick] = np.count_nonzero(trace.seen[first:last] >= sizes[tick])
+            misses[tick] = np.count_nonzero(trace.others_on_loan[first:last] >= sizes[tick])
         policy.observe(
             Interval(
                 end_ns=_EPOCH_NS + int((tick + 1) * TICK_S * 1e9),
@@ -84,12 +84,12 @@ def simulate(trace: Trace, policy: Policy, counted_from: int) -> PolicyResult:
     idle = np.maximum(size_of_pieces - trace.levels, 0) * trace.durations_s
     counted = slice(trace.piece_starts[counted_from], None)
     on_loan = trace.levels[counted] * trace.durations_s[counted]
-    borrows = trace.seen.size - trace.borrow_starts[counted_from]
+    borrows = trace.others_on_loan.size - trace.borrow_starts[counted_from]
     return PolicyResult(float(misses[counted_from:].sum() / borrows), float(idle[counted].sum() / on_loan.sum()))
 
 
 def compare(seeds: Iterable[int], kinds: Iterable[str] = tuple(KINDS)) -> list[Row]:
-    """Play all policies on the traces of all kinds and seeds; rows by kind, then by policy."""
+    """Simulate all policies on the traces of all kinds and seeds; rows by kind, then by policy."""
     seeds = list(seeds)
     return [row for kind in kinds for row in _compare_kind(kind, seeds)]
 
@@ -103,7 +103,7 @@ def _compare_kind(kind: str, seeds: Sequence[int]) -> list[Row]:
             outcomes.setdefault(name, []).append(simulate(trace, policy, known))
     rows = [Row(kind, name, _mean(single)) for name, single in outcomes.items()]
     for row in rows:
-        # Nobody can be the oracle, so to hold more than it is no defeat.
+        # The oracle cannot be built, so being dominated by it says nothing.
         rivals = (other for other in rows if other.policy != "oracle")
         row.dominated_by = [rival.policy for rival in rivals if rival.mean.dominates(row.mean)]
     return rows
@@ -118,7 +118,7 @@ def _mean(outcomes: Sequence[PolicyResult]) -> PolicyResult:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Who is cheapest on a kind of demand, where a miss costs as much as an object idle for ``price`` holding times."""
+    """The cheapest policy on a kind of demand, at a ``price`` of a miss in idle objects times holding times."""
 
     kind: str
     price: float
@@ -134,7 +134,7 @@ class Verdict:
 
 
 def verdicts(rows: Sequence[Row]) -> list[Verdict]:
-    """Judge the rows of :func:`compare` at every price, won or lost."""
+    """The cheapest policies among the rows of :func:`compare`, at every price."""
     found = []
     for kind in dict.fromkeys(row.kind for row in rows):
         for price in PRICES:

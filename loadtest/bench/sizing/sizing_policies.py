@@ -1,4 +1,4 @@
-"""Ways to size a pool, to be compared: fixed sizes, marks of past peaks, an oracle, and the learned one that ships."""
+"""Sizing policies to compare: fixed sizes, high-water marks, an oracle, and the learned policy that ships."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ import numpy as np
 from loadtest.bench.sizing.demand_traces import TICK_S, Trace
 from pooling.sizing.pool_sizer import PoolSizer
 
-SHIPPED: Final = "learned 0.99"  # as a pool is sized where nobody chooses
+SHIPPED: Final = "learned 0.99"  # the default of a pool
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """What a pool counted in one interval; see :meth:`pooling.sizing.pool_sizer.PoolSizer.observe`."""
+    """A pool's counts of one interval; see :meth:`pooling.sizing.pool_sizer.PoolSizer.observe`."""
 
     end_ns: int
     borrowed: int
@@ -38,7 +38,7 @@ class Policy(Protocol):
 
 
 class Fixed:
-    """One size for ever."""
+    """One size for all time."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -82,7 +82,7 @@ class Oracle:
         return int(next(self._peaks))
 
     def observe(self, interval: Interval) -> None:
-        """Learn nothing: all is known."""
+        """Learn nothing."""
 
 
 class Learned:
@@ -109,11 +109,11 @@ class Learned:
 
 
 def policies(trace: Trace, known_ticks: int) -> Iterator[tuple[str, Policy]]:
-    """Name and make all policies for a trace; the fixed sizes are taken from its first ``known_ticks``.
+    """All policies for a trace, by name; the fixed sizes are quantiles of its first ``known_ticks``.
 
-    Their quantiles are of what the borrows saw: a size at p95 is enough for 95 % of the borrows of that time.
+    A size at p95 would have been enough for 95 % of the borrows of that time.
     """
-    seen = trace.seen[: trace.borrow_starts[known_ticks]]
+    seen = trace.others_on_loan[: trace.borrow_starts[known_ticks]]
     yield "fixed mean", Fixed(int(np.ceil(seen.mean())))
     yield "fixed p95", Fixed(int(np.quantile(seen, 0.95)) + 1)
     yield "fixed p99", Fixed(int(np.quantile(seen, 0.99)) + 1)

@@ -1,4 +1,4 @@
-"""The comparison of pool sizes as tables for a terminal."""
+"""Tables of the comparison of sizing policies, for a terminal."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from loadtest.bench.sizing.sizing_policies import SHIPPED
 
 
 def rows_table(rows: Sequence[Row]) -> Table:
-    """Lay out every policy's misses and idle memory, and for a policy that is beaten in both, by whom."""
+    """Table of every policy's misses and idle memory, and the policies that dominate it."""
     table = Table(title="misses against idle memory, held-out demand", title_justify="left")
     for heading in ("demand", "policy", "misses/million", "idle/on loan", "beaten in both by"):
         table.add_column(heading, justify="right" if "/" in heading else "left")
@@ -31,7 +31,7 @@ def rows_table(rows: Sequence[Row]) -> Table:
 
 
 def verdicts_table(verdicts: Sequence[Verdict]) -> Table:
-    """Lay out who is cheapest at which price of a miss, with the shipped policy beside it, won or lost."""
+    """Table of the cheapest policy at each price of a miss, with the shipped policy beside it."""
     table = Table(title="cheapest, by the price of a miss in idle objects x holding times", title_justify="left")
     for heading in ("demand", "price", "cheapest", "cost", "best not learned", "its cost", f"{SHIPPED} costs"):
         table.add_column(heading, justify="right" if "cost" in heading or heading == "price" else "left")

@@ -22,7 +22,7 @@ def _trace(kind: str) -> Trace:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_trace_is_the_same_for_the_same_seed_and_another_for_another(kind: str) -> None:
     first, again, other = _trace(kind), make_trace(kind, 3), make_trace(kind, 2)
-    assert np.array_equal(first.seen, again.seen)
+    assert np.array_equal(first.others_on_loan, again.others_on_loan)
     assert not np.array_equal(first.peaks(), other.peaks())
 
 
@@ -38,7 +38,7 @@ def test_a_traces_pieces_fill_its_ticks_and_agree_with_its_borrows(kind: str) ->
     trace = _trace(kind)
     assert np.add.reduceat(trace.durations_s, trace.piece_starts[:-1]) == pytest.approx(TICK_S)
     assert trace.levels.min() >= 0
-    assert trace.levels.max() == trace.seen.max() + 1
+    assert trace.levels.max() == trace.others_on_loan.max() + 1
 
 
 def _trace_by_hand() -> Trace:
@@ -46,7 +46,7 @@ def _trace_by_hand() -> Trace:
     return Trace(
         "by hand",
         0,
-        seen=np.array([0, 1, 0]),
+        others_on_loan=np.array([0, 1, 0]),
         borrow_starts=np.array([0, 2, 3]),
         levels=np.array([0, 1, 2, 1, 0, 1]),
         durations_s=np.array([0.0, 10.0, 10.0, 10.0, 15.0, 15.0]),

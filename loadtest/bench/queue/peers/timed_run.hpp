@@ -25,7 +25,7 @@ constexpr size_t BATCH_SIZE = 10'000;
 
 constexpr size_t NEVER = ~size_t(0);
 constexpr uint64_t STALLED_NS = 30'000'000'000;
-constexpr int POLLS_PER_LOOK = 32;  // at the clock
+constexpr int POLLS_PER_CLOCK = 32;  // dequeues between two readings of the clock
 constexpr int PAUSES = 16;          // before the processor is given away
 constexpr size_t FEW_RECORDS = 64;
 constexpr int GATHERING_PAUSES = 200;
@@ -144,7 +144,7 @@ Tally consume(Queue& queue, Control& control, const Sent* sent, const Options& o
     while (true) {
         const bool all_done = control.done.load() == options.producers;
         uint64_t count = 0;
-        for (int poll = 0; poll < POLLS_PER_LOOK && count < BATCH_SIZE; poll++) {
+        for (int poll = 0; poll < POLLS_PER_CLOCK && count < BATCH_SIZE; poll++) {
             const size_t taken = receiver.take(body.data(), body.size());
             if (taken == 0) break;
             for (size_t index = 0; index < taken; index++) tally.sum += body[index].words[VALUE];
