@@ -5,12 +5,12 @@ UV := $(VENV)/bin/uv
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
 
-.PHONY: help setup demo bench-pair test verify lint docs protos protos-check clean
+.PHONY: help setup demo bench-pair test test-long verify lint docs protos protos-check clean
 
 help: ## This list.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(VENV)/.ready: pyproject.toml uv.lock
+$(VENV)/.ready: pyproject.toml penstock/pyproject.toml uv.lock
 	@python3.11 -m venv $(VENV) 2>/dev/null || python3 -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.8"
 	@$(UV) sync --frozen --quiet --inexact
@@ -28,11 +28,19 @@ _PAIR_OPTIONS = $(foreach option,BASE HEAD PAIRS METRIC FLOOR SECONDS COMMAND OU
 bench-pair: setup ## Ratios of the working tree to BASE=commit, in 20 interleaved pairs of runs; writes build/bench-pair.json.
 	@$(BIN)/penstock bench pair $(_PAIR_OPTIONS) $(PAIR_OPTIONS)
 
-test: setup lint protos-check ## Everything that must hold, in a few minutes.
-	@$(BIN)/pytest -m "not slow"
+test: lint protos-check ## Everything that must hold, in ten minutes at most; what fails fast comes first.
+	@rm -rf build/coverage && mkdir -p build/coverage
+	@$(BIN)/coverage run -m pytest -n 2 --dist loadfile -m "not alone and not slow and not hours"
+	@$(BIN)/pytest -m "alone and not slow and not hours"
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report --sort=cover > build/coverage/report.txt; code=$$?; \
+	    head -14 build/coverage/report.txt; grep -E '^TOTAL|^Coverage' build/coverage/report.txt; exit $$code
 
-verify: setup ## The long checks as well.
-	@$(BIN)/pytest
+test-long: setup ## What takes longer: with make test an hour at most.
+	@$(BIN)/pytest -rs -m "slow and not hours"
+
+verify: setup ## Everything, whatever it takes.
+	@$(BIN)/pytest -rs
 
 lint: setup ## Style, types, the direction of imports.
 	@$(BIN)/ruff check
@@ -52,4 +60,4 @@ protos-check: protos ## Fail where the committed stubs differ from the protos.
 	@git diff --exit-code --stat -- penstock/v1 && test -z "$$(git ls-files --others --exclude-standard penstock/v1)"
 
 clean: ## Remove what was built.
-	@rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

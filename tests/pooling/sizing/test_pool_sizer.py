@@ -110,6 +110,7 @@ def test_refuses_a_negative_initial_size() -> None:
         PoolSizer(initial=-1)
 
 
+@pytest.mark.alone
 def test_an_observation_is_cheap() -> None:
     sizer = PoolSizer()
     _feed(sizer, [5] * 100)

@@ -61,6 +61,7 @@ class Load:
             await asyncio.gather(*(self._submit(message, Call()) for message in messages))  # type: ignore[arg-type]
 
 
+@pytest.mark.alone
 async def test_objects_per_block_are_few_and_as_many_for_10_000_transactions_as_for_100(node: Node) -> None:
     counter = AllocationCounter()
     per_block = {}
@@ -78,6 +79,7 @@ async def test_objects_per_block_are_few_and_as_many_for_10_000_transactions_as_
     assert abs(per_block[10_000] - per_block[100]) < 100
 
 
+@pytest.mark.alone
 async def test_nothing_is_kept(node: Node) -> None:
     load = Load(node, 1000, in_flight=4)
     tracemalloc.start()
