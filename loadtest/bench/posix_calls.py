@@ -31,6 +31,7 @@ def _lower_monotonic_ns(_typing_context: Any) -> Any:
 def monotonic_ns() -> np.int64:
     """Reads the clock of ``time.monotonic_ns``, at some 20 ns a call."""
 
+
 def _lower_sched_yield(_typing_context: Any) -> Any:
     def generate(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
         function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_INT, []), "sched_yield")

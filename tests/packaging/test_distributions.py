@@ -5,7 +5,7 @@ import zipfile
 from email.parser import Parser
 from pathlib import Path
 
-from services.runtime.release import DISTRIBUTION
+from services.release import DISTRIBUTION
 from tests.packaging.conftest import Distributions
 from tests.packaging.installation import CLIENT, ROOT, SERVER, SERVER_FOLDERS
 

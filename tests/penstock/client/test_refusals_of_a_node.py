@@ -7,7 +7,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 
 from penstock.client import errors
-from penstock.client.transport.error_mapping import IN_DOUBT, LASTING, refusal
+from penstock.client.transport.error_mapping import IN_DOUBT, PERMANENT, error_of_status
 from penstock.contract.reasons import ERROR_DOMAIN, Reason
 
 ERRORS = {
@@ -31,12 +31,12 @@ def test_a_refusal_is_raised_as_what_it_means(reason: Reason) -> None:
     details = [packed(ErrorInfo(reason=reason.name, domain=ERROR_DOMAIN))]
     if reason.retryable:
         details.append(packed(RetryInfo(retry_delay=Duration(nanos=20_000_000))))
-    error = refusal(grpc.StatusCode[reason.status].value[0], "refused on purpose", details)
+    error = error_of_status(grpc.StatusCode[reason.status].value[0], "refused on purpose", details)
 
     expected = ERRORS.get(reason.status, errors.BlockGone)
     if reason is Reason.STATE_FULL:
         expected = errors.Full
     assert type(error) is expected
     assert (error.reason, str(error)) == (reason.name, "refused on purpose")
-    assert isinstance(error, LASTING) == (not reason.retryable and reason.outcome_known)
+    assert isinstance(error, PERMANENT) == (not reason.retryable and reason.outcome_known)
     assert (reason.name in IN_DOUBT) == (not reason.outcome_known)
