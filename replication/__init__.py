@@ -1,1 +1,4 @@
-"""Blocks and the write-ahead log that keeps them; start at ``wal.py``, which names the files a block passes through."""
+"""What makes transactions durable: blocks and the log that keeps them.
+
+Start at `replication.log`.
+"""

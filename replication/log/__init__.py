@@ -1,1 +1,4 @@
-"""The write-ahead log: blocks in segment files. Start at `write_ahead_log`, which names the files of a block's path."""
+"""Write-ahead log: a chain of blocks in segment files. Its face is `write_ahead_log.WriteAheadLog`.
+
+What passes through it is a `block.Block`.
+"""

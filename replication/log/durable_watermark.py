@@ -1,9 +1,10 @@
-"""The durable mark: a page beside the segments that says up to which block the log is known to have been synced.
+"""Durable watermark: a page beside the segments that says up to which block the log is known to have been synced.
 
 Blocks say it too (``durable_index``), but each only of those before it: of the newest block of a log that went idle
 nothing else tells whether it was torn by a crash, and is to be cut, or acknowledged and damaged later, and must not be.
-The mark is written after the sync it tells of, about once a second and when the log is closed. It is a hint that may be
-old, torn or missing, and is never wrong.
+The watermark is raised after the sync that it tells of, about once a second and when the log is closed. It is lowered
+before blocks are taken off the end of the log. So it is a lower bound: it may be old, torn or missing, and never
+claims too much.
 """
 
 import os
@@ -18,14 +19,14 @@ from pooling.buffers import aligned_buffer
 from replication.log.block import PAGE_BYTES
 from replication.log.disk import Disk
 
-_MARK: Final = struct.Struct("<4sIQQ")
+_WATERMARK: Final = struct.Struct("<4sIQQ")
 _CRC: Final = struct.Struct("<I")
 _MAGIC: Final = b"PSDM"
 _VERSION: Final = 1
 
 
 class DurableWatermark:
-    """The mark of one log, open for writing."""
+    """The watermark of one log, open for writing."""
 
     def __init__(self, directory: Path, cluster_id: int, disk: Disk) -> None:
         self._disk, self._cluster_id = disk, cluster_id
@@ -34,37 +35,55 @@ class DurableWatermark:
         fresh = not path.exists()
         self._fd = disk.open(path, os.O_RDWR | os.O_CREAT)
         if fresh:
-            # Its room is taken now: a disk that fills up later does not keep the mark from moving.
+            # Its room is taken now: a disk that fills up later does not keep the watermark from rising.
             disk.write(self._fd, [self._page], 0)
             disk.sync(self._fd)
 
-    def write(self, index: int) -> None:
-        """Put the mark at ``index``, which has been synced. Raises ``OSError``."""
-        mark = _MARK.pack(_MAGIC, _VERSION, self._cluster_id, index)
-        mark += _CRC.pack(zlib.crc32(mark))
-        self._page[: len(mark)] = np.frombuffer(mark, np.uint8)
-        self._disk.write(self._fd, [self._page], 0)
+    def raise_to(self, index: int) -> None:
+        """Put the watermark at ``index``, which has been synced; a power cut may undo it.
 
-    def lower(self, index: int) -> None:
-        """Put the watermark at ``index``, durably, since what it tells of is about to go. Raises ``OSError``."""
-        self.write(index)
+        Raises:
+            OSError: the disk failed, or there is no room.
+        """
+        self._write(index)
+
+    def lower_to(self, index: int) -> None:
+        """Put the watermark at ``index``, durably, since blocks behind it are about to go.
+
+        Raises:
+            OSError: the disk failed, or there is no room.
+        """
+        self._write(index)
         self._disk.sync(self._fd)
 
     def close(self) -> None:
         """Close the file."""
         self._disk.close(self._fd)
 
+    def _write(self, index: int) -> None:
+        content = _WATERMARK.pack(_MAGIC, _VERSION, self._cluster_id, index)
+        content += _CRC.pack(zlib.crc32(content))
+        self._page[: len(content)] = np.frombuffer(content, np.uint8)
+        self._disk.write(self._fd, [self._page], 0)
+
 
 def read_durable_watermark(directory: Path, cluster_id: int) -> int:
-    """Return the index the mark stands at; 0 where it is missing, torn or another cluster's."""
+    """Return the index the watermark stands at; 0 where it is missing, torn or another cluster's.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     try:
-        page = _path(directory).read_bytes()[: _MARK.size + _CRC.size]
+        page = _path(directory).read_bytes()[: _WATERMARK.size + _CRC.size]
     except FileNotFoundError:
         return 0
-    if len(page) < _MARK.size + _CRC.size or zlib.crc32(page[: _MARK.size]) != _CRC.unpack_from(page, _MARK.size)[0]:
+    if (
+        len(page) < _WATERMARK.size + _CRC.size
+        or zlib.crc32(page[: _WATERMARK.size]) != _CRC.unpack_from(page, _WATERMARK.size)[0]
+    ):
         return 0
-    magic, version, owner, index = _MARK.unpack_from(page)
-    return int(index) if (magic, version, owner) == (_MAGIC, _VERSION, cluster_id) else 0
+    magic, version, found_id, index = _WATERMARK.unpack_from(page)
+    return int(index) if (magic, version, found_id) == (_MAGIC, _VERSION, cluster_id) else 0
 
 
 def _path(directory: Path) -> Path:

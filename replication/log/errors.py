@@ -1,4 +1,4 @@
-"""Everything that can go wrong with a block or the log; each message says what to do about it."""
+"""Errors of blocks and of the log; each message says what to do about it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,31 +31,31 @@ class LogError(ReplicationError):
 class LogInUse(LogError):
     """Another process holds the log's lock."""
 
-    def __init__(self, directory: Path, owner: str) -> None:
+    def __init__(self, directory: Path, holder: str) -> None:
         super().__init__(
-            f"log {directory} is in use by process {owner or 'unknown'}: stop that node, or use another directory"
+            f"log {directory} is in use by process {holder or 'unknown'}: stop that node, or use another directory"
         )
 
 
 class LogForeign(LogError):
     """The log belongs to another cluster."""
 
-    def __init__(self, place: Path, found: int, wanted: int) -> None:
+    def __init__(self, path: Path, found: int, wanted: int) -> None:
         super().__init__(
-            f"{place} belongs to cluster {found:016x}, this node to {wanted:016x}: "
+            f"{path} belongs to cluster {found:016x}, this node to {wanted:016x}: "
             "point the node at its own log, or correct its cluster id"
         )
         self.found = found
 
 
 class LogParametersDiffer(LogError):
-    """The log was made with other parameters, without which it would be read as another history."""
+    """The log was made with other parameters; with these, its replay would come to another state."""
 
-    def __init__(self, place: Path, found: Mapping[str, int], wanted: Mapping[str, int]) -> None:
+    def __init__(self, path: Path, found: Mapping[str, int], wanted: Mapping[str, int]) -> None:
         differing = [name for name in wanted if found.get(name) != wanted[name]]
-        told = ", ".join(f"{name} {found.get(name, 'unset')}, not {wanted[name]}" for name in differing)
+        differences = ", ".join(f"{name} {found.get(name, 'unset')}, not {wanted[name]}" for name in differing)
         super().__init__(
-            f"{place} was made with {told}: set what it was made with; other values take a new log, "
+            f"{path} was made with {differences}: set what it was made with; other values take a new log, "
             "since this one's answers were given with these"
         )
         self.differing = differing
@@ -64,9 +64,9 @@ class LogParametersDiffer(LogError):
 class LogVersionUnsupported(LogError):
     """The log is in a format newer than this program."""
 
-    def __init__(self, place: Path, found: int, supported: int) -> None:
+    def __init__(self, path: Path, found: int, supported: int) -> None:
         super().__init__(
-            f"{place} has format version {found}, this program knows up to {supported}: "
+            f"{path} has format version {found}, this program knows up to {supported}: "
             "start a version at least as new as the one that wrote it"
         )
         self.found = found
@@ -75,8 +75,8 @@ class LogVersionUnsupported(LogError):
 class LogReadOnly(LogError):
     """The log's directory cannot be written."""
 
-    def __init__(self, place: Path, reason: str) -> None:
-        super().__init__(f"cannot write the log at {place} ({reason}): give the node's user write access")
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"cannot write the log at {path} ({reason}): give the node's user write access")
 
 
 class LogFull(LogError):
@@ -92,9 +92,9 @@ class LogFull(LogError):
 class LogFailed(LogError):
     """A write or a sync failed. What the disk holds is unknown until the log is opened again: the node must stop."""
 
-    def __init__(self, place: Path, reason: str) -> None:
+    def __init__(self, path: Path, reason: str) -> None:
         super().__init__(
-            f"writing the log at {place} failed ({reason}): stop the node, check the disk, and start again; "
+            f"writing the log at {path} failed ({reason}): stop the node, check the disk, and start again; "
             "recovery finds what was made durable"
         )
 
@@ -103,9 +103,9 @@ class LogCorrupted(LogError):
     """Blocks that had been durable are damaged or missing."""
 
     def __init__(self, file: Path, offset: int, index: int | None, what: str) -> None:
-        place = f"offset {offset}" + (f", where block {index} should be" if index is not None else "")
+        where = f"offset {offset}" + (f", where block {index} should be" if index is not None else "")
         super().__init__(
-            f"{file} is corrupted at {place}: {what}. "
+            f"{file} is corrupted at {where}: {what}. "
             "No durable block was changed. Restore this log from a backup or another node; do not cut it by hand"
         )
         self.file, self.offset, self.index, self.what = file, offset, index, what

@@ -157,7 +157,7 @@ def recover(directory: Path, cluster_id: int, disk: Disk, executor: Executor) ->
             if last.segment_bytes <= _KEPT_BYTES_MAX:
                 content = read_file(last.path, disk)
             reader.open(last.path, content)
-            tip, end, reason = _walk(last, _tip_before(last), reader)
+            tip, end, reason = _follow_chain(last, _tip_before(last), reader)
             if end == last.segment_bytes:
                 reason = found.end_reason
             if tip.index < last.first_index:
@@ -237,7 +237,7 @@ def _tip_before(segment: Segment) -> ChainTip:
     return ChainTip(segment.first_index - 1, segment.first_position, None, 0)
 
 
-def _walk(segment: Segment, tip: ChainTip, reader: SequentialReader) -> tuple[ChainTip, int, str]:
+def _follow_chain(segment: Segment, tip: ChainTip, reader: SequentialReader) -> tuple[ChainTip, int, str]:
     """Follow the chain through the open segment; return its tip, the offset behind its last block, and why it ends."""
     offset = PAGE_BYTES
     while offset < segment.segment_bytes:
@@ -261,7 +261,7 @@ def _tip_of_predecessor(segments: Sequence[Segment], reader: SequentialReader) -
         return EMPTY_CHAIN
     before = segments[-2]
     reader.open(before.path)
-    tip, end, reason = _walk(before, _tip_before(before), reader)
+    tip, end, reason = _follow_chain(before, _tip_before(before), reader)
     if (tip.index + 1, tip.next_position) != (last.first_index, last.first_position):
         what = f"{reason}, yet the later segment {last.path.name} goes on at block {last.first_index}"
         raise LogCorrupted(before.path, end, tip.index + 1, what)

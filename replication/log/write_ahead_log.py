@@ -15,6 +15,7 @@ space kept or in preparation and no data.
 
 import contextlib
 import logging
+import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
@@ -25,10 +26,11 @@ from typing import Final, Self
 from penstock.host.clock import SYSTEM_CLOCK, Clock
 from penstock.host.executor import THREADS, Executor
 from replication.log.block import EMPTY_CHAIN, PAGE_BYTES, Block, ChainTip
+from replication.log.directory_lock import DirectoryLock
 from replication.log.disk import NO_SPACE_ERRNOS, Disk
 from replication.log.durable_watermark import DurableWatermark
 from replication.log.errors import LogCorrupted, LogFailed, LogFull, LogRecycled, LogTruncated
-from replication.log.log_metadata import DirectoryLock, adopt_identity
+from replication.log.log_metadata import adopt_metadata
 from replication.log.recovery import RecoveredLog, TornTail, read_blocks, recover
 from replication.log.segment import SEGMENT_BYTES_DEFAULT, Segment, segment_files, truncated_path
 from replication.log.segment_index import SegmentIndex, read_mapped
@@ -106,6 +108,7 @@ class WriteAheadLog:
         parameters: Mapping[str, int] | None = None,
         clock: Clock = SYSTEM_CLOCK,
         executor: Executor = THREADS,
+        rng: random.Random | None = None,
     ) -> Self:
         """Open or create the log in ``directory``: find its end, cut a torn tail, and be ready to append.
 
@@ -123,6 +126,7 @@ class WriteAheadLog:
                 others.
             clock: What background work waits by.
             executor: What background work runs on.
+            rng: Where a random cluster id comes from; the operating system where not given.
 
         Raises:
             LogInUse: another process has it open.
@@ -139,11 +143,11 @@ class WriteAheadLog:
             raise ValueError(f"segments of {segment_bytes} bytes: use whole pages of {PAGE_BYTES}, 64 KiB or more")
         if interval_ms <= 0:
             raise ValueError(f"a sync interval of {interval_ms} ms: use more than 0")
-        disk = disk or Disk()
-        lock = DirectoryLock.hold(directory)
+        disk, rng = disk or Disk(), rng or random.SystemRandom()
+        lock = DirectoryLock.acquire(directory)
         try:
-            empty = not segment_files(directory)
-            cluster_id = adopt_identity(directory, cluster_id, parameters or {}, disk, empty=empty)
+            is_empty = not segment_files(directory)
+            cluster_id = adopt_metadata(directory, cluster_id, parameters or {}, disk, rng, is_empty=is_empty)
             recovered = recover(directory, cluster_id, disk, executor)
             truncated_path(directory).unlink(missing_ok=True)
             return cls(
@@ -395,7 +399,7 @@ class WriteAheadLog:
         self._tip = tip
         self._last_content = None
         self._watermark_index = self.durable_index
-        self._watermark.lower(self.durable_index)
+        self._watermark.lower_to(self.durable_index)
         if removed:
             remove_last_segments(removed, prepared, self._disk)
             prepared = []
@@ -422,7 +426,7 @@ class WriteAheadLog:
         index = self.durable_index
         if index > self._watermark_index:
             try:
-                self._watermark.write(index)
+                self._watermark.raise_to(index)
             except OSError as error:
                 # A lower bound: the log is as durable without it. It is tried again a second later.
                 _log.warning("the durable watermark of %s could not be raised (%s)", self.directory, error.strerror)

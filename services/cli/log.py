@@ -18,10 +18,11 @@ from penstock.contract import flag, opcode
 from penstock.contract.record import RECORD
 from penstock.host.executor import THREADS
 from replication.log.block import Block, BlockKind
+from replication.log.directory_lock import DirectoryLock
 from replication.log.disk import Disk
 from replication.log.durable_watermark import read_durable_watermark
 from replication.log.errors import LogCorrupted, LogError, LogInUse
-from replication.log.log_metadata import DirectoryLock, read_identity
+from replication.log.log_metadata import read_metadata
 from replication.log.recovery import find_segments, read_blocks, recover
 
 _OPERATIONS: Final = {
@@ -51,7 +52,7 @@ def dump(directory: Path, first: int, last: int | None, records: bool, as_json: 
         cluster_id = _cluster_id(directory)
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(DirectoryLock.share(directory))
+                stack.enter_context(DirectoryLock.acquire_shared(directory))
                 end = recover(directory, cluster_id, Disk(), THREADS).tip.index
             except LogInUse:
                 # Blocks up to the watermark are whole; behind it, blocks appear while they are being looked for.
@@ -72,7 +73,7 @@ def verify(directory: Path) -> None:
     with _explained():
         cluster_id = _cluster_id(directory)
         blocks = block_bytes = 0
-        with DirectoryLock.share(directory):
+        with DirectoryLock.acquire_shared(directory):
             found = recover(directory, cluster_id, Disk(), THREADS)
             for block in read_blocks(found.segments, found.tip.index, Disk(), THREADS):
                 blocks += 1
@@ -85,7 +86,7 @@ def verify(directory: Path) -> None:
         click.echo(f"blocks        {blocks}, from {start_index} to {found.tip.index}, {block_bytes} bytes")
         click.echo(f"transactions  {found.tip.next_position - start_position}, next is {found.tip.next_position}")
         click.echo(f"last hash     {(found.tip.hash or b'').hex()}")
-        click.echo(f"durable mark  block {read_durable_watermark(directory, cluster_id)}")
+        click.echo(f"watermark     block {read_durable_watermark(directory, cluster_id)}")
         if found.torn_tail is not None:
             click.echo(f"note: {found.torn_tail}; no answer depended on it, and the next start cuts it off")
         click.echo("verified: chain, hashes and positions hold")
@@ -106,10 +107,10 @@ def _explained() -> Iterator[None]:
 
 
 def _cluster_id(directory: Path) -> int:
-    identity = read_identity(directory)
-    if identity is None:
+    metadata = read_metadata(directory)
+    if metadata is None:
         raise click.UsageError(f"{directory} holds no log: give the directory of a node's log")
-    return identity.cluster_id
+    return metadata.cluster_id
 
 
 def _header(block: Block) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -33,11 +34,16 @@ def test_a_second_opener_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
 
 def test_another_process_is_refused_and_a_killed_one_leaves_no_lock(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from replication.log.write_ahead_log import WriteAheadLog\n"
+        "import sys; from pathlib import Path; from replication.log.write_ahead_log import WriteAheadLog\n"
         f"log = WriteAheadLog.open(Path(sys.argv[1]), {CLUSTER}, segment_bytes={SEGMENT_BYTES})\n"
-        "print('open', flush=True); time.sleep(60)"
+        "print('open', flush=True); sys.stdin.read()"
     )
-    process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "open\n"
     with pytest.raises(LogInUse, match=f"process {process.pid}"):
@@ -69,6 +75,12 @@ def test_without_a_wanted_cluster_the_directorys_is_taken_or_a_new_one_made(tmp_
         assert log.cluster_id == cluster_id
 
 
+def test_a_random_cluster_id_comes_from_the_source_that_was_injected(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        with WriteAheadLog.open(tmp_path / name, rng=random.Random(5)) as log:
+            assert log.cluster_id == random.Random(5).getrandbits(64)
+
+
 def test_a_directory_of_a_newer_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cluster").write_text(json.dumps({"format": 2, "cluster_id": "7"}))
     with pytest.raises(LogVersionUnsupported, match="at least as new"):
@@ -77,7 +89,7 @@ def test_a_directory_of_a_newer_format_is_refused(tmp_path: Path) -> None:
 
 def test_an_unreadable_identity_is_corruption(tmp_path: Path) -> None:
     (tmp_path / "cluster").write_text("not json")
-    with pytest.raises(LogCorrupted, match="identity cannot be read"):
+    with pytest.raises(LogCorrupted, match="metadata cannot be read"):
         _open(tmp_path)
 
 

@@ -1,8 +1,7 @@
 """What an open log promises: order, durability per sync mode, reading back, reserved room, stopping when it fails."""
 
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +9,44 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.host.clock import SYSTEM_CLOCK, Clock
+from penstock.host.executor import THREADS, Executor
 from replication.log.block import stored_bytes
 from replication.log.disk import Buffer, Disk
+from replication.log.durable_watermark import read_durable_watermark
 from replication.log.errors import LogFailed, LogFull, LogRecycled
 from replication.log.write_ahead_log import SyncMode, WriteAheadLog
+from tests.fakes import ManualExecutor
 from tests.replication.log.chain import CLUSTER, SEGMENT_BYTES, append, hashes, replayed, seal_after
-from tests.replication.log.unsafe_disk import BROKEN, NO_SPACE, FailingDisk
+from tests.replication.log.unsafe_disk import BROKEN, NO_SPACE, FailingDisk, TurnClock, run_background
+
+
+@pytest.fixture
+def clock() -> TurnClock:
+    return TurnClock()
+
+
+@pytest.fixture
+def executor() -> ManualExecutor:
+    return ManualExecutor()
 
 
 def _open(
-    directory: Path, disk: FailingDisk | None = None, mode: str = "block", interval_ms: float = 5
+    directory: Path,
+    disk: Disk | None = None,
+    mode: str = "block",
+    clock: Clock = SYSTEM_CLOCK,
+    executor: Executor = THREADS,
 ) -> WriteAheadLog:
     return WriteAheadLog.open(
-        directory, CLUSTER, segment_bytes=SEGMENT_BYTES, sync_mode=mode, interval_ms=interval_ms, disk=disk
+        directory,
+        CLUSTER,
+        segment_bytes=SEGMENT_BYTES,
+        sync_mode=mode,
+        interval_ms=5,
+        disk=disk,
+        clock=clock,
+        executor=executor,
     )
 
 
@@ -78,11 +102,10 @@ def test_a_block_that_does_not_follow_is_refused_and_nothing_is_written(tmp_path
         assert log.last_index == 2
 
 
-def test_one_sync_covers_all_that_was_appended(tmp_path: Path) -> None:
+def test_one_sync_covers_all_that_was_appended(tmp_path: Path, executor: ManualExecutor) -> None:
     disk = FailingDisk()
-    with _open(tmp_path, disk) as log:
+    with _open(tmp_path, disk, executor=executor) as log:
         append(log, [1])
-        _settle(disk)
         before = disk.syncs
         for _ in range(4):
             append(log, [1, 1], sync=False)
@@ -92,11 +115,30 @@ def test_one_sync_covers_all_that_was_appended(tmp_path: Path) -> None:
         assert disk.syncs == before + 1
 
 
-def test_mode_interval_answers_at_once_and_syncs_within_the_interval(tmp_path: Path) -> None:
-    with _open(tmp_path, mode="interval") as log:
+def test_mode_interval_answers_at_once_and_syncs_within_the_interval(
+    tmp_path: Path, clock: TurnClock, executor: ManualExecutor
+) -> None:
+    started_ns = clock.now_ns
+    with _open(tmp_path, mode="interval", clock=clock, executor=executor) as log:
         append(log, [1], sync=False)
-        assert log.sync() == 1
-        _until(lambda: log.durable_index == 1)
+        assert (log.sync(), log.durable_index) == (1, 0)
+        clock.turns = 1
+        run_background(executor, "log-maintenance")
+        assert log.durable_index == 1
+        assert clock.now_ns - started_ns <= 2 * 5_000_000
+        assert read_durable_watermark(tmp_path, CLUSTER) == 0
+
+
+@pytest.mark.parametrize(("mode", "turns"), [("block", 1), ("interval", 200), ("none", 1)])
+def test_the_durable_watermark_follows_within_a_second(
+    tmp_path: Path, mode: str, turns: int, clock: TurnClock, executor: ManualExecutor
+) -> None:
+    with _open(tmp_path, mode=mode, clock=clock, executor=executor) as log:
+        append(log, [900])
+        append(log, [900])
+        clock.turns = turns
+        run_background(executor, "log-maintenance")
+        assert read_durable_watermark(tmp_path, CLUSTER) == log.durable_index > 0
 
 
 def test_mode_none_answers_at_once_and_syncs_when_a_segment_is_full(tmp_path: Path) -> None:
@@ -109,11 +151,10 @@ def test_mode_none_answers_at_once_and_syncs_when_a_segment_is_full(tmp_path: Pa
 
 
 @pytest.mark.parametrize("call", ["write", "sync"])
-def test_a_failed_write_or_sync_stops_the_log_for_good(tmp_path: Path, call: str) -> None:
+def test_a_failed_write_or_sync_stops_the_log_for_good(tmp_path: Path, call: str, executor: ManualExecutor) -> None:
     disk = FailingDisk()
-    log = _open(tmp_path, disk)
+    log = _open(tmp_path, disk, executor=executor)
     append(log, [1])
-    _settle(disk)
     disk.failing[call] = BROKEN
     with pytest.raises(LogFailed, match="stop the node"):
         append(log, [1])
@@ -127,36 +168,64 @@ def test_a_failed_write_or_sync_stops_the_log_for_good(tmp_path: Path, call: str
         assert log.last_index >= 1
 
 
-def test_a_failed_background_sync_shows_at_the_next_call(tmp_path: Path) -> None:
+def test_a_failed_background_sync_shows_at_the_next_call(
+    tmp_path: Path, clock: TurnClock, executor: ManualExecutor
+) -> None:
     disk = FailingDisk()
-    log = _open(tmp_path, disk, mode="interval")
+    log = _open(tmp_path, disk, mode="interval", clock=clock, executor=executor)
     append(log, [1])
-    _until(lambda: log.durable_index == 1)
     disk.failing["sync"] = BROKEN
-    append(log, [1], sync=False)
+    assert log.sync() == 1
+    clock.turns = 2
+    run_background(executor, "log-maintenance")
+    assert clock.turns == 1, "it ends at the first failure"
     with pytest.raises(LogFailed):
-        _until(lambda: log.sync() == 0)
+        log.sync()
     log.close()
 
 
-def test_a_full_disk_shows_at_the_reservation_breaks_nothing_and_passes(tmp_path: Path) -> None:
+def test_a_full_disk_shows_at_the_reservation_breaks_nothing_and_passes(
+    tmp_path: Path, clock: TurnClock, executor: ManualExecutor
+) -> None:
     disk = FailingDisk()
-    with _open(tmp_path, disk) as log:
-        log.reserve(stored_bytes(900, 0))
-        append(log, [900])
-        _settle(disk)
+    with _open(tmp_path, disk, clock=clock, executor=executor) as log:
+        assert run_background(executor, "log-preallocator") == 2
         disk.failing["allocate"] = NO_SPACE
-        while _reserves(log):
+        for _ in range(2):
+            assert _reserves(log)
             append(log, [900])
-            assert log.last_index < 5
-        with pytest.raises(LogFull, match="free or add disk space"):
-            log.reserve(stored_bytes(900, 0))
+        for _ in range(3):
+            with pytest.raises(LogFull, match="free or add disk space"):
+                log.reserve(stored_bytes(900, 0))
         written = hashes(log)
-        assert len(written) == log.durable_index == log.last_index
+        assert len(written) == log.durable_index == log.last_index == 2
         disk.failing.clear()
-        _until(lambda: _reserves(log))
+        assert not _reserves(log), "a full disk is not tried at every transaction"
+        clock.advance(0.2)
+        assert _reserves(log)
         append(log, [900])
         assert hashes(log)[:-1] == written
+
+
+def test_two_segments_are_prepared_ahead_and_closing_gives_up_a_third(tmp_path: Path, executor: ManualExecutor) -> None:
+    log = _open(tmp_path, executor=executor)
+    assert run_background(executor, "log-preallocator") == 2
+    append(log, [900])
+    log.close()
+    assert sorted(path.name for path in tmp_path.iterdir() if "segment" in path.name) == [
+        "0000000001.segment",
+        "0000000002.segment",
+    ]
+    with _open(tmp_path, executor=executor) as log:
+        assert run_background(executor, "log-preallocator") == 1
+        assert len(list(tmp_path.glob("*.segment"))) == 3
+
+
+def test_a_closed_log_takes_no_reservation(tmp_path: Path, executor: ManualExecutor) -> None:
+    log = _open(tmp_path, executor=executor)
+    log.close()
+    with pytest.raises(LogFailed, match="closed"):
+        log.reserve(4096)
 
 
 def test_a_segment_that_cannot_be_prepared_for_another_reason_says_which(tmp_path: Path) -> None:
@@ -266,21 +335,6 @@ def _reserves(log: WriteAheadLog) -> bool:
     return True
 
 
-def _settle(disk: FailingDisk) -> None:
-    """Wait until the supply has prepared what it prepares ahead."""
-    before = -1
-    while before != disk.syncs:
-        before = disk.syncs
-        time.sleep(0.05)
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-
-
 def test_the_last_blocks_time_is_known_after_a_restart(tmp_path: Path) -> None:
     with WriteAheadLog.open(tmp_path, CLUSTER, segment_bytes=SEGMENT_BYTES) as log:
         assert log.last_time_ns == 0
@@ -290,29 +344,35 @@ def test_the_last_blocks_time_is_known_after_a_restart(tmp_path: Path) -> None:
         assert log.last_time_ns == last.time_ns
 
 
-class _NoRoomForTheMark(Disk):
-    """Refuses to write the durable mark, once told to."""
+class _NoRoomForTheWatermark(Disk):
+    """Refuses to write the durable watermark, once told to."""
 
     refuses = False
 
     def open(self, path: Path, flags: int) -> int:
         fd = super().open(path, flags)
         if path.name == "durable":
-            self.mark = fd
+            self.watermark = fd
         return fd
 
     def write(self, fd: int, buffers: Sequence[Buffer], offset: int) -> None:
-        if self.refuses and fd == self.mark:
+        if self.refuses and fd == self.watermark:
             raise OSError(NO_SPACE, "no space left")
         super().write(fd, buffers, offset)
 
 
-def test_a_mark_that_cannot_be_moved_does_not_stop_the_log(tmp_path: Path) -> None:
-    disk = _NoRoomForTheMark()
-    with WriteAheadLog.open(tmp_path, CLUSTER, segment_bytes=SEGMENT_BYTES, disk=disk) as log:
+def test_a_watermark_that_cannot_be_raised_does_not_stop_the_log(
+    tmp_path: Path, clock: TurnClock, executor: ManualExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    disk = _NoRoomForTheWatermark()
+    with _open(tmp_path, disk, clock=clock, executor=executor) as log:
         assert (tmp_path / "durable").stat().st_size, "its room is taken at once"
         disk.refuses = True
         append(log, [1])
-        time.sleep(1.5)  # the mark's next move is due within a second
+        clock.turns = 1
+        run_background(executor, "log-maintenance")
+        assert "could not be raised" in caplog.text
         append(log, [1])
         assert log.durable_index == 2
+        disk.refuses = False
+    assert read_durable_watermark(tmp_path, CLUSTER) == 2

@@ -3,11 +3,13 @@
 import errno
 import os
 import random
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 from replication.log.disk import Buffer, Disk
 from replication.log.write_ahead_log import WriteAheadLog
+from tests.fakes import ManualClock, ManualExecutor
 
 SECTOR_BYTES = 512
 
@@ -114,6 +116,26 @@ class FailingDisk(Disk):
         self._maybe_fail("sync")
         self.syncs += 1
         super().sync(fd)
+
+
+class TurnClock(ManualClock):
+    """Lets background work that waits by it take some turns, and then tells it to end."""
+
+    turns = 0
+
+    def wait(self, event: threading.Event, timeout_s: float) -> bool:
+        self.advance(timeout_s)
+        self.turns -= 1
+        return self.turns < 0
+
+
+def run_background(executor: ManualExecutor, name: str) -> int:
+    """Run what waits for its turn under a name, and what that starts; return how often."""
+    runs = 0
+    while waiting := [parked for parked in executor.parked if parked.name == name and not parked.ended]:
+        waiting[0].run()
+        runs += 1
+    return runs
 
 
 NO_SPACE = errno.ENOSPC
