@@ -42,10 +42,10 @@ class FakeCapacity:
 class Bench:
     """An admission and all that it works with. Made in a running event loop."""
 
-    def __init__(self, in_flight_frames_max: int = 1_000) -> None:
+    def __init__(self, in_flight_frames_max: int = 1_000, validator: FakeValidator | None = None) -> None:
         self.counters = Counters()
         self.pending_frames = PendingFrames(asyncio.get_running_loop(), self.counters)
-        self.validator = FakeValidator()
+        self.validator = validator or FakeValidator()
         self.capacity = FakeCapacity(self.pending_frames)
         self.wakes = 0
         self.answers: list[tuple[int, bytes | Refusal]] = []

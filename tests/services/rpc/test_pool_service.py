@@ -1,226 +1,150 @@
-"""PoolService shows and sizes the pools, and lends buffers that come back however their borrower ends."""
+"""PoolService shows and sizes the pools, and lends buffers to processes of its own host alone."""
 
+import errno
 import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import grpc
+import grpc.aio
 import pytest
-from google.rpc import error_details_pb2
 
-from penstock.v1 import pooling_pb2, pooling_pb2_grpc, txqueue_pb2_grpc
+from penstock.contract.reasons import Reason
+from penstock.v1 import pooling_pb2, pooling_pb2_grpc
 from pooling.gc.gc_scheduler import GcScheduler
-from pooling.shared_buffers import SharedBuffer, map_buffer
+from replication.log.block import BLOCK_BYTES_MAX
 from services.rpc.buffer_leases import BufferLeases
 from services.rpc.pool_service import PoolService
 from services.runtime.node_pools import NodePools
 from services.settings.model import PoolingSettings
-from tests.frames import frame, status_of, transfers
-from tests.node.serve_process import NodeProcess
+from tests.services.rpc.in_process import refused, retry_ms, serving
 
-Stub = pooling_pb2_grpc.PoolServiceStub
-BORROWER = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+MINE = os.getpid()
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
-    with NodeProcess(tmp_path_factory.mktemp("node"), "--set", "pooling.messages=3") as node:
-        yield node
+class Served:
+    """A service over a node's pools, of which it lends two buffers."""
 
+    def __init__(self) -> None:
+        self.pools = NodePools(PoolingSettings(messages=2))
+        self.leases = BufferLeases(self.pools.messages)
+        self.service = PoolService(self.pools, self.leases, GcScheduler())
+        self.stub: Any = None
 
-@pytest.fixture
-def stub(running: NodeProcess) -> Iterator[Stub]:
-    with grpc.insecure_channel(running.target) as channel:
-        yield Stub(channel)
+    async def pool(self, name: str) -> pooling_pb2.PoolMetrics:
+        metrics = await self.stub.GetPoolMetrics(pooling_pb2.GetPoolMetricsRequest())
+        found: dict[str, pooling_pb2.PoolMetrics] = {each.name: each for each in metrics.pools}
+        return found[name]
 
+    async def borrow(self, process_id: int = MINE, wait_ms: int = 0) -> pooling_pb2.BorrowBufferResponse:
+        request = pooling_pb2.BorrowBufferRequest(process_id=process_id, wait_ms=wait_ms)
+        response = await self.stub.BorrowBuffer(request)
+        assert isinstance(response, pooling_pb2.BorrowBufferResponse)
+        return response
 
-def pool(stub: Stub, name: str) -> pooling_pb2.PoolMetrics:
-    metrics = stub.GetPoolMetrics(pooling_pb2.GetPoolMetricsRequest(), timeout=10)
-    return {each.name: each for each in metrics.pools}[name]
-
-
-def borrow(stub: Stub, process_id: int, wait_ms: int = 0) -> pooling_pb2.BorrowBufferResponse:
-    request = pooling_pb2.BorrowBufferRequest(process_id=process_id, wait_ms=wait_ms)
-    return stub.BorrowBuffer(request, timeout=60)  # the first one loads compiled code
-
-
-def give_back(stub: Stub, process_id: int, lease_id: int) -> None:
-    stub.ReturnBuffer(pooling_pb2.ReturnBufferRequest(process_id=process_id, lease_id=lease_id), timeout=10)
-
-
-def reason_of(error: grpc.RpcError) -> str:
-    info = error_details_pb2.ErrorInfo()
-    assert status_of(error).details[0].Unpack(info)
-    return str(info.reason)
-
-
-def mapped(lease: pooling_pb2.BorrowBufferResponse) -> SharedBuffer:
-    return SharedBuffer(0, Path(lease.path), lease.offset_bytes, lease.size_bytes)
-
-
-def until_idle(stub: Stub) -> None:
-    deadline = time.monotonic() + 10
-    while pool(stub, "messages").in_use:
-        assert time.monotonic() < deadline, "a dead borrower's buffers did not come back"
-        time.sleep(0.01)
+    async def give_back(self, lease_id: int, process_id: int = MINE) -> None:
+        await self.stub.ReturnBuffer(pooling_pb2.ReturnBufferRequest(process_id=process_id, lease_id=lease_id))
 
 
 @pytest.fixture
-def borrower() -> Iterator["subprocess.Popen[bytes]"]:
-    with subprocess.Popen(BORROWER, stdin=subprocess.PIPE) as process:
-        yield process
-        process.kill()
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    made = Served()
+    async with serving(tmp_path, made.service.handler()) as channel:
+        made.stub = pooling_pb2_grpc.PoolServiceStub(channel)
+        yield made
+    made.leases.close()
+    made.pools.close()
 
 
-def test_the_typed_pools_are_there_and_the_pipeline_uses_them(running: NodeProcess, stub: Stub) -> None:
-    with grpc.insecure_channel(running.target) as channel:
-        for client_id in range(1, 20):
-            txqueue_pb2_grpc.TxQueueServiceStub(channel).SubmitFrame(
-                frame(transfers(100, client_id=client_id)), timeout=10
-            )
-    blocks = pool(stub, "blocks")
-    assert blocks.borrows >= 19
-    assert blocks.made <= 3, "one after the other, the blocks are built in the same memory"
-    assert blocks.recycled == blocks.borrows - blocks.misses
-    assert pool(stub, "transactions").max_total == 10_000
+async def failure(call: Any) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    return caught.value
 
 
-def test_pools_can_be_resized_within_the_budget(stub: Stub) -> None:
-    request = pooling_pb2.ResizePoolRequest(pool="blocks", max_total=8)
-    assert stub.ResizePool(request, timeout=10).pool.max_total == 8
+async def test_the_metrics_say_what_is_in_force(served: Served) -> None:
+    assert (await served.pool("blocks")).max_total == (80 << 20) // BLOCK_BYTES_MAX == 17
+    assert (await served.pool("transactions")).max_total == 10_000
+    assert (await served.pool("messages")).max_total == 2
+
+
+async def test_a_pool_is_resized_within_its_bounds(served: Served) -> None:
+    resized = await served.stub.ResizePool(pooling_pb2.ResizePoolRequest(pool="blocks", max_total=8))
+    assert resized.pool.max_total == 8
     for max_total in (0, 1_000_000):
-        with pytest.raises(grpc.RpcError) as caught:
-            stub.ResizePool(pooling_pb2.ResizePoolRequest(pool="blocks", max_total=max_total), timeout=10)
-        assert reason_of(caught.value) == "POOL_SIZE_INVALID"
+        error = await failure(served.stub.ResizePool(pooling_pb2.ResizePoolRequest(pool="blocks", max_total=max_total)))
+        assert refused(error) == (Reason.POOL_SIZE_INVALID, ["max_total"])
 
 
-def test_pools_can_be_cleared_and_sized(stub: Stub) -> None:
-    cleared = stub.ClearPool(pooling_pb2.ClearPoolRequest(pool="blocks"), timeout=10)
-    assert cleared.destroyed >= 1
-    assert pool(stub, "blocks").idle == 0
-    sized = stub.OptimizePoolSizes(pooling_pb2.OptimizePoolSizesRequest(), timeout=10)
+async def test_pools_are_cleared_and_sized(served: Served) -> None:
+    served.pools.transactions.return_object(served.pools.transactions.borrow_object())
+    cleared = await served.stub.ClearPool(pooling_pb2.ClearPoolRequest(pool="transactions"))
+    assert cleared.destroyed == 1
+    sized = await served.stub.OptimizePoolSizes(pooling_pb2.OptimizePoolSizesRequest())
     assert [each.name for each in sized.pools] == ["transactions", "blocks", "messages"]
 
 
-def test_an_unknown_pool_is_an_error_that_names_the_known_ones(stub: Stub) -> None:
-    with pytest.raises(grpc.RpcError, match="transactions, blocks, messages") as caught:
-        stub.ClearPool(pooling_pb2.ClearPoolRequest(pool="block"), timeout=10)
-    assert reason_of(caught.value) == "POOL_UNKNOWN"
-
-
-@pytest.mark.parametrize("name", ["", "x" * 100_000, "\0\n\u20ac"])
-def test_a_name_that_cannot_be_a_pool_s_is_as_unknown(stub: Stub, name: str) -> None:
+async def test_an_unknown_pool_is_an_error_that_names_the_known_ones(served: Served) -> None:
     for call in (
-        lambda: stub.ClearPool(pooling_pb2.ClearPoolRequest(pool=name), timeout=10),
-        lambda: stub.ResizePool(pooling_pb2.ResizePoolRequest(pool=name, max_total=(1 << 64) - 1), timeout=10),
+        served.stub.ClearPool(pooling_pb2.ClearPoolRequest(pool="block")),
+        served.stub.ResizePool(pooling_pb2.ResizePoolRequest(pool="block", max_total=0)),
     ):
-        with pytest.raises(grpc.RpcError) as caught:
-            call()
-        assert reason_of(caught.value) == "POOL_UNKNOWN"
+        error = await failure(call)
+        assert error.code() is grpc.StatusCode.NOT_FOUND
+        assert refused(error) == (Reason.POOL_UNKNOWN, [])
+        assert "transactions, blocks, messages" in str(error.details())
 
 
-def test_the_collector_tells_its_pauses(stub: Stub) -> None:
-    time.sleep(0.5)  # quiet enough for a full collection
-    pauses = stub.GetPoolMetrics(pooling_pb2.GetPoolMetricsRequest(), timeout=10).gc_pauses
-    assert pauses.count >= 1
-    assert 0 < pauses.p50_ns <= pauses.p999_ns <= pauses.max_ns
+async def test_a_buffer_is_lent_once_until_it_is_returned(served: Served) -> None:
+    first, second = await served.borrow(), await served.borrow()
+    assert first.offset_bytes != second.offset_bytes
+    assert first.size_bytes == 4096
+    error = await failure(served.borrow(wait_ms=1))
+    assert refused(error) == (Reason.POOL_EXHAUSTED, [])
+    assert retry_ms(error) > 0
+    await served.give_back(first.lease_id)
+    assert (await served.borrow()).offset_bytes == first.offset_bytes
+    error = await failure(served.give_back(first.lease_id))
+    assert error.code() is grpc.StatusCode.NOT_FOUND
+    assert refused(error) == (Reason.LEASE_UNKNOWN, [])
+
+
+async def test_a_borrower_that_cannot_be_watched_gets_nothing(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert refused(await failure(served.borrow(process_id=(1 << 22) - 1))) == (
+        Reason.BORROWER_UNKNOWN,
+        ["process_id"],
+    )
+
+    def fail(_: int) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "pidfd_open", fail)
+    error = await failure(served.borrow())
+    assert refused(error) == (Reason.BORROWERS_TOO_MANY, [])
+    assert retry_ms(error) > 0
+    assert len(served.leases) == 0
+
+
+async def test_a_closed_pool_means_that_the_node_is_shutting_down(served: Served) -> None:
+    served.pools.manager.close()
+    error = await failure(served.borrow())
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    assert refused(error) == (Reason.SHUTTING_DOWN, [])
 
 
 @pytest.mark.parametrize("method", ["borrow_buffer", "return_buffer"])
-async def test_only_processes_of_this_host_borrow_and_return_buffers(method: str) -> None:
+@pytest.mark.parametrize("peer", ["ipv4:192.0.2.7:40000", "ipv6:[2001:db8::1]:4", "ipv4:10.127.0.1:1", "vsock:3:4"])
+async def test_only_processes_of_this_host_borrow_and_return_buffers(served: Served, method: str, peer: str) -> None:
     class Elsewhere:
         def peer(self) -> str:
-            return "ipv4:192.0.2.7:40000"
+            return peer
 
         async def abort(self, code: grpc.StatusCode, details: str, **_: object) -> None:
             raise ConnectionRefusedError(code, details)
 
-    pools = NodePools(PoolingSettings())
-    leases = BufferLeases(pools.messages)
-    lease_id, _ = await leases.borrow(os.getpid(), 0)
-    request = pooling_pb2.ReturnBufferRequest(process_id=os.getpid(), lease_id=lease_id)  # a borrow looks no further
-    call = getattr(PoolService(pools, leases, GcScheduler()), method)
+    lease_id, _ = await served.leases.borrow(MINE, 0)
+    request = pooling_pb2.ReturnBufferRequest(process_id=MINE, lease_id=lease_id)  # a borrow looks no further
     with pytest.raises(ConnectionRefusedError, match=r"FAILED_PRECONDITION.*of the node's own host"):
-        await call(request, Elsewhere())
-    assert len(leases) == 1
-    leases.close()
-    pools.close()
-
-
-def test_two_processes_see_each_other_s_bytes_through_a_lent_buffer(stub: Stub) -> None:
-    lease = borrow(stub, os.getpid())
-    assert lease.size_bytes == 4096
-    program = (
-        "import sys; from pathlib import Path; from pooling.shared_buffers import *\n"
-        f"buffer = SharedBuffer(0, Path({lease.path!r}), {lease.offset_bytes}, {lease.size_bytes})\n"
-        "map_buffer(buffer)[:5] = list(b'hello')"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True)
-    view = map_buffer(mapped(lease))
-    assert bytes(view[:6]) == b"hello\0"
-    give_back(stub, os.getpid(), lease.lease_id)
-    assert not map_buffer(mapped(lease)).any(), "a returned buffer is zeroed"
-
-
-def test_buffers_of_a_killed_borrower_come_back(stub: Stub, borrower: "subprocess.Popen[bytes]") -> None:
-    leases = [borrow(stub, borrower.pid) for _ in range(3)]
-    assert len({lease.offset_bytes for lease in leases}) == 3
-    with pytest.raises(grpc.RpcError) as caught:
-        borrow(stub, os.getpid())
-    assert reason_of(caught.value) == "POOL_EXHAUSTED"
-    borrower.send_signal(signal.SIGKILL)
-    until_idle(stub)
-    assert pool(stub, "messages").idle == 3
-
-
-def test_a_waiting_borrower_gets_what_a_dead_one_had(stub: Stub, borrower: "subprocess.Popen[bytes]") -> None:
-    for _ in range(3):
-        borrow(stub, borrower.pid)
-    waiting = stub.BorrowBuffer.future(pooling_pb2.BorrowBufferRequest(process_id=os.getpid(), wait_ms=10_000))
-    time.sleep(0.1)
-    assert not waiting.done()
-    borrower.kill()
-    give_back(stub, os.getpid(), waiting.result(10).lease_id)
-    until_idle(stub)
-
-
-def test_borrowers_killed_at_random_leak_nothing(stub: Stub) -> None:
-    for round_ in range(10):
-        processes = [subprocess.Popen(BORROWER, stdin=subprocess.PIPE) for _ in range(2)]
-        calls = [
-            stub.BorrowBuffer.future(pooling_pb2.BorrowBufferRequest(process_id=process.pid, wait_ms=2000))
-            for process in processes
-            for _ in range(3)
-        ]
-        time.sleep(0.001 * round_)
-        for process in processes:
-            process.kill()
-        for call in calls:
-            call.exception()
-        for process in processes:
-            process.communicate()
-    until_idle(stub)
-    assert pool(stub, "messages").waiters == 0
-    assert pool(stub, "messages").size <= 3
-
-
-@pytest.mark.parametrize("process_id", [0, 1 << 31, (1 << 22) - 1])
-def test_a_borrower_that_does_not_exist_is_refused(stub: Stub, process_id: int) -> None:
-    with pytest.raises(grpc.RpcError) as caught:
-        borrow(stub, process_id)
-    assert reason_of(caught.value) == "BORROWER_UNKNOWN"
-
-
-def test_a_lease_is_returned_once_and_by_its_borrower(stub: Stub, borrower: "subprocess.Popen[bytes]") -> None:
-    lease = borrow(stub, borrower.pid)
-    with pytest.raises(grpc.RpcError) as foreign:
-        give_back(stub, os.getpid(), lease.lease_id)
-    assert reason_of(foreign.value) == "LEASE_UNKNOWN"
-    give_back(stub, borrower.pid, lease.lease_id)
-    with pytest.raises(grpc.RpcError) as twice:
-        give_back(stub, borrower.pid, lease.lease_id)
-    assert reason_of(twice.value) == "LEASE_UNKNOWN"
+        await getattr(served.service, method)(request, Elsewhere())
+    assert len(served.leases) == 1

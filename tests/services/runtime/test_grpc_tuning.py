@@ -4,6 +4,10 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+from services.runtime import grpc_tuning
+
 PROGRAM = """
 import asyncio, os, sys
 from services.runtime.grpc_tuning import read_where_it_is_awaited
@@ -59,3 +63,20 @@ def switches_of_the_pool(choice: str, directory: object) -> int:
 
 def test_the_choice_takes_the_pool_of_threads_out_of_the_way(tmp_path: object) -> None:
     assert switches_of_the_pool("default", tmp_path) > 3 * switches_of_the_pool("chosen", tmp_path)
+
+
+def test_a_choice_in_the_environment_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRPC_EXPERIMENTS", "mine")
+    grpc_tuning.read_where_it_is_awaited()
+    with grpc_tuning.children_read_where_it_is_awaited():
+        assert os.environ["GRPC_EXPERIMENTS"] == "mine"
+    assert os.environ["GRPC_EXPERIMENTS"] == "mine"
+
+
+def test_children_have_the_choice_and_the_parent_does_not_keep_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GRPC_EXPERIMENTS", raising=False)
+    with grpc_tuning.children_read_where_it_is_awaited():
+        assert os.environ["GRPC_EXPERIMENTS"] == "-event_engine_listener"
+    assert "GRPC_EXPERIMENTS" not in os.environ
+    grpc_tuning.read_where_it_is_awaited()
+    assert os.environ["GRPC_EXPERIMENTS"] == "-event_engine_listener"
