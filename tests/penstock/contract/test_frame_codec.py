@@ -81,3 +81,18 @@ def test_receipts_parse_as_the_contract_says(
     assert (receipt.frame_id, receipt.log_index, receipt.first_position) == (frame_id, log_index, first_position)
     assert receipt.results == results
     assert not receipt.HasField("error")
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (b"\x0b", "wire type 3"),
+        (b"\xff" * 11, "more than ten bytes"),
+        (b"\x12\x05ab", "ends 3 bytes before"),
+        (b"\x12", "inside a field's tag or length"),
+        (b"\x28\x01" * 17, "more than 16 fields"),
+    ],
+)
+def test_what_is_no_frame_is_told_why(message: bytes, told: str) -> None:
+    with pytest.raises(MalformedFrame, match=told):
+        locate_frame(message)
