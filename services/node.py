@@ -149,7 +149,10 @@ class Node:
                 time.monotonic() - started,
             )
         self._queue = LockFreeTxQueue.create(
-            None, slots=settings.queue.slots, area_bytes=settings.queue.area_bytes, wait=settings.queue.wait
+            None,
+            slots=settings.queue.slots,
+            buffer_bytes=settings.queue.producer_buffer_bytes,
+            wait=settings.queue.wait,
         )
         self._telemetry.watch_queue(self._queue.get_queue_metrics)
         memory.settle_after_start()

@@ -1,1 +1,4 @@
-"""Phase 5: atomics for compiled code, shared regions, the lock-free queue. Start at `txqueue.queue`."""
+"""The lock-free transaction queue, and what it stands on: compiled code and shared regions.
+
+Its face is `txqueue.queue.LockFreeTxQueue`.
+"""

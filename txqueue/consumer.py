@@ -1,11 +1,12 @@
-"""A consumer: the exclusive right to take batches from a ring, and to hand them on.
+"""A consumer: the exclusive right to take batches from a ring, and to commit them.
 
-A claim takes two words, so two steps: CONSUMER gets the process's name and the next epoch, then HEAD gets that epoch,
-which fences the consumer before. A claimer may die or stop between the two. So whoever claims next raises HEAD's epoch
-to that of the claim it found, before it replaces that claim: HEAD is one epoch behind CONSUMER at most, and the last
-to claim is the one that holds, or that anybody's next step makes hold. As the name stands beside the epoch, nobody
-takes a claim for an older one of the same process: a fenced consumer that resigns leaves its successor's alone.
-``tests/txqueue/model/claim.pml`` is the model.
+A claim changes two words, so it takes two steps. First CONSUMER gets the process's identity and the next epoch; then
+HEAD gets that epoch, which fences the consumer before. A claimer may die or stop between the two. So whoever claims
+next first raises HEAD's epoch to that of the claim it found, and only then replaces that claim. HEAD is therefore at
+most one epoch behind CONSUMER; and the last consumer to claim either holds the ring already, or will once anybody takes
+a further step. As the identity stands beside the epoch in one word, nobody takes a claim for an older one of the same
+process: a fenced consumer that resigns leaves its successor's claim alone. ``tests/models/ring/model/claim.pml`` is the
+model.
 """
 
 from types import TracebackType
@@ -15,21 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from txqueue.errors import ConsumerBusy, ConsumerFenced
+from txqueue.jit.compare_and_swap import compare_and_swap
 from txqueue.jit.decorators import load
 from txqueue.region.fork import disown_in_children, finalize_in_process
+from txqueue.region.futex import Futex, yield_processor
 from txqueue.region.process_identity import is_alive, this_process
-from txqueue.ring import layout
+from txqueue.ring import consumer_state, layout, polling
 from txqueue.ring.dequeue import dequeue
-from txqueue.ring.producer_registry import swap
-from txqueue.ring.ring_waiting import look
 
-_FENCED: Final = "another consumer took over this queue: what is under way here is not handed on; stop consuming"
+_FENCED: Final = "another consumer took over this queue: what is under way here is not committed; stop consuming"
 
 
-class _Turn:
-    """Lets one thread at a time use what a consumer keeps to itself; a second one is refused, not kept waiting.
+class _Exclusive:
+    """Lets one thread at a time use a consumer's state; a second one is refused, not kept waiting.
 
-    Popping from a list is one step for the interpreter; no lock is needed.
+    Popping from a list is one step for the interpreter: no lock is needed.
     """
 
     __slots__ = ("_free",)
@@ -50,27 +51,27 @@ class _Turn:
 
 
 class Consumer:
-    """Holds, or does not hold, the consumer's claim on a ring.
+    """Holds, or does not hold, the consumer's claim on a ring; polls and sleeps for its wait strategy.
 
     Attributes:
-        kept: uint64[:], what compiled code passes to ``ring_consumer.dequeue``.
-        turn: to be held around whatever changes ``kept``.
+        state: uint64[:], what compiled code passes to ``dequeue``; ``consumer_state.py`` says what it holds.
+        exclusive: to be entered around whatever changes ``state``.
     """
 
     def __init__(self, words: NDArray[np.uint64]) -> None:
         self._words = words
-        self.turn = _Turn()
-        self.kept = np.zeros(layout.KEPT_PRODUCERS + int(words[layout.PRODUCERS]) * layout.KEPT_WORDS, np.uint64)
-        self.kept[layout.KEPT_EPOCH] = layout.NO_EPOCH
-        self.kept[layout.KEPT_INTERRUPTS] = words[layout.INTERRUPTS]
-        self._resign = finalize_in_process(self, _resign, words, self.kept)
+        self._futex = Futex(words, layout.PARKED)
+        self.exclusive = _Exclusive()
+        self.state = consumer_state.make(int(words[layout.PRODUCERS]))
+        self.state[consumer_state.INTERRUPTS_SEEN] = words[layout.INTERRUPTS]
+        self._resign = finalize_in_process(self, _resign, words, self.state)
         disown_in_children(self)
-        load(dequeue, look, swap)
+        load(dequeue, polling.poll, compare_and_swap)
 
     @property
     def has_claimed(self) -> bool:
         """Whether it ever claimed; it may have been fenced since."""
-        return int(self.kept[layout.KEPT_EPOCH]) != layout.NO_EPOCH
+        return int(self.state[consumer_state.EPOCH]) != consumer_state.NO_EPOCH
 
     def check(self) -> None:
         """Makes sure that this is the consumer, by claiming where it never did.
@@ -81,11 +82,11 @@ class Consumer:
         """
         if not self.has_claimed:
             self.claim(by_force=False)
-        elif not _holds(self._words, self.kept):
+        elif not _holds(self._words, self.state):
             raise ConsumerFenced(_FENCED)
 
     def claim(self, *, by_force: bool) -> None:
-        """Becomes the consumer. What the last one had not handed on is taken again; what it had is not.
+        """Becomes the consumer. Frames that the last one took without committing them are taken again; others are not.
 
         Args:
             by_force: also where the last one's process lives.
@@ -103,10 +104,10 @@ class Consumer:
         # Whoever claimed before may have stopped between its two steps: its epoch first, so that each has its turn.
         _raise_epoch(words, claim & layout.EPOCH_MASK)
         epoch = (claim + 1) & layout.EPOCH_MASK
-        if not swap(words, layout.CONSUMER, claim, this_process() << layout.EPOCH_BITS | epoch):
+        if not compare_and_swap(words, layout.CONSUMER, claim, this_process() << layout.EPOCH_BITS | epoch):
             raise ConsumerBusy("another consumer claimed at the same time; try again if it dies")
-        self.kept[layout.KEPT_PRODUCERS :] = 0
-        self.kept[layout.KEPT_EPOCH] = epoch
+        self.state[consumer_state.CURSORS :] = 0
+        self.state[consumer_state.EPOCH] = epoch
         _raise_epoch(words, epoch)
 
     def resign(self) -> None:
@@ -116,10 +117,33 @@ class Consumer:
     def disown(self) -> None:
         """Leaves the claim to its owner: the parent process, after a fork."""
         self._resign.detach()
-        self.turn = _Turn()
-        self.kept[layout.KEPT_EPOCH] = layout.NO_EPOCH
-        self.kept[layout.KEPT_PARKED] = layout.AWAKE  # the mark is that of the parent's thread, which may sleep by it
-        self._resign = finalize_in_process(self, _resign, self._words, self.kept)
+        self.exclusive = _Exclusive()
+        self.state[consumer_state.EPOCH] = consumer_state.NO_EPOCH
+        self.state[consumer_state.PARKED_MARK] = layout.AWAKE  # the mark is the parent's, which may sleep by it
+        self._resign = finalize_in_process(self, _resign, self._words, self.state)
+
+    def poll(self, rounds: int) -> int:
+        """See :class:`~txqueue.ring.wait_strategy.Pollable`."""
+        return int(polling.poll(self._words, self.state, rounds, 0))
+
+    def park(self, timeout_s: float) -> None:
+        """See :class:`~txqueue.ring.wait_strategy.Pollable`."""
+        if polling.poll(self._words, self.state, 0, 1) == polling.PARKED:
+            self._futex.wait(int(self.state[consumer_state.PARKED_MARK]), timeout_s)
+
+    def yield_processor(self) -> None:
+        """See :class:`~txqueue.ring.wait_strategy.Pollable`."""
+        yield_processor()
+
+    def interrupt(self) -> None:
+        """Makes the consumer's wait return, whichever process it is in: the present one, or else the next."""
+        words = self._words
+        while not compare_and_swap(words, layout.INTERRUPTS, seen := int(words[layout.INTERRUPTS]), seen + 1):
+            pass
+        # Until it succeeds: a mark that was not seen belongs to a consumer that may not have seen the interrupt either.
+        while not compare_and_swap(words, layout.PARKED, int(words[layout.PARKED]), layout.AWAKE):
+            pass
+        self._futex.wake()
 
 
 def _raise_epoch(words: NDArray[np.uint64], epoch: int) -> None:
@@ -129,14 +153,14 @@ def _raise_epoch(words: NDArray[np.uint64], epoch: int) -> None:
         missing = (epoch - seen) & layout.EPOCH_MASK
         if missing == 0 or missing > layout.EPOCH_MASK // 2:
             break
-        swap(words, layout.HEAD, seen, seen & ~layout.EPOCH_MASK | epoch)
+        compare_and_swap(words, layout.HEAD, seen, seen & ~layout.EPOCH_MASK | epoch)
 
 
-def _holds(words: NDArray[np.uint64], kept: NDArray[np.uint64]) -> bool:
-    return int(words[layout.HEAD]) & layout.EPOCH_MASK == int(kept[layout.KEPT_EPOCH])
+def _holds(words: NDArray[np.uint64], state: NDArray[np.uint64]) -> bool:
+    return int(words[layout.HEAD]) & layout.EPOCH_MASK == int(state[consumer_state.EPOCH])
 
 
-def _resign(words: NDArray[np.uint64], kept: NDArray[np.uint64]) -> None:
-    epoch = int(kept[layout.KEPT_EPOCH])
-    if epoch != layout.NO_EPOCH:
-        swap(words, layout.CONSUMER, this_process() << layout.EPOCH_BITS | epoch, epoch)
+def _resign(words: NDArray[np.uint64], state: NDArray[np.uint64]) -> None:
+    epoch = int(state[consumer_state.EPOCH])
+    if epoch != consumer_state.NO_EPOCH:
+        compare_and_swap(words, layout.CONSUMER, this_process() << layout.EPOCH_BITS | epoch, epoch)

@@ -1,4 +1,4 @@
-"""What can go wrong with a queue or its region, each with what to do about it."""
+"""Errors of queues and regions, each with what to do about it."""
 
 
 class QueueError(Exception):
@@ -22,7 +22,7 @@ class ConsumerBusy(QueueError):
 
 
 class ConsumerFenced(QueueError):
-    """Another consumer took over: what this one had under way was not handed on by it. Forget that, and stop."""
+    """Another consumer took over: what this one had under way was not committed by it. Forget that, and stop."""
 
 
 class ProducersExhausted(QueueError):

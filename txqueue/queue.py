@@ -1,4 +1,4 @@
-"""The lock-free transaction queue: phase 5 of the pipeline."""
+"""The lock-free transaction queue: frames from many threads and processes to one consumer."""
 
 import threading
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.contract.limits import BATCH_SIZE
+from penstock.host.clock import SYSTEM_CLOCK, Clock
 from txqueue.consumer import Consumer
 from txqueue.errors import BodyTooSmall, RegionError, RegionForeign
 from txqueue.jit.decorators import load
@@ -17,13 +18,10 @@ from txqueue.producer import NO_PAYLOADS, Producer
 from txqueue.queue_metrics import QueueMetrics, read_metrics
 from txqueue.region.process_identity import process_namespace
 from txqueue.region.region import Region
-from txqueue.ring import counters as ring_counters
-from txqueue.ring import dequeue as ring_consumer
+from txqueue.ring import counters, dequeue, wait_strategy
 from txqueue.ring import layout as ring_layout
-from txqueue.ring.layout import AREA_BYTES_DEFAULT, PRODUCERS_DEFAULT, SLOTS_DEFAULT, RingLayout
-from txqueue.ring.producer_registry import swap
-from txqueue.ring.waiting import Waiting
-from txqueue.wait_strategy import WaitStrategy
+from txqueue.ring.layout import BUFFER_BYTES_DEFAULT, PRODUCERS_DEFAULT, SLOTS_DEFAULT, RingLayout
+from txqueue.ring.wait_strategy import WaitStrategy
 
 KIND: Final = "ring"
 VERSION: Final = 4
@@ -32,7 +30,7 @@ VERSION: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a dequeue took."""
+    """What one dequeue took from the queue."""
 
     count: int
     """Records."""
@@ -47,22 +45,26 @@ class LockFreeTxQueue:
     Use :meth:`create` or :meth:`attach`. Frames of one producer keep their order; the order among producers is that of
     publication. What is promised when somebody dies or is stopped (SIGKILL, SIGSTOP) at any instruction:
 
-    - A **producer** never stalls anybody, for no time at all: a frame is published, whole, by one compare-and-swap, or
-      was never there. Its place is given to another process once it is dead and its frames were taken; a producer that
-      was only stopped keeps its place, and goes on.
-    - A **consumer** hands a batch on by one compare-and-swap, the last thing that :meth:`dequeue_exclusive_batch` does.
-      If it dies before that instant, the next consumer gets the same frames; if after it, those behind them. Whether
-      the dead one did anything with a batch that it was handed is for it to have made known elsewhere.
-    - The claim of a dead consumer's process is taken by whoever calls next. One that is alive but does not answer keeps
-      it until somebody calls :meth:`take_over`; from then on it can hand on nothing, and gets ConsumerFenced.
+    - A **producer** never stalls anybody, not for a moment: a frame is published whole, by one compare-and-swap, or was
+      never there. A dead process's producer is given to another process once all of its frames were committed. One that
+      was only stopped keeps its producer, and goes on.
+    - A **consumer** commits a batch by one compare-and-swap, the last thing that :meth:`dequeue_exclusive_batch` does.
+    If
+      it dies before that instant, the next consumer gets the same frames; if after it, those behind them. Whether it
+      did anything with the batch that it committed last, the queue does not know: it must have noted that elsewhere.
+    - The claim of a dead consumer's process is taken by whoever calls next. A consumer that is alive but does not
+    answer
+      keeps its claim until somebody calls :meth:`take_over`. From then on it can commit nothing, and gets
+      ConsumerFenced.
     """
 
-    def __init__(self, region: Region, wait: WaitStrategy) -> None:
+    def __init__(self, region: Region, wait: WaitStrategy, clock: Clock) -> None:
         self._region = region
         self._local = threading.local()
-        self._totals = np.zeros(ring_counters.TOTALS, np.uint64)
+        self._totals = np.zeros(counters.TOTALS, np.uint64)
         self._consumer = Consumer(region.words)
-        self._waiting = Waiting(region.words, self._consumer, wait)
+        self._wait = wait_strategy.WAITS[wait]
+        self._clock = clock
 
     @classmethod
     def create(
@@ -71,34 +73,37 @@ class LockFreeTxQueue:
         *,
         slots: int = SLOTS_DEFAULT,
         producers: int = PRODUCERS_DEFAULT,
-        area_bytes: int = AREA_BYTES_DEFAULT,
+        buffer_bytes: int = BUFFER_BYTES_DEFAULT,
         wait: WaitStrategy = WaitStrategy.PARK,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> Self:
         """Makes an empty queue in a new file, or without a name where there is no path.
 
         Args:
             path: must not exist yet; best in /dev/shm.
-            slots: frames that may wait, a power of two. As many as there are producers are kept in reserve.
+            slots: frames that may wait, a power of two. One slot for each producer is kept in reserve.
             producers: that may be registered at once, fewer than slots.
-            area_bytes: room for each producer's waiting frames, a power of two. A file gets the space for it when the
-                producer is registered first; what has no name takes memory only for what was used.
+            buffer_bytes: room for the waiting frames of each producer, a power of two. A file gets the space for it
+            when
+                the producer is first registered; a queue without a name takes memory only for what was used.
             wait: how :meth:`wait` waits.
+            clock: the time by which :meth:`wait` ends.
 
         Raises:
             ValueError: the capacities do not fit together.
             RegionError: the file cannot be made.
         """
-        layout = RingLayout(slots, producers, area_bytes // 8)
+        layout = RingLayout(slots, producers, buffer_bytes // 8)
         region = Region.create(
-            path, layout.total_words * 8, kind=KIND, version=VERSION, reserved_bytes=layout.areas_at * 8
+            path, layout.total_words * 8, kind=KIND, version=VERSION, reserved_bytes=layout.buffers_at * 8
         )
         words = region.words
         words[ring_layout.SLOTS] = layout.slots
         words[ring_layout.PRODUCERS] = layout.producers
-        words[ring_layout.AREA_WORDS] = layout.area_words
+        words[ring_layout.BUFFER_WORDS] = layout.buffer_words
         words[ring_layout.SLOTS_AT] = layout.slots_at
         words[ring_layout.CONTROLS_AT] = layout.controls_at
-        words[ring_layout.AREAS_AT] = layout.areas_at
+        words[ring_layout.BUFFERS_AT] = layout.buffers_at
         words[ring_layout.PROCESS_NAMESPACE] = process_namespace()
         # Positions begin with the second lap, so that every slot holds the word of a lap before.
         words[layout.slots_at : layout.slots_at + slots] = np.arange(slots, dtype=np.uint64) << np.uint64(
@@ -108,18 +113,22 @@ class LockFreeTxQueue:
         words[ring_layout.HEAD] = slots << ring_layout.EPOCH_BITS
         words[ring_layout.BOUND] = BATCH_SIZE
         region.complete()
-        return cls(region, wait)
+        return cls(region, wait, clock)
 
     @classmethod
-    def attach(cls, path: Path, *, wait: WaitStrategy = WaitStrategy.PARK) -> Self:
+    def attach(cls, path: Path, *, wait: WaitStrategy = WaitStrategy.PARK, clock: Clock = SYSTEM_CLOCK) -> Self:
         """Maps a queue that was created elsewhere.
 
         Args:
-            path: as :attr:`path` says where it was created.
+            path: the :attr:`path` of the queue where it was created.
             wait: how :meth:`wait` waits.
+            clock: the time by which :meth:`wait` ends.
 
         Raises:
-            RegionForeign, RegionVersionUnsupported, RegionTruncated, RegionError: the file is not one that can be used.
+            RegionForeign: the file is something else, or its creator sees other process ids.
+            RegionVersionUnsupported: its layout is of another version.
+            RegionTruncated: it is shorter than it says, or its creator has not completed it.
+            RegionError: it cannot be opened.
         """
         region = Region.attach(path, kind=KIND, version=VERSION)
         try:
@@ -127,7 +136,7 @@ class LockFreeTxQueue:
         except RegionError:
             region.close()
             raise
-        return cls(region, wait)
+        return cls(region, wait, clock)
 
     @property
     def words(self) -> NDArray[np.uint64]:
@@ -140,7 +149,7 @@ class LockFreeTxQueue:
         return self._region.path
 
     def register(self) -> Producer:
-        """Makes a producer, for one thread at a time.
+        """Registers a producer, for one thread at a time.
 
         Raises:
             ProducersExhausted: all are taken.
@@ -148,16 +157,25 @@ class LockFreeTxQueue:
         """
         words = self._region.words
         producer = Producer(words)
-        area_bytes = int(words[ring_layout.AREA_WORDS]) * 8
+        buffer_bytes = int(words[ring_layout.BUFFER_WORDS]) * 8
         try:
-            self._region.reserve(int(words[ring_layout.AREAS_AT]) * 8 + producer.index * area_bytes, area_bytes)
+            self._region.reserve(int(words[ring_layout.BUFFERS_AT]) * 8 + producer.index * buffer_bytes, buffer_bytes)
         except RegionError:
             producer.close()
             raise
         return producer
 
     def enqueue(self, records: NDArray[np.uint64], payloads: NDArray[np.uint8] = NO_PAYLOADS, token: int = 0) -> None:
-        """As :meth:`Producer.enqueue`, with a producer that the calling thread gets at its first call and keeps."""
+        """As :meth:`Producer.enqueue`; the calling thread registers a producer at its first call, and keeps it.
+
+        Raises:
+            ProducersExhausted: no producer is free for this thread.
+            QueueFull: there is no room for the frame now.
+            FrameTooLarge: there never will be.
+            RegionError: the queue was closed.
+            TypeError: records or payloads have another type.
+            ValueError: records have another shape.
+        """
         producer: Producer | None = getattr(self._local, "producer", None)
         if producer is None or producer.closed:
             producer = self._local.producer = self.register()
@@ -166,9 +184,9 @@ class LockFreeTxQueue:
     def dequeue_exclusive_batch(
         self, body: NDArray[np.uint8], frames: NDArray[np.uint64], limit: int | None = None
     ) -> Batch:
-        """Takes the oldest frames, whole ones only, as many as fit the limits; at least one, if there is one.
+        """Takes the oldest frames and commits them: whole frames, as many as fit the limits, at least one if any waits.
 
-        The first call claims the consumer's part, until the queue is closed or the process ends.
+        The first call claims the queue for this consumer, until the queue is closed or the process ends.
 
         Args:
             body: uint8[:], receives ``count * 64`` bytes of records and directly behind them the payloads, both in
@@ -178,22 +196,23 @@ class LockFreeTxQueue:
 
         Raises:
             ConsumerBusy: another consumer, which lives, has the claim; or another call is under way.
-            ConsumerFenced: another consumer has taken over. Nothing was handed on; body and frames hold nothing.
+            ConsumerFenced: another consumer has taken over. Nothing was committed; body and frames hold nothing.
             BodyTooSmall: the first frame does not fit; it stays in the queue.
+            ValueError: frames has another shape.
         """
         if frames.shape[0] == 0 or frames.shape[1] != 4:
             raise ValueError(f"frames must be uint64[n, 4] with n at least 1; got shape {frames.shape}")
         if limit is None:
             limit = BATCH_SIZE
-        with self._consumer.turn:
+        with self._consumer.exclusive:
             while True:
-                taken, count, payload_bytes = ring_consumer.dequeue(
-                    self._region.words, self._consumer.kept, body, frames, limit
+                taken, count, payload_bytes = dequeue.dequeue(
+                    self._region.words, self._consumer.state, body, frames, limit
                 )
-                if taken != ring_consumer.FENCED:
+                if taken != dequeue.FENCED:
                     break
                 self._consumer.check()
-        if taken == ring_consumer.BODY_TOO_SMALL:
+        if taken == dequeue.BODY_TOO_SMALL:
             needed = int(count) * 64 + int(payload_bytes)
             raise BodyTooSmall(f"the next frame has {needed} bytes, body only {body.size}; pass a larger one")
         return Batch(int(count), int(payload_bytes), int(taken))
@@ -201,12 +220,12 @@ class LockFreeTxQueue:
     def take_over(self) -> None:
         """Becomes the consumer even where another one lives: one that is stopped, or hangs, and is to be replaced.
 
-        It is fenced from then on. Frames that it had not handed on are taken again; those it had are not.
+        From then on that one is fenced. Frames that it took without committing them are taken again; others are not.
 
         Raises:
             ConsumerBusy: another consumer claimed at the same moment, or a thread is inside this very queue.
         """
-        with self._consumer.turn:
+        with self._consumer.exclusive:
             self._consumer.claim(by_force=True)
 
     def wait(self, timeout_s: float) -> bool:
@@ -216,20 +235,23 @@ class LockFreeTxQueue:
             Whether a frame waits.
 
         Raises:
-            ConsumerBusy, ConsumerFenced: as :meth:`dequeue_exclusive_batch`.
+            ConsumerBusy: another consumer, which lives, has the claim.
+            ConsumerFenced: another consumer has taken over.
+            RegionError: the queue was closed.
         """
-        _ = self._region.words
-        return self._waiting.wait(timeout_s)
+        words, consumer = self._region.words, self._consumer
+        found = consumer.poll(wait_strategy.SPINS)
+        if found == wait_strategy.EMPTY:
+            consumer.check()
+            words[ring_layout.WAITS] += np.uint64(1)
+            found = self._wait(consumer, timeout_s, self._clock)
+            if found == wait_strategy.EMPTY:
+                consumer.check()
+        return found == wait_strategy.READY
 
     def wake(self) -> None:
         """Makes the consumer's wait return, the present one or else the next. From any thread or process."""
-        words = self._region.words
-        while not swap(words, ring_layout.INTERRUPTS, seen := int(words[ring_layout.INTERRUPTS]), seen + 1):
-            pass
-        # Until it succeeds: a mark that was not seen belongs to a consumer that may not have seen the interrupt either.
-        while not swap(words, ring_layout.PARKED, int(words[ring_layout.PARKED]), ring_layout.AWAKE):
-            pass
-        self._waiting.wake()
+        self._consumer.interrupt()
 
     def get_queue_metrics(self) -> QueueMetrics:
         """Reads the counters, at no cost to producers and consumer. Any process may."""
@@ -238,13 +260,14 @@ class LockFreeTxQueue:
     def rebalance_if_needed(self) -> int:
         """Adapts the batch bound to what arrives and waits; the consumer calls it once per batch.
 
-        An idle queue's bound is small, so that a burst is passed on in a small batch at once; under load it is 10,000.
+        While the queue is idle the bound is small, so that the first frames of a burst leave at once, in a small batch;
+        under load it is 10,000.
 
         Returns:
             The bound, in records.
         """
-        load(ring_counters.rebalance)
-        return int(ring_counters.rebalance(self._region.words, self._consumer.kept, self._totals))
+        load(counters.rebalance)
+        return int(counters.rebalance(self._region.words, self._consumer.state, self._totals))
 
     def close(self) -> None:
         """Lets go of the region; its file stays. Producers registered here remain usable until they are closed."""
@@ -264,16 +287,19 @@ class LockFreeTxQueue:
 
 
 def _check(region: Region) -> None:
-    """Compares what a region says of its capacities with its size, as a damaged one would be followed out of bounds;
-    and how its creator named processes with how this one does.
+    """Refuses a region whose capacities do not fit its size, as compiled code would follow them out of bounds; and one
+    whose creator sees other process ids than this process.
+
+    Raises:
+        RegionForeign: it is such a region.
     """
     words = region.words
     try:
         layout = RingLayout(
-            *(int(words[at]) for at in (ring_layout.SLOTS, ring_layout.PRODUCERS, ring_layout.AREA_WORDS))
+            *(int(words[at]) for at in (ring_layout.SLOTS, ring_layout.PRODUCERS, ring_layout.BUFFER_WORDS))
         )
-        stated = tuple(int(words[at]) for at in (ring_layout.SLOTS_AT, ring_layout.CONTROLS_AT, ring_layout.AREAS_AT))
-        fits = stated == (layout.slots_at, layout.controls_at, layout.areas_at) and layout.total_words == words.size
+        stated = tuple(int(words[at]) for at in (ring_layout.SLOTS_AT, ring_layout.CONTROLS_AT, ring_layout.BUFFERS_AT))
+        fits = stated == (layout.slots_at, layout.controls_at, layout.buffers_at) and layout.total_words == words.size
     except (ValueError, IndexError):
         fits = False
     if not fits:

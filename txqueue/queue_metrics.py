@@ -1,13 +1,14 @@
-"""What a queue counts, as whoever maps its region may read it at any time, at no cost to the path."""
+"""Metrics of a queue, which any process that maps its region may read at any time, at no cost to the path."""
 
 import functools
-import time
+import threading
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from penstock.host.clock import SYSTEM_CLOCK
 from txqueue.histogram import Histogram
 from txqueue.jit.decorators import load
 from txqueue.ring import counters, layout
@@ -21,8 +22,8 @@ _BATCH_BOUNDS: Final = tuple(float((1 << bits) - 1) for bits in range(layout.BAT
 class QueueMetrics:
     """A queue's counters since it was created. Transactions unless the name says otherwise.
 
-    Each is exact as long as nobody dies. A consumer that dies just after it handed on a batch leaves its distributions
-    without that batch, and ``dequeued`` without it until the next frame of the same producer is taken.
+    Each is exact as long as nobody dies. Where a consumer dies just after it committed a batch, the histograms miss
+    that batch, and ``dequeued`` misses it until the next frame of the same producer is taken.
     """
 
     enqueued: int
@@ -33,20 +34,20 @@ class QueueMetrics:
     payload_bytes_enqueued: int
     payload_bytes_dequeued: int
     claims: int
-    """Frames for which room was granted. Those beyond ``frames_enqueued`` were given up, or are in the making."""
+    """Frames for which room was granted. Those beyond ``frames_enqueued`` were aborted, or are in the making."""
     refused: int
     """Frames that found no room: failed claims."""
     retries: int
-    """Publications that another overtook and that were tried again."""
+    """Publications that had to try again, as another producer was faster."""
     dead_claims: int
-    """Claims found without their owner when its place was given to another. They never stood in anybody's way."""
+    """Claims that dead processes never published, counted as their producers were registered anew."""
     padding_bytes: int
-    """Left unused at the ends of areas, because a frame never wraps."""
+    """Left unused at the ends of producer buffers, as a frame never wraps."""
     batches: int
     waits: int
     """How often the consumer found nothing and waited."""
     parks: int
-    """How often it went to sleep for that."""
+    """How often it went to sleep then."""
     batch_bound: int
     """Records that a batch holds at most now."""
     producers: int
@@ -54,7 +55,7 @@ class QueueMetrics:
     batch_sizes: Histogram
     """Records of each batch."""
     dwell_s: Histogram
-    """Seconds between a frame's claim and its handing on; of one frame in 16 of a producer, and one in a batch."""
+    """Seconds between a frame's claim and its commit; of one in 16 frames of a producer, and at most one in a batch."""
 
 
 def read_metrics(words: NDArray[np.uint64]) -> QueueMetrics:
@@ -93,16 +94,19 @@ def _counts(words: NDArray[np.uint64], first: int, buckets: int) -> tuple[int, .
 
 @functools.cache
 def _dwell_bounds_s() -> tuple[float, ...]:
-    """The ticks' buckets in seconds. Their rate is measured once in a process, against the system's clock."""
+    """The bounds of the dwell buckets in seconds.
+
+    The rate of ticks is the processor's: it is measured once in a process, against the system's clock.
+    """
     totals = np.zeros(counters.TOTALS, np.uint64)
     nowhere = np.zeros(layout.FIXED_WORDS, np.uint64)
 
     def now() -> tuple[int, int]:
         counters.total(nowhere, totals)
-        return int(totals[counters.TICKS]), time.monotonic_ns()
+        return int(totals[counters.TICKS]), SYSTEM_CLOCK.monotonic_ns()
 
     began, began_ns = now()
-    time.sleep(_CALIBRATION_S)
+    SYSTEM_CLOCK.wait(threading.Event(), _CALIBRATION_S)
     ended, ended_ns = now()
     seconds_per_tick = (ended_ns - began_ns) * 1e-9 / max(1, ended - began)
     return tuple(((1 << bits) - 1) * seconds_per_tick for bits in range(layout.DWELL_BUCKETS))

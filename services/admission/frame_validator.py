@@ -18,7 +18,7 @@ from penstock.contract.frame_codec import FrameFields
 from penstock.contract.reasons import Reason
 from services.admission.namespaces import NamespaceSet
 from services.refusal import Refusal
-from txqueue.jit import atomics
+from txqueue.jit import raw_memory
 from txqueue.jit.decorators import BYTES_IN, WORDS, entry, kernel, load
 from txqueue.producer import Producer
 from txqueue.ring.ring import claim, publish
@@ -222,14 +222,14 @@ def _validate_and_publish(
     for i in range(count):
         source = records_offset + i * record.RECORD_BYTES
         target = base + i * record.RECORD_WORDS
-        client = atomics.load_unaligned(message, source)
-        sequence = atomics.load_unaligned(message, source + 8)
-        key_lo = atomics.load_unaligned(message, source + 16)
-        key_hi = atomics.load_unaligned(message, source + 24)
-        operand_lo = atomics.load_unaligned(message, source + 32)
-        operand_hi = atomics.load_unaligned(message, source + 40)
-        amount = atomics.load_unaligned(message, source + 48)
-        meta = atomics.load_unaligned(message, source + 56)
+        client = raw_memory.load_unaligned(message, source)
+        sequence = raw_memory.load_unaligned(message, source + 8)
+        key_lo = raw_memory.load_unaligned(message, source + 16)
+        key_hi = raw_memory.load_unaligned(message, source + 24)
+        operand_lo = raw_memory.load_unaligned(message, source + 32)
+        operand_hi = raw_memory.load_unaligned(message, source + 40)
+        amount = raw_memory.load_unaligned(message, source + 48)
+        meta = raw_memory.load_unaligned(message, source + 56)
         words[target] = client
         words[target + 1] = sequence
         words[target + 2] = key_lo
@@ -271,5 +271,7 @@ def _validate_and_publish(
     if payload_bytes != available:
         return -(_PAYLOADS_LONG | last << 8)
     if payloads_length:
-        atomics.memcpy(words, (base + count * record.RECORD_WORDS) * 8, message, payloads_offset, payloads_length)
+        raw_memory.copy_bytes(
+            words, (base + count * record.RECORD_WORDS) * 8, message, payloads_offset, payloads_length
+        )
     return _WAKE if publish(words, producer, token) else _QUIET

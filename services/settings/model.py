@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from penstock.contract.record import RECORD_BYTES
-from txqueue.wait_strategy import WaitStrategy
+from txqueue.ring.wait_strategy import WaitStrategy
 
 _MIB: Final = 1 << 20
 _NAMESPACE_MAX: Final = 65_535
@@ -128,7 +128,7 @@ class QueueSettings(_Group):
 
     slots: Annotated[int, _POWER_OF_TWO] = Field(default=4096, ge=512, le=1 << 16)
     """Frames that wait at most; a power of two."""
-    area_bytes: Annotated[ByteSize, _POWER_OF_TWO] = Field(
+    producer_buffer_bytes: Annotated[ByteSize, _POWER_OF_TWO] = Field(
         default=ByteSize(16 * _MIB), ge=8 * _MIB, le=1024 * _MIB, multiple_of=_PAGE_BYTES
     )
     """Each producer's own space for frames; the file is sparse, so only what was ever used takes memory."""

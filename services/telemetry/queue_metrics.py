@@ -39,7 +39,10 @@ QUEUE_METRICS: Final = (
         lambda ring: ring.retries,
     ),
     QueueMetric(
-        "penstock.queue.padding", "By", "Left unused at the ends of producers' areas.", lambda ring: ring.padding_bytes
+        "penstock.queue.padding",
+        "By",
+        "Left unused at the ends of producers' buffers.",
+        lambda ring: ring.padding_bytes,
     ),
     QueueMetric(
         "penstock.queue.frames.dequeued", "{frame}", "Frames taken from the ring.", lambda ring: ring.frames_dequeued

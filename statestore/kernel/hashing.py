@@ -30,9 +30,10 @@ from statestore.kernel.layout import (
     WORD_BYTES,
     ZERO,
 )
+from txqueue.jit.cpu import folded_multiply
 from txqueue.jit.decorators import inner
 from txqueue.jit.native_types import U64, Bytes, Words
-from txqueue.jit.raw_memory import folded_multiply, load_unaligned
+from txqueue.jit.raw_memory import load_unaligned
 
 DIGEST_MULTIPLIER = U64(0x9E3779B97F4A7C15)
 EFFECT_MULTIPLIER = U64(0xC2B2AE3D27D4EB4F)

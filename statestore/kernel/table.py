@@ -48,9 +48,10 @@ from statestore.kernel.layout import (
     WORD_BYTES,
     ZERO,
 )
+from txqueue.jit.cpu import lowest_bit
 from txqueue.jit.decorators import inner
 from txqueue.jit.native_types import U32, U64, Bytes, Words, u64_range
-from txqueue.jit.raw_memory import as_half_words, lowest_bit, match_below
+from txqueue.jit.raw_memory import as_half_words, match_below
 
 TWO = U64(2)
 TAG_NUMBERS = TAG_NUMBER_MASK + ONE

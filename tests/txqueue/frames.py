@@ -30,7 +30,7 @@ def assert_whole(frame: Frame) -> None:
     np.testing.assert_array_equal(frame.payloads, expected.payloads)
 
 
-class Taker:
+class FrameConsumer:
     """A consumer with its buffers."""
 
     def __init__(self, queue: LockFreeTxQueue, rows: int = 4096) -> None:

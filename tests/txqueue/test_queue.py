@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.contract.limits import BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX
-from tests.txqueue.frames import Frame, Taker, assert_whole, make
+from tests.txqueue.frames import Frame, FrameConsumer, assert_whole, make
 from txqueue.errors import (
     BodyTooSmall,
     ConsumerBusy,
@@ -39,14 +39,14 @@ def put(queue: LockFreeTxQueue, frame: Frame) -> None:
 
 
 def test_an_empty_queue_gives_an_empty_batch(queue: LockFreeTxQueue) -> None:
-    assert Taker(queue).take() == []
+    assert FrameConsumer(queue).take() == []
 
 
 def test_records_and_payloads_come_out_in_order(queue: LockFreeTxQueue) -> None:
     sent = [make(token, count, size) for token, (count, size) in enumerate([(3, 100), (1, 0), (40, 1), (2, 64)])]
     for frame in sent:
         put(queue, frame)
-    got = Taker(queue).take()
+    got = FrameConsumer(queue).take()
     assert [frame.token for frame in got] == [0, 1, 2, 3]
     for frame, original in zip(got, sent, strict=True):
         assert len(frame.records) == len(original.records)
@@ -58,11 +58,11 @@ def test_read_only_arrays_are_enqueued_by_the_same_machine_code(queue: LockFreeT
     queue.enqueue(records, np.frombuffer(b"abc", np.uint8))
     compiled: Any = ring.enqueue
     assert len(compiled.signatures) == 1
-    assert Taker(queue).take()[0].payloads.tobytes() == b"abc"
+    assert FrameConsumer(queue).take()[0].payloads.tobytes() == b"abc"
 
 
 def test_the_largest_frame_fits_again_and_again(queue: LockFreeTxQueue) -> None:
-    taker = Taker(queue)
+    taker = FrameConsumer(queue)
     for token in range(5):
         put(queue, make(token, BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX))
         (frame,) = taker.take()
@@ -73,13 +73,13 @@ def test_the_largest_frame_fits_again_and_again(queue: LockFreeTxQueue) -> None:
 def test_frames_over_the_limits_are_refused(queue: LockFreeTxQueue, count: int, payload_bytes: int) -> None:
     with pytest.raises(FrameTooLarge, match="split"):
         queue.enqueue(np.zeros((count, 8), np.uint64), np.zeros(payload_bytes, np.uint8))
-    assert Taker(queue).take() == []
+    assert FrameConsumer(queue).take() == []
 
 
 def test_a_frame_larger_than_the_area_is_refused() -> None:
-    with LockFreeTxQueue.create(None, slots=4, producers=1, area_bytes=1024) as queue:
+    with LockFreeTxQueue.create(None, slots=4, producers=1, buffer_bytes=1024) as queue:
         put(queue, make(1, 15))
-        with pytest.raises(FrameTooLarge, match="area of 1024 bytes"):
+        with pytest.raises(FrameTooLarge, match="buffer of 1024 bytes"):
             put(queue, make(2, 16))
 
 
@@ -106,14 +106,14 @@ def test_records_of_another_type_are_refused(queue: LockFreeTxQueue, records: An
 def test_a_batch_stops_at_the_limit_but_never_cuts_a_frame(queue: LockFreeTxQueue) -> None:
     for token in range(5):
         put(queue, make(token, 100))
-    taker = Taker(queue)
+    taker = FrameConsumer(queue)
     assert len(taker.take(limit=250)) == 2
     assert len(taker.take(limit=7)) == 1
     assert len(taker.take()) == 2
 
 
 def test_a_batch_holds_at_most_ten_thousand_records_and_four_mebibytes(queue: LockFreeTxQueue) -> None:
-    taker = Taker(queue)
+    taker = FrameConsumer(queue)
     for token, count in enumerate([6000, 4000, 1]):
         put(queue, make(token, count))
     assert [frame.token for frame in taker.take(limit=1 << 40)] == [0, 1]
@@ -127,7 +127,7 @@ def test_a_batch_holds_at_most_ten_thousand_records_and_four_mebibytes(queue: Lo
 def test_a_batch_holds_at_most_as_many_frames_as_there_are_rows(queue: LockFreeTxQueue) -> None:
     for token in range(3):
         put(queue, make(token, 1))
-    assert len(Taker(queue, rows=2).take()) == 2
+    assert len(FrameConsumer(queue, rows=2).take()) == 2
     with pytest.raises(ValueError, match=r"uint64\[n, 4\]"):
         queue.dequeue_exclusive_batch(np.zeros(64, np.uint8), np.zeros((0, 4), np.uint64))
 
@@ -136,27 +136,27 @@ def test_a_body_too_small_takes_nothing(queue: LockFreeTxQueue) -> None:
     put(queue, make(1, 2, 10))
     with pytest.raises(BodyTooSmall, match="138 bytes"):
         queue.dequeue_exclusive_batch(np.zeros(137, np.uint8), np.zeros((1, 4), np.uint64))
-    assert len(Taker(queue).take()) == 1
+    assert len(FrameConsumer(queue).take()) == 1
 
 
 def test_a_second_consumer_is_refused_until_the_first_has_closed(tmp_path: Path) -> None:
     queue = LockFreeTxQueue.create(path := tmp_path / "ring")
     put(queue, make(1, 1))
-    taker = Taker(queue)
+    taker = FrameConsumer(queue)
     assert len(taker.take()) == 1
     with LockFreeTxQueue.attach(queue.path) as other, pytest.raises(ConsumerBusy, match="take_over"):
-        Taker(other).take()
+        FrameConsumer(other).take()
     queue.close()
     with LockFreeTxQueue.attach(path) as other:
-        assert Taker(other).take() == []
+        assert FrameConsumer(other).take() == []
 
 
 @pytest.mark.parametrize(
-    "capacity", [{"slots": 2, "producers": 1, "area_bytes": 128}, {"slots": 4, "producers": 3, "area_bytes": 256}]
+    "capacity", [{"slots": 2, "producers": 1, "buffer_bytes": 128}, {"slots": 4, "producers": 3, "buffer_bytes": 256}]
 )
 def test_the_smallest_rings_work_for_ever(capacity: dict[str, Any]) -> None:
     with LockFreeTxQueue.create(None, **capacity) as queue:
-        taker = Taker(queue)
+        taker = FrameConsumer(queue)
         for token in range(300):
             put(queue, make(token, 1))
             with pytest.raises(QueueFull):
@@ -168,8 +168,8 @@ def test_the_smallest_rings_work_for_ever(capacity: dict[str, Any]) -> None:
 
 
 def test_a_full_queue_refuses_and_then_recovers() -> None:
-    with LockFreeTxQueue.create(None, slots=64, producers=4, area_bytes=4096) as queue:
-        taker = Taker(queue)
+    with LockFreeTxQueue.create(None, slots=64, producers=4, buffer_bytes=4096) as queue:
+        taker = FrameConsumer(queue)
         put(queue, make(0, 30))
         put(queue, make(1, 30))
         with pytest.raises(QueueFull):
@@ -180,8 +180,11 @@ def test_a_full_queue_refuses_and_then_recovers() -> None:
 
 
 def test_an_emptied_area_is_used_from_its_front_and_whole() -> None:
-    with LockFreeTxQueue.create(None, slots=64, producers=1, area_bytes=1 << 20) as queue, queue.register() as producer:
-        taker = Taker(queue)
+    with (
+        LockFreeTxQueue.create(None, slots=64, producers=1, buffer_bytes=1 << 20) as queue,
+        queue.register() as producer,
+    ):
+        taker = FrameConsumer(queue)
         first = ring.claim(queue.words, producer.index, 1000, 0)
         for token in range(50):
             frame = make(token, 1000)
@@ -198,7 +201,7 @@ def test_an_aborted_claim_leaves_no_trace(queue: LockFreeTxQueue) -> None:
         assert ring.claim(queue.words, producer.index, 5, 0) > 0
         producer.enqueue(make(7, 2).records, token=7)
         assert ring.claim(queue.words, producer.index, 5, 0) > 0
-    (frame,) = Taker(queue).take()
+    (frame,) = FrameConsumer(queue).take()
     assert_whole(frame)
 
 
@@ -220,7 +223,7 @@ def test_a_closed_producer_refuses_and_its_place_is_free() -> None:
             producer.enqueue(make(1, 1).records)
         with pytest.raises(ProducersExhausted, match="still waiting"):
             queue.register()
-        Taker(queue).take()
+        FrameConsumer(queue).take()
         queue.register().close()
 
 
@@ -249,7 +252,7 @@ def test_only_a_ring_can_be_attached(tmp_path: Path) -> None:
 def test_metrics_count_everything(queue: LockFreeTxQueue) -> None:
     for token in range(4):
         put(queue, make(token, 10, 5))
-    Taker(queue).take(limit=20)
+    FrameConsumer(queue).take(limit=20)
     metrics = queue.get_queue_metrics()
     assert (metrics.enqueued, metrics.dequeued, metrics.size) == (40, 20, 20)
     assert (metrics.frames_enqueued, metrics.frames_dequeued) == (4, 2)
@@ -262,7 +265,7 @@ def test_the_bound_is_small_when_idle_and_full_under_load(queue: LockFreeTxQueue
         assert bound < BATCH_SIZE
     for token in range(60):
         put(queue, make(token, 100))
-    taker = Taker(queue)
+    taker = FrameConsumer(queue)
     assert taker.take()[0].token == 0, "at once, and in a small batch"
     assert queue.rebalance_if_needed() == BATCH_SIZE
     assert len(taker.take()) == 59
@@ -279,10 +282,10 @@ aborts_strategy = st.tuples(st.just("abort"), st.integers(0, 1), st.integers(1, 
     st.lists(frames_strategy | takes_strategy | aborts_strategy, min_size=20, max_size=150),
     st.sampled_from([1024, 2048, 4096, 1 << 17]),
 )
-def test_any_sequence_of_operations_behaves_like_a_bounded_queue(steps: list[Any], area_bytes: int) -> None:
-    with LockFreeTxQueue.create(None, slots=8, producers=2, area_bytes=area_bytes) as queue:
+def test_any_sequence_of_operations_behaves_like_a_bounded_queue(steps: list[Any], buffer_bytes: int) -> None:
+    with LockFreeTxQueue.create(None, slots=8, producers=2, buffer_bytes=buffer_bytes) as queue:
         producers = [queue.register(), queue.register()]
-        taker = Taker(queue)
+        taker = FrameConsumer(queue)
         waiting: deque[tuple[int, int, int]] = deque()
         for token, (what, first, count, size) in enumerate(steps):
             if what == "put":

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.models.tools import require
-from tests.txqueue.frames import Frame, Taker, assert_whole, make
+from tests.txqueue.frames import Frame, FrameConsumer, assert_whole, make
 from txqueue import queue as queue_module
 from txqueue.errors import ProducersExhausted, RegionForeign
 from txqueue.queue import LockFreeTxQueue
@@ -25,7 +25,7 @@ import os, signal, sys
 from pathlib import Path
 from tests.txqueue.frames import make
 from txqueue.ring import ring
-from txqueue.ring import layout as ring_layout
+from txqueue.ring import consumer_state, layout as ring_layout
 from txqueue.errors import QueueFull
 from txqueue.queue import LockFreeTxQueue
 
@@ -47,7 +47,7 @@ def die():
 
 @pytest.fixture
 def queue(tmp_path: Path) -> Iterator[LockFreeTxQueue]:
-    with LockFreeTxQueue.create(tmp_path / "ring", slots=64, producers=8, area_bytes=1 << 16) as queue:
+    with LockFreeTxQueue.create(tmp_path / "ring", slots=64, producers=8, buffer_bytes=1 << 16) as queue:
         yield queue
 
 
@@ -81,7 +81,7 @@ def tokens(frames: list[Frame]) -> list[int]:
 def test_frames_of_several_processes_arrive_in_each_ones_order(queue: LockFreeTxQueue) -> None:
     script = "for number in range(3000): put(os.getpid() << 12 | number, 1 + number % 7)"
     with process(queue, script) as one, process(queue, script) as other:
-        taker = Taker(queue)
+        taker = FrameConsumer(queue)
         got: dict[int, list[int]] = {one.pid: [], other.pid: []}
         deadline = time.monotonic() + 60
         while sum(map(len, got.values())) < 6000:
@@ -106,10 +106,10 @@ def test_three_hundred_processes_share_a_ring(tmp_path: Path) -> None:
             assert os.wait()[1] == 0
     """
     with (
-        LockFreeTxQueue.create(tmp_path / "ring", slots=512, producers=304, area_bytes=1 << 12) as queue,
+        LockFreeTxQueue.create(tmp_path / "ring", slots=512, producers=304, buffer_bytes=1 << 12) as queue,
         process(queue, script) as parent,
     ):
-        taker = Taker(queue)
+        taker = FrameConsumer(queue)
         got: dict[int, list[int]] = {child: [] for child in range(300)}
         deadline = time.monotonic() + 120
         while sum(map(len, got.values())) < 6000:
@@ -126,13 +126,13 @@ def test_a_producer_killed_between_claim_and_publish_leaves_no_trace(queue: Lock
     script = "put(1); first = ring.claim(queue.words, producer.index, 5, 0); queue.words[first] = 7; die()"
     assert run(queue, script) == -signal.SIGKILL
     put(queue, 2)
-    assert tokens(Taker(queue).take()) == [1, 2]
+    assert tokens(FrameConsumer(queue).take()) == [1, 2]
 
 
 def test_a_producer_killed_after_publishing_loses_nothing(queue: LockFreeTxQueue) -> None:
     assert run(queue, "put(1); put(2); die()") == -signal.SIGKILL
     put(queue, 3)
-    assert tokens(Taker(queue).take()) == [1, 2, 3]
+    assert tokens(FrameConsumer(queue).take()) == [1, 2, 3]
 
 
 def test_a_producer_killed_before_it_moved_the_tail_on_is_helped(queue: LockFreeTxQueue) -> None:
@@ -149,7 +149,7 @@ def test_a_producer_killed_before_it_moved_the_tail_on_is_helped(queue: LockFree
     """
     assert run(queue, script) == -signal.SIGKILL
     put(queue, 3)
-    assert tokens(Taker(queue).take()) == [1, 2, 3]
+    assert tokens(FrameConsumer(queue).take()) == [1, 2, 3]
     metrics = queue.get_queue_metrics()
     assert (metrics.frames_enqueued, metrics.frames_dequeued, metrics.size) == (3, 3, 0)
 
@@ -158,7 +158,7 @@ def test_a_stopped_producer_stalls_nobody(queue: LockFreeTxQueue) -> None:
     script = "put(1); ring.claim(queue.words, producer.index, 5, 0); os.kill(os.getpid(), signal.SIGSTOP); put(99)"
     with process(queue, script) as child:
         assert os.WIFSTOPPED(os.waitpid(child.pid, os.WUNTRACED)[1])
-        taker = Taker(queue)
+        taker = FrameConsumer(queue)
         assert tokens(taker.take()) == [1]
         for token in range(2, 200):
             put(queue, token)
@@ -174,14 +174,14 @@ def test_dead_processes_producers_are_used_again_once_their_frames_are_taken(que
     held = [queue.register() for _ in range(7)]
     with pytest.raises(ProducersExhausted, match="still waiting"):
         queue.register()
-    assert tokens(Taker(queue).take()) == [1]
+    assert tokens(FrameConsumer(queue).take()) == [1]
     held.append(queue.register())
     assert sorted(producer.index for producer in held) == list(range(8))
 
 
 def test_killing_producers_at_random_moments_loses_only_what_was_not_published(queue: LockFreeTxQueue) -> None:
     random = np.random.default_rng(7)
-    taker = Taker(queue)
+    taker = FrameConsumer(queue)
     for _ in range(3):
         with process(queue, "put(0)\nfor number in range(1, 1 << 30): put(number, 1 + number % 9)") as child:
             assert queue.wait(60)
@@ -203,7 +203,7 @@ def test_killing_producers_at_random_moments_loses_only_what_was_not_published(q
 def test_a_sleeping_consumer_is_woken_from_another_process(queue: LockFreeTxQueue) -> None:
     with process(queue, "import time; time.sleep(0.2); put(1)"):
         assert queue.wait(60)
-    assert tokens(Taker(queue).take()) == [1]
+    assert tokens(FrameConsumer(queue).take()) == [1]
     assert queue.get_queue_metrics().parks == 1
 
 
@@ -221,7 +221,7 @@ def test_a_forked_child_may_not_write_as_its_parent(queue: LockFreeTxQueue) -> N
         put(8)
     """
     assert run(queue, script) == 0
-    assert tokens(Taker(queue).take()) == [7, 8]
+    assert tokens(FrameConsumer(queue).take()) == [7, 8]
 
 
 def test_a_fork_leaves_the_producers_of_other_threads_to_the_parent(queue: LockFreeTxQueue) -> None:
@@ -246,14 +246,14 @@ def test_a_fork_leaves_the_producers_of_other_threads_to_the_parent(queue: LockF
         thread.join()
     """
     assert run(queue, script) == 0
-    assert tokens(Taker(queue).take()) == [1, 2]
+    assert tokens(FrameConsumer(queue).take()) == [1, 2]
 
 
 def test_a_process_that_ends_keeps_its_place_until_none_of_its_threads_can_write(queue: LockFreeTxQueue) -> None:
     script = """
         import atexit
 
-        def look():  # as a thread that is a daemon may still enqueue at this moment
+        def poll():  # as a thread that is a daemon may still enqueue at this moment
             owner = queue.words[int(queue.words[ring_layout.CONTROLS_AT]) + ring_layout.OWNER]
             os._exit(0 if owner else 1)
     """
@@ -270,7 +270,7 @@ from pathlib import Path
 import numpy as np
 from txqueue.errors import RegionError
 from txqueue.queue import LockFreeTxQueue
-queue = LockFreeTxQueue.create(Path("{mount}/ring"), slots=64, producers=8, area_bytes=1 << 18)
+queue = LockFreeTxQueue.create(Path("{mount}/ring"), slots=64, producers=8, buffer_bytes=1 << 18)
 producers = []
 try:
     while True:

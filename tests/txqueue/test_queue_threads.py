@@ -12,9 +12,9 @@ import pytest
 from numba import njit
 from numpy.typing import NDArray
 
-from tests.txqueue.frames import Taker, assert_whole, make
+from tests.txqueue.frames import FrameConsumer, assert_whole, make
 from txqueue.errors import QueueFull
-from txqueue.jit.atomics import pause
+from txqueue.jit.cpu import pause
 from txqueue.queue import LockFreeTxQueue
 from txqueue.ring import ring
 
@@ -66,11 +66,11 @@ def switching_often() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("threads", "frames", "records_max", "payload_max", "capacity"),
     [
-        (1, 20_000, 3, 100, {"slots": 4, "producers": 2, "area_bytes": 512}),
+        (1, 20_000, 3, 100, {"slots": 4, "producers": 2, "buffer_bytes": 512}),
         (2, 50_000, 40, 0, {}),
-        (4, 20_000, 5, 300, {"slots": 8, "producers": 4, "area_bytes": 2048}),
-        (16, 5_000, 20, 50, {"slots": 32, "producers": 16, "area_bytes": 16384}),
-        (256, 200, 10, 10, {"slots": 1 << 16, "producers": 256, "area_bytes": 1 << 18}),
+        (4, 20_000, 5, 300, {"slots": 8, "producers": 4, "buffer_bytes": 2048}),
+        (16, 5_000, 20, 50, {"slots": 32, "producers": 16, "buffer_bytes": 16384}),
+        (256, 200, 10, 10, {"slots": 1 << 16, "producers": 256, "buffer_bytes": 1 << 18}),
     ],
 )
 def test_every_frame_arrives_once_whole_and_in_its_producers_order(
@@ -84,7 +84,7 @@ def test_every_frame_arrives_once_whole_and_in_its_producers_order(
             )
             for producer in producers
         ]
-        taker = Taker(queue)
+        taker = FrameConsumer(queue)
         expected = dict.fromkeys((producer.index for producer in producers), 0)
         for worker in workers:
             worker.start()
@@ -115,7 +115,7 @@ def test_every_frame_arrives_once_whole_and_in_its_producers_order(
 @pytest.mark.usefixtures("switching_often")
 def test_each_thread_gets_a_producer_of_its_own_and_gives_it_back() -> None:
     with LockFreeTxQueue.create(None, slots=64, producers=8) as queue:
-        taker = Taker(queue)
+        taker = FrameConsumer(queue)
         for _ in range(5):
             numbers = count()
 
@@ -159,7 +159,7 @@ def test_a_parked_consumer_wakes_for_every_frame() -> None:
 
         worker = threading.Thread(target=work)
         worker.start()
-        taker = Taker(queue)
+        taker = FrameConsumer(queue)
         for _ in range(rounds):
             ready.release()
             assert queue.wait(10), "a wake was lost"

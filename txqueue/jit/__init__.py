@@ -1,1 +1,4 @@
-"""Compiled code: decorators, the cache of machine code, atomics, the processor, raw memory."""
+"""Compiled code: decorators, the cache of machine code, and what numba lacks, atomics and raw memory among it.
+
+Start at `txqueue.jit.decorators`.
+"""

@@ -1,29 +1,28 @@
-"""Pointers for compiled code, and what it does with the memory behind them.
+"""Raw memory access for compiled code: bytes at any offset, prefetches, and pointers in place of arrays.
 
-An array is seven values to numba, and references to it are counted atomically wherever it cannot prove that they need
-not be: the apply kernel ran three times slower on arrays and took longer to compile. So the entry points take arrays,
-which keeps the memory alive, and all code below them takes pointers. A pointer is indexed like an array; nothing checks
-bounds. Indices are ``uint64``.
+A *place* is a C-contiguous array of uint8 or uint64, or a pointer. Nothing checks bounds.
+
+Where many functions call one another, pointers are faster: an array is seven values to numba, and references to it are
+counted atomically wherever it cannot prove that they need not be. The apply kernel ran three times slower on arrays and
+took longer to compile. So its entry points take arrays, which keeps the memory alive, and all code below them takes
+pointers. A pointer is indexed like an array, by ``uint64``.
 """
 
 from typing import Any, overload
 
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import cgutils, errors, types
 from numpy.typing import NDArray
 
 from txqueue.jit.intrinsic import intrinsic
+from txqueue.jit.lowering import BYTE, INT, WORD, address_of, index_type, require_memory
 from txqueue.jit.native_types import U64, Bytes, HalfWords, Words
 
-_WORD = ir.IntType(64)
-_BYTE = ir.IntType(8)
-_INT = ir.IntType(32)
 _BYTES = types.CPointer(types.uint8)
 
-
-def _byte_at(builder: Any, pointer: Any, index: Any) -> Any:
-    return builder.gep(builder.bitcast(pointer, _BYTE.as_pointer()), [index])
+Array = NDArray[np.uint64] | NDArray[np.uint8]
+Int = int | np.int64 | np.uint64
 
 
 def _lower_pointer(_typing_context: Any, array: Any) -> Any:
@@ -44,7 +43,7 @@ def pointer(array: NDArray[Any]) -> Words | Bytes:
 
 def _lower_as_bytes(_typing_context: Any, words: Any) -> Any:
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], _BYTE.as_pointer())
+        return builder.bitcast(arguments[0], BYTE.as_pointer())
 
     return _BYTES(words), generate
 
@@ -56,7 +55,7 @@ def as_bytes(words: Words) -> Bytes:
 
 def _lower_as_half_words(_typing_context: Any, words: Any) -> Any:
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], _INT.as_pointer())
+        return builder.bitcast(arguments[0], INT.as_pointer())
 
     return types.CPointer(types.uint32)(words), generate
 
@@ -69,16 +68,16 @@ def as_half_words(words: Words) -> HalfWords:
 def _lower_match_below(_typing_context: Any, words: Any, _index: Any, _tag: Any, _bound: Any) -> Any:
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         pointer, index, tag, bound = arguments
-        line = ir.VectorType(_INT, 16)
+        line = ir.VectorType(INT, 16)
 
         def everywhere(value: Any) -> Any:
-            one = builder.insert_element(ir.Constant(line, ir.Undefined), builder.trunc(value, _INT), _INT(0))
+            one = builder.insert_element(ir.Constant(line, ir.Undefined), builder.trunc(value, INT), INT(0))
             return builder.shuffle_vector(one, ir.Constant(line, ir.Undefined), ir.Constant(line, [0] * 16))
 
         address = builder.bitcast(builder.gep(pointer, [index]), line.as_pointer())
         items = builder.load(address, align=64, typ=line)
         hits = builder.icmp_unsigned("<", builder.xor(items, everywhere(tag)), everywhere(bound))
-        return builder.zext(builder.bitcast(hits, ir.IntType(16)), _WORD)
+        return builder.zext(builder.bitcast(hits, ir.IntType(16)), WORD)
 
     return types.uint64(words, types.uint64, types.uint64, types.uint64), generate
 
@@ -91,87 +90,112 @@ def match_below(words: Words, index: U64, tag: U64, bound: U64) -> U64:
     """
 
 
-def _lower_lowest_bit(_typing_context: Any, _bits: Any) -> Any:
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+def _prefetch(place: Any, *, to_write: bool) -> Any:
+    require_memory(place)
 
-    return types.uint64(types.uint64), generate
-
-
-@intrinsic(_lower_lowest_bit)
-def lowest_bit(bits: U64) -> U64:
-    """Counts the bits below the lowest one that is set; 64 where none is."""
-
-
-def _lower_folded_multiply(_typing_context: Any, _a: Any, _b: Any) -> Any:
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        double = ir.IntType(128)
-        a, b = (builder.zext(argument, double) for argument in arguments)
-        product = builder.mul(a, b)
-        high = builder.trunc(builder.lshr(product, ir.Constant(double, 64)), _WORD)
-        return builder.xor(builder.trunc(product, _WORD), high)
-
-    return types.uint64(types.uint64, types.uint64), generate
-
-
-@intrinsic(_lower_folded_multiply)
-def folded_multiply(a: U64, b: U64) -> U64:
-    """Multiplies to 128 bits and xors the halves of the product."""
-
-
-def _lower_prefetch(_typing_context: Any, words: Any, _index: Any) -> Any:
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        kind = ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), _INT, _INT, _INT])
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        memory, index = arguments
+        element = context.get_data_type(place.dtype)
+        address = address_of(context, builder, signature.args[0], memory, index, element)
+        kind = ir.FunctionType(ir.VoidType(), [BYTE.as_pointer(), INT, INT, INT])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        address = builder.bitcast(builder.gep(arguments[0], [arguments[1]]), _BYTE.as_pointer())
-        builder.call(function, [address, _INT(0), _INT(3), _INT(1)])  # read, keep in all levels, data
-        return None
+        pointer = builder.bitcast(address, BYTE.as_pointer())
+        builder.call(function, [pointer, INT(int(to_write)), INT(3), INT(1)])  # keep in all levels, data
+        return context.get_dummy_value()
 
-    return types.void(words, types.uint64), generate
+    return types.void(place, index_type(place)), generate
 
 
+def _lower_prefetch(_typing_context: Any, place: Any, _index: Any) -> Any:
+    return _prefetch(place, to_write=False)
+
+
+@overload
+def prefetch(place: Words | Bytes, index: U64) -> None: ...
+@overload
+def prefetch(place: Array, index: Int) -> None: ...
 @intrinsic(_lower_prefetch)
-def prefetch(words: Words, index: U64) -> None:
-    """Starts fetching the cache line of a word."""
+def prefetch(place: Array | Words | Bytes, index: Int | U64) -> None:
+    """Starts fetching the cache line of an element. Any index is harmless."""
 
 
-def _lower_load_unaligned(_typing_context: Any, data: Any, _at: Any) -> Any:
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        address = builder.bitcast(_byte_at(builder, *arguments), _WORD.as_pointer())
-        return builder.load(address, align=1, typ=_WORD)
-
-    return types.uint64(data, types.uint64), generate
+def _lower_prefetch_to_write(_typing_context: Any, place: Any, _index: Any) -> Any:
+    return _prefetch(place, to_write=True)
 
 
+@overload
+def prefetch_to_write(place: Words | Bytes, index: U64) -> None: ...
+@overload
+def prefetch_to_write(place: Array, index: Int) -> None: ...
+@intrinsic(_lower_prefetch_to_write)
+def prefetch_to_write(place: Array | Words | Bytes, index: Int | U64) -> None:
+    """As :func:`prefetch`, and takes the line away from all other processors."""
+
+
+def _lower_load_unaligned(_typing_context: Any, place: Any, _byte: Any) -> Any:
+    require_memory(place)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        memory, byte = arguments
+        address = address_of(context, builder, signature.args[0], memory, byte, BYTE)
+        return builder.load(builder.bitcast(address, WORD.as_pointer()), align=1, typ=WORD)
+
+    return types.uint64(place, index_type(place)), generate
+
+
+@overload
+def load_unaligned(place: Words | Bytes, byte: U64) -> U64: ...
+@overload
+def load_unaligned(place: Array, byte: Int) -> np.uint64: ...
 @intrinsic(_lower_load_unaligned)
-def load_unaligned(data: Words | Bytes, byte: U64) -> U64:
-    """Loads eight little-endian bytes from any byte on."""
+def load_unaligned(place: Array | Words | Bytes, byte: Int | U64) -> np.uint64 | U64:
+    """Loads eight little-endian bytes from any byte on. Not atomic."""
 
 
-def _lower_copy_bytes(_typing_context: Any, to: Any, _to_at: Any, source: Any, _source_at: Any, _length: Any) -> Any:
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        to_pointer, to_at, source_pointer, source_at, length = arguments
-        target = _byte_at(builder, to_pointer, to_at)
-        cgutils.raw_memcpy(builder, target, _byte_at(builder, source_pointer, source_at), length, 1)
-        return None
+def _lower_copy_bytes(
+    _typing_context: Any, to: Any, _to_byte: Any, source: Any, _source_byte: Any, _length: Any
+) -> Any:
+    require_memory(to)
+    require_memory(source)
+    if not getattr(to, "mutable", True):
+        raise errors.TypingError("copy_bytes writes to its first array, which is read-only")
 
-    return types.void(to, types.uint64, source, types.uint64, types.uint64), generate
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        to_memory, to_byte, source_memory, source_byte, length = arguments
+        target = address_of(context, builder, signature.args[0], to_memory, to_byte, BYTE)
+        origin = address_of(context, builder, signature.args[2], source_memory, source_byte, BYTE)
+        cgutils.raw_memcpy(builder, target, origin, length, 1)
+        return context.get_dummy_value()
+
+    return types.void(to, index_type(to), source, index_type(source), index_type(to)), generate
 
 
+@overload
+def copy_bytes(to: Words | Bytes, to_byte: U64, source: Words | Bytes, source_byte: U64, length: U64) -> None: ...
+@overload
+def copy_bytes(to: Array, to_byte: Int, source: Array, source_byte: Int, length: Int) -> None: ...
 @intrinsic(_lower_copy_bytes)
-def copy_bytes(to: Words | Bytes, to_byte: U64, source: Words | Bytes, source_byte: U64, length: U64) -> None:
+def copy_bytes(
+    to: Array | Words | Bytes,
+    to_byte: Int | U64,
+    source: Array | Words | Bytes,
+    source_byte: Int | U64,
+    length: Int | U64,
+) -> None:
     """Copies ``length`` bytes; offsets are in bytes, and the ranges must not overlap."""
 
 
-def _lower_zero_bytes(_typing_context: Any, data: Any, _at: Any, _length: Any) -> Any:
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        pointer, at, length = arguments
-        cgutils.memset(builder, _byte_at(builder, pointer, at), length, 0)
-        return None
+def _lower_zero_bytes(_typing_context: Any, place: Any, _byte: Any, _length: Any) -> Any:
+    require_memory(place)
 
-    return types.void(data, types.uint64, types.uint64), generate
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        memory, byte, length = arguments
+        cgutils.memset(builder, address_of(context, builder, signature.args[0], memory, byte, BYTE), length, 0)
+        return context.get_dummy_value()
+
+    return types.void(place, index_type(place), index_type(place)), generate
 
 
 @intrinsic(_lower_zero_bytes)
-def zero_bytes(data: Words | Bytes, byte: U64, length: U64) -> None:
+def zero_bytes(place: Words | Bytes, byte: U64, length: U64) -> None:
     """Writes ``length`` zeros; the offset is in bytes."""

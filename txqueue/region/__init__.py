@@ -1,1 +1,4 @@
-"""Memory that processes share: mapped regions, the identity of a process, sleeping on a word."""
+"""Memory that processes share: mapped regions, cache lines, futexes, the identities of processes, forks.
+
+Start at `txqueue.region.region`.
+"""

@@ -1,6 +1,6 @@
-"""Sleeping on a word of a region until another thread or process wakes: Linux's futex, by ctypes.
+"""A futex: Linux's sleep on a word of memory until another thread or process wakes, called by ctypes.
 
-ctypes releases the GIL around the call. The futex is not a private one: the waker may be another process.
+ctypes releases the GIL around the call. The futex is not a private one, as the waker may be another process.
 """
 
 import ctypes
@@ -24,8 +24,13 @@ class _Timespec(ctypes.Structure):
     _fields_ = (("seconds", ctypes.c_int64), ("nanoseconds", ctypes.c_int64))
 
 
-class ParkingWord:
-    """A word of a region that a thread may sleep on; its lower half is the futex.
+def yield_processor() -> None:
+    """Lets another thread run, if one wants to. Releases the GIL, which os.sched_yield may not do."""
+    _libc.sched_yield()
+
+
+class Futex:
+    """The lower half of a region's word, on which threads may sleep.
 
     Args:
         words: uint64[:], kept alive by this object.
@@ -37,7 +42,11 @@ class ParkingWord:
         self._address = ctypes.c_void_p(words.ctypes.data + index * 8)
 
     def wait(self, expected: int, timeout_s: float) -> None:
-        """Blocks while the word holds ``expected``, at most so long; may return early without a cause."""
+        """Blocks while the word holds ``expected``, at most for the time-out; may return early without a cause.
+
+        Raises:
+            OSError: the system refuses the call.
+        """
         nanoseconds = max(0, int(timeout_s * _NANOS))
         timeout = _Timespec(nanoseconds // _NANOS, nanoseconds % _NANOS)
         if self._call(_FUTEX_WAIT, expected, ctypes.byref(timeout)) < 0:
@@ -48,10 +57,6 @@ class ParkingWord:
     def wake(self) -> None:
         """Wakes whoever sleeps on the word."""
         self._call(_FUTEX_WAKE, 2**31 - 1, None)
-
-    def yield_processor(self) -> None:
-        """Lets another thread run, if one wants to."""
-        _libc.sched_yield()
 
     def _call(self, operation: int, value: int, timeout: object) -> int:
         result: int = _libc.syscall(

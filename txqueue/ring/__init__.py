@@ -1,1 +1,4 @@
-"""The lock-free ring, many producers to one consumer. The argument for it stands in `ring`."""
+"""The lock-free ring, many producers to one consumer, in compiled code.
+
+Start at `txqueue.ring.ring`, which argues why it is right.
+"""

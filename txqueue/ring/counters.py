@@ -1,13 +1,14 @@
-"""Counting what goes through a ring, and fitting its batches to it. Each counter has one writer."""
+"""Counters of what goes through a ring, and the batch bound that follows them. Each counter has one writer."""
 
 import numpy as np
 
 from penstock.contract.limits import BATCH_SIZE
+from txqueue.jit.array_types import Int, Words
 from txqueue.jit.atomics import load_relaxed, store_relaxed
 from txqueue.jit.cpu import ticks
 from txqueue.jit.decorators import WORDS, entry, kernel
-from txqueue.ring import layout
-from txqueue.ring.ring_addressing import Int, Words, control_of
+from txqueue.ring import consumer_state, layout
+from txqueue.ring.addressing import control_of
 
 (
     ENQUEUED,
@@ -29,7 +30,7 @@ from txqueue.ring.ring_addressing import Int, Words, control_of
 
 @entry(WORDS, WORDS)
 def total(words: Words, totals: Words) -> None:
-    """Sums the producers' counters into ``totals``, uint64[TOTALS], by the indices above, TICKS being the time.
+    """Sums the producers' counters into ``totals``, uint64[TOTALS], by the indices above; TICKS is the time now.
 
     Any process may call it.
     """
@@ -61,23 +62,23 @@ def total(words: Words, totals: Words) -> None:
 
 @kernel
 def _pair(words: Words, consumed_at: Int, published_at: Int, totals: Words, index: Int) -> None:
-    """A frame counts as published just after it can be consumed: what was consumed was published for certain."""
+    """Adds what was published and what was consumed. A frame can be consumed just before it is counted as published."""
     consumed = load_relaxed(words, consumed_at)
     totals[index] += max(consumed, load_relaxed(words, published_at))
     totals[index + 1] += consumed
 
 
 @entry(WORDS, WORDS, WORDS)
-def rebalance(words: Words, kept: Words, totals: Words) -> Int:
+def rebalance(words: Words, state: Words, totals: Words) -> Int:
     """Adapts the batch bound, for the consumer to call once per batch.
 
-    The bound is twice what arrived since the last call or still waits, whichever is more: downstream's pace is in it,
-    as a slow batch leaves more arrivals behind. It grows at once, so that a burst is met with full batches, and at most
-    halves per call, so that a pause between two bursts does not undo it.
+    The bound is twice what arrived since the last call, or twice what still waits, whichever is more: a slow batch
+    leaves more arrivals behind, so the bound follows the pace of the stages behind the ring. It grows at once, so that
+    a burst is met with full batches, and at most halves per call, so that a pause between two bursts does not undo it.
 
     Args:
         words: uint64[:], the whole region.
-        kept: uint64[:], the consumer's own, as in ``ring_consumer.dequeue``.
+        state: uint64[:], the consumer's own, as in ``dequeue``.
         totals: uint64[TOTALS], overwritten.
 
     Returns:
@@ -85,12 +86,12 @@ def rebalance(words: Words, kept: Words, totals: Words) -> Int:
     """
     total(words, totals)
     enqueued = np.int64(totals[ENQUEUED])
-    arrived = enqueued - np.int64(kept[layout.KEPT_SEEN])
-    # A consumer that died may never have counted the last records that it handed on.
+    arrived = enqueued - np.int64(state[consumer_state.ENQUEUED_SEEN])
+    # A consumer that died may never have counted the last records that it committed.
     is_empty = totals[FRAMES_ENQUEUED] == totals[FRAMES_DEQUEUED]
     waiting = np.int64(0) if is_empty else enqueued - np.int64(totals[DEQUEUED])
     halved = np.int64(words[layout.BOUND]) >> 1
     bound = min(max(2 * arrived, 2 * waiting, halved, np.int64(layout.BOUND_MIN)), np.int64(BATCH_SIZE))
-    kept[layout.KEPT_SEEN] = enqueued
+    state[consumer_state.ENQUEUED_SEEN] = enqueued
     store_relaxed(words, layout.BOUND, bound)
     return bound

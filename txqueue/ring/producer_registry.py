@@ -1,28 +1,23 @@
-"""Who may write as which producer of a ring, and who may consume."""
+"""The producer registry: which process may write as which producer of a ring."""
 
 import numpy as np
 from numba import types
 
+from txqueue.jit.array_types import Bool, Int, Words
 from txqueue.jit.atomics import cas, fence_release, load_acquire, store_relaxed, store_release
 from txqueue.jit.decorators import WORDS, entry, kernel
 from txqueue.ring import layout
-from txqueue.ring.ring_addressing import Bool, Int, Words, add, announces, control_of, head_position, slot_of
+from txqueue.ring.addressing import add, announces, control_of, head_position, slot_of
 
 _PRODUCER_MASK = (1 << layout.PRODUCER_BITS) - 1
 
 
 @entry(WORDS, types.int64, types.uint64, types.uint64)
-def swap(words: Words, index: Int, expected: Int, desired: Int) -> Bool:
-    """The atomic ``cas``, for Python: where an owner, a claim or a wish changes hands."""
-    return bool(cas(words, index, expected, desired))
+def register(words: Words, producer: Int, expected: Int, owner: Int) -> Bool:
+    """Makes the process ``owner`` the owner of a producer whose owner is ``expected``: 0 for nobody, or a dead process.
 
-
-@entry(WORDS, types.int64, types.uint64, types.uint64)
-def take(words: Words, producer: Int, expected: Int, owner: Int) -> Bool:
-    """Makes ``owner`` the owner of a producer, if it is ``expected``'s (0: nobody's; else a dead process).
-
-    Frames that the last owner published are the consumer's business first: until it has handed them all on, the
-    producer stays nobody's. What that owner had claimed but not published is forgotten, and counted.
+    Frames that the last owner published come first: until the consumer has committed them all, the producer stays
+    nobody's. What that owner had claimed but not published is forgotten, and counted.
 
     Returns:
         Whether the producer is now ``owner``'s.
@@ -33,7 +28,7 @@ def take(words: Words, producer: Int, expected: Int, owner: Int) -> Bool:
     if not _is_drained(words, producer):
         store_release(words, control + layout.OWNER, 0)
         return False
-    _start_anew(words, control)
+    _begin_fresh_lap(words, control)
     while True:
         used = load_acquire(words, layout.PRODUCERS_USED)
         if np.int64(used) > producer or cas(words, layout.PRODUCERS_USED, used, producer + 1):
@@ -53,9 +48,9 @@ def _is_drained(words: Words, producer: Int) -> Bool:
 
 
 @kernel
-def _start_anew(words: Words, control: Int) -> None:
-    """Begins a lap beyond whatever the last owner published: it may have died before it moved WRITE on."""
-    area_words = np.int64(words[layout.AREA_WORDS])
+def _begin_fresh_lap(words: Words, control: Int) -> None:
+    """Continues the buffer beyond whatever the last owner published: it may have died before it moved WRITE on."""
+    buffer_words = np.int64(words[layout.BUFFER_WORDS])
     write = np.int64(words[control + layout.WRITE])
     published = np.int64(words[control + layout.PUBLISHED_RECORDS])
     consumed = np.int64(load_acquire(words, control + layout.CONSUMED_RECORDS))
@@ -64,9 +59,9 @@ def _start_anew(words: Words, control: Int) -> None:
         words[control + layout.PUBLISHED_PAYLOAD_BYTES] = words[control + layout.CONSUMED_PAYLOAD_BYTES]
     elif np.int64(words[control + layout.CLAIM]) > write:
         add(words, control + layout.DEAD_CLAIMS, 1)
-    front = (max(write, np.int64(words[control + layout.OLDEST])) | (area_words - 1)) + 1
+    front = (max(write, np.int64(words[control + layout.OLDEST])) | (buffer_words - 1)) + 1
     store_relaxed(words, control + layout.OLDEST, front)
     fence_release()
     words[control + layout.WRITE] = front
     words[control + layout.CLAIM] = front
-    words[control + layout.HEAD_SEEN] = head_position(words)
+    words[control + layout.HEAD_CACHE] = head_position(words)

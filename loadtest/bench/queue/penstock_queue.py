@@ -31,7 +31,7 @@ from txqueue.jit.decorators import kernel
 from txqueue.queue import LockFreeTxQueue
 from txqueue.ring import dequeue as ring_consumer
 from txqueue.ring import ring
-from txqueue.ring.ring_waiting import let_gather
+from txqueue.ring.polling import pause_after_small_batch
 
 _FRAMES: Final = 1024
 """The most that one dequeue takes."""
@@ -40,7 +40,7 @@ POLLS_PER_CLOCK: Final = 32
 _NO_PAYLOADS: Final[NDArray[np.uint8]] = np.empty(0, np.uint8)
 
 
-def _area_bytes(cell: Cell) -> int:
+def _buffer_bytes(cell: Cell) -> int:
     """Bytes for each producer: fewer where there are many, since the peers' capacity does not grow with them either."""
     two_frames = 2 * (cell.batch + 1) * RECORD_BYTES
     share = (4 << 20) // cell.producers
@@ -49,7 +49,7 @@ def _area_bytes(cell: Cell) -> int:
 
 def make_queue(cell: Cell) -> LockFreeTxQueue:
     """A queue for a cell, its compiled code loaded."""
-    queue = LockFreeTxQueue.create(None, producers=max(cell.producers, 2), area_bytes=_area_bytes(cell))
+    queue = LockFreeTxQueue.create(None, producers=max(cell.producers, 2), buffer_bytes=_buffer_bytes(cell))
     queue.register().close()  # loads its compiled code once, here, and not in every process
     return queue
 
@@ -75,7 +75,7 @@ class CompiledPenstockQueue:
             with running(cell.kind, cell.producers, work):
                 consumer = Consumer(queue.words)
                 consumer.claim(by_force=False)
-                _consume(queue.words, consumer.kept, *make_receive_buffers(), control)
+                _consume(queue.words, consumer.state, *make_receive_buffers(), control)
                 consumer.resign()
         return Measurement(check_none_lost(control), percentiles(samples, control, timer_ns()))
 
@@ -154,7 +154,7 @@ def _produce(
             outcome = ring.enqueue(words, producer, records, payloads, 0)
             if outcome >= 0:
                 break
-            assert outcome == ring.FULL, "the areas hold two frames"
+            assert outcome == ring.FULL, "the buffers hold two frames"
             back_off(tries)
             tries += 1
         if timed:
@@ -179,7 +179,7 @@ def _consume(words: Words, kept: Words, body: NDArray[np.uint8], frames: Words, 
                 break
             count += more
             total += sum_values(body, more)
-            let_gather(more)
+            pause_after_small_batch(more)
         going_on = record_progress(control, count, total)
         if count > 0:
             tries = 0

@@ -24,7 +24,7 @@ from penstock.contract.limits import BATCH_SIZE
 from txqueue.consumer import Consumer
 from txqueue.jit.decorators import kernel
 from txqueue.ring import dequeue as ring_consumer
-from txqueue.ring.ring_waiting import let_gather
+from txqueue.ring.polling import pause_after_small_batch
 
 _RINGS_MAX: Final = 4
 """Each number of rings is compiled separately."""
@@ -54,7 +54,7 @@ class ShardedPenstockQueue:
                 for consumer in consumers:
                     consumer.claim(by_force=False)
                 regions = tuple(queue.words for queue in queues)
-                _consume(regions, tuple(consumer.kept for consumer in consumers), *make_receive_buffers(), control)
+                _consume(regions, tuple(consumer.state for consumer in consumers), *make_receive_buffers(), control)
                 for consumer in consumers:
                     consumer.resign()
         return Measurement(check_none_lost(control), percentiles(samples, control, timer_ns()))
@@ -80,7 +80,7 @@ def _consume(
             if round_count == 0:
                 break
             count += round_count
-            let_gather(round_count)
+            pause_after_small_batch(round_count)
         going_on = record_progress(control, count, total)
         if count > 0:
             tries = 0

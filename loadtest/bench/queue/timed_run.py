@@ -19,12 +19,12 @@ from txqueue.jit.atomics import (
     fetch_add,
     load_acquire,
     load_relaxed,
-    load_unaligned,
-    pause,
     store_relaxed,
     store_release,
 )
+from txqueue.jit.cpu import pause
 from txqueue.jit.decorators import kernel
+from txqueue.jit.raw_memory import load_unaligned
 
 Words = NDArray[np.uint64]
 Int = int | np.int64

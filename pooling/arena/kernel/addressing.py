@@ -1,57 +1,12 @@
 """Addressing within an arena's region for compiled code: word offsets, and the fields of handles and marks."""
 
-from typing import Any
-
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numpy.typing import NDArray
 
 from pooling.arena.kernel import layout
+from txqueue.jit.array_types import Int, Words
 from txqueue.jit.atomics import cas, load_acquire, load_relaxed
+from txqueue.jit.cpu import bit_length
 from txqueue.jit.decorators import inner
-from txqueue.jit.intrinsic import intrinsic
-
-Words = NDArray[np.uint64]
-Int = int | np.int64
-Bool = bool | np.bool
-
-
-def _lower_lowest_bit(_typing_context: Any, _word: Any) -> Any:
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], ir.IntType(1)(0))
-
-    return types.int64(types.int64), generate
-
-
-def _lower_bit_length(_typing_context: Any, _word: Any) -> Any:
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        zeros = builder.ctlz(arguments[0], ir.IntType(1)(0))
-        return builder.sub(ir.IntType(64)(64), zeros)
-
-    return types.int64(types.int64), generate
-
-
-def _lower_bit_count(_typing_context: Any, _word: Any) -> Any:
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        return builder.ctpop(arguments[0])
-
-    return types.int64(types.int64), generate
-
-
-@intrinsic(_lower_lowest_bit)
-def lowest_bit(word: Int) -> Int:
-    """Counts the bits below the lowest one that is set; 64 where none is."""
-
-
-@intrinsic(_lower_bit_length)
-def bit_length(word: Int) -> Int:
-    """Counts the bits of a word, taken as unsigned, without its leading zeros."""
-
-
-@intrinsic(_lower_bit_count)
-def bit_count(word: Int) -> Int:
-    """Counts the bits that are set."""
 
 
 @inner

@@ -34,7 +34,7 @@ Words that different threads write often stand two cache lines apart, because pr
 from dataclasses import dataclass
 from typing import Final
 
-from txqueue.ring.layout import LINE_WORDS
+from txqueue.region.cache_line import LINE_WORDS
 
 _APART: Final = 2 * LINE_WORDS
 

@@ -10,18 +10,9 @@ larger one. The limit is small again once the holder's caches are flushed.
 import numpy as np
 
 from pooling.arena.kernel import layout
-from pooling.arena.kernel.addressing import (
-    Int,
-    Words,
-    class_in,
-    get,
-    holder_of,
-    initial_limit,
-    magazine_of,
-    mark,
-    mark_of,
-)
+from pooling.arena.kernel.addressing import class_in, get, holder_of, initial_limit, magazine_of, mark, mark_of
 from pooling.arena.kernel.slabs import fill, return_slots
+from txqueue.jit.array_types import Int, Words
 from txqueue.jit.atomics import store_relaxed
 from txqueue.jit.decorators import inner
 

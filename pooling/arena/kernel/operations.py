@@ -14,8 +14,6 @@ import numpy as np
 
 from pooling.arena.kernel import layout
 from pooling.arena.kernel.addressing import (
-    Int,
-    Words,
     class_in,
     class_of,
     get,
@@ -26,6 +24,7 @@ from pooling.arena.kernel.addressing import (
     slot_mark_of,
 )
 from pooling.arena.kernel.slow_path import FOREIGN, RETURNED, allocate_slowly, capacity_of, free_slowly, take_over
+from txqueue.jit.array_types import Int, Words
 from txqueue.jit.atomics import store_relaxed
 from txqueue.jit.decorators import operation
 

@@ -12,7 +12,8 @@ back and continues behind that page. It meets only pages above its own, so the o
 import numpy as np
 
 from pooling.arena.kernel import layout
-from pooling.arena.kernel.addressing import Int, Words, get, mark, next_stamp, page_mark_of, state_in
+from pooling.arena.kernel.addressing import get, mark, next_stamp, page_mark_of, state_in
+from txqueue.jit.array_types import Int, Words
 from txqueue.jit.atomics import cas, load_acquire, store_release
 from txqueue.jit.decorators import inner
 

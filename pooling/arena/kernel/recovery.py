@@ -8,9 +8,6 @@ import numpy as np
 
 from pooling.arena.kernel import layout
 from pooling.arena.kernel.addressing import (
-    Int,
-    Words,
-    bit_count,
     class_in,
     free_bits_of,
     get,
@@ -26,7 +23,9 @@ from pooling.arena.kernel.magazines import flush, reset
 from pooling.arena.kernel.pages import NONE, claim_at, release_run, run_pages
 from pooling.arena.kernel.runs import release_oldest
 from pooling.arena.kernel.slabs import free_slots_of, retire_slab
+from txqueue.jit.array_types import Int, Words
 from txqueue.jit.atomics import cas, load_acquire, load_relaxed, store_relaxed, store_release
+from txqueue.jit.cpu import bit_count
 from txqueue.jit.decorators import WORDS, entry, inner, operation
 
 SWEEP_PAGES = 256

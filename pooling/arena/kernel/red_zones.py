@@ -8,7 +8,8 @@ slot is returned; then all of it is poisoned, and the poison is checked when it 
 import numpy as np
 
 from pooling.arena.kernel import layout
-from pooling.arena.kernel.addressing import Bool, Int, Words, get
+from pooling.arena.kernel.addressing import get
+from txqueue.jit.array_types import Bool, Int, Words
 from txqueue.jit.atomics import store_relaxed
 from txqueue.jit.decorators import inner
 

@@ -12,8 +12,9 @@ compare-and-swap, and a packed run may be void: its generation is then not its p
 import numpy as np
 
 from pooling.arena.kernel import layout
-from pooling.arena.kernel.addressing import Bool, Int, Words, get, holder_of, mark, page_in, page_mark_of
+from pooling.arena.kernel.addressing import get, holder_of, mark, page_in, page_mark_of
 from pooling.arena.kernel.pages import release_run, run_pages
+from txqueue.jit.array_types import Bool, Int, Words
 from txqueue.jit.atomics import cas, store_relaxed
 from txqueue.jit.decorators import inner
 

@@ -18,16 +18,12 @@ import numpy as np
 
 from pooling.arena.kernel import layout
 from pooling.arena.kernel.addressing import (
-    Bool,
-    Int,
-    Words,
     candidates_of,
     class_in,
     clear_bits,
     free_bits_of,
     get,
     holder_in,
-    lowest_bit,
     magazine_of,
     mark,
     next_stamp,
@@ -39,7 +35,9 @@ from pooling.arena.kernel.addressing import (
 )
 from pooling.arena.kernel.pages import NONE, claim_run, release_run
 from pooling.arena.kernel.red_zones import poison
+from txqueue.jit.array_types import Bool, Int, Words
 from txqueue.jit.atomics import cas, load_acquire, load_seq_cst, store_relaxed, store_release
+from txqueue.jit.cpu import lowest_bit
 from txqueue.jit.decorators import inner
 
 _CUT_NEW_SLAB = 2

@@ -4,9 +4,6 @@ import numpy as np
 
 from pooling.arena.kernel import layout
 from pooling.arena.kernel.addressing import (
-    Bool,
-    Int,
-    Words,
     class_in,
     class_of,
     get,
@@ -22,6 +19,7 @@ from pooling.arena.kernel.magazines import increment, pop, push
 from pooling.arena.kernel.pages import NONE, claim_run, release_run, run_pages
 from pooling.arena.kernel.red_zones import RED_ZONE_BYTES, is_intact, is_poisoned, lay_red_zone, poison, returned_by
 from pooling.arena.kernel.runs import cache_run, lend_cached, pages_lent
+from txqueue.jit.array_types import Bool, Int, Words
 from txqueue.jit.atomics import cas, load_acquire, store_relaxed, store_release
 from txqueue.jit.decorators import inner
 

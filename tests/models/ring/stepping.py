@@ -20,7 +20,7 @@ from llvmlite import ir
 from numba.core import types
 from numpy.typing import NDArray
 
-from tests.txqueue.frames import Frame, Taker, assert_whole, make
+from tests.txqueue.frames import Frame, FrameConsumer, assert_whole, make
 from txqueue.errors import ProducersExhausted, QueueFull
 from txqueue.jit.atomics import store_release
 from txqueue.jit.decorators import kernel
@@ -31,17 +31,17 @@ from txqueue.region.process_identity import this_process
 from txqueue.ring import dequeue as ring_consumer
 from txqueue.ring import layout as ring_layout
 from txqueue.ring import ring
-from txqueue.ring.producer_registry import take
+from txqueue.ring.producer_registry import register
 
 _TRACEME, _CONT, _SINGLESTEP, _DETACH = 0, 7, 9, 17
 _BEGUN, _ENDED = 1, 2
-_AREA_BYTES = 2048
+_BUFFER_BYTES = 2048
 _RECORDS = 17
-"""More than half of an area."""
+"""More than half of a buffer."""
 _PLACE = 1
 """Of the producer that is not this process's."""
 _RECORDS_NEARLY_ALL = 30
-"""They fill an area but for two lines."""
+"""They fill a buffer but for two lines."""
 _ALL_ONES = np.uint64(2**64 - 1)
 """As a count, none that a frame can have."""
 
@@ -81,13 +81,13 @@ def _publish(words: NDArray[np.uint64], producer: int, content: NDArray[np.uint6
 @kernel
 def _take(
     words: NDArray[np.uint64],
-    kept: NDArray[np.uint64],
+    state: NDArray[np.uint64],
     body: NDArray[np.uint8],
     frames: NDArray[np.uint64],
     notes: NDArray[np.uint64],
 ) -> None:
     _trap()
-    taken, _, _ = ring_consumer.dequeue(words, kept, body, frames, 10_000)
+    taken, _, _ = ring_consumer.dequeue(words, state, body, frames, 10_000)
     store_release(notes, 1, np.int64(taken) + 100)
     store_release(notes, 0, _ENDED)
 
@@ -95,7 +95,7 @@ def _take(
 @kernel
 def _register(words: NDArray[np.uint64], index: int, holder: int, owner: int, notes: NDArray[np.uint64]) -> None:
     _trap()
-    taken = take(words, index, holder, owner)
+    taken = register(words, index, holder, owner)
     store_release(notes, 1, np.int64(taken) + 100)
     store_release(notes, 0, _ENDED)
 
@@ -142,7 +142,7 @@ class Scene:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.queue = LockFreeTxQueue.create(path, slots=8, producers=2, area_bytes=_AREA_BYTES)
+        self.queue = LockFreeTxQueue.create(path, slots=8, producers=2, buffer_bytes=_BUFFER_BYTES)
         self.notes = np.frombuffer(mmap.mmap(-1, mmap.PAGESIZE), np.uint64)
         self.mine = self.queue.register()
         self.frame = make(7, _RECORDS)
@@ -173,7 +173,7 @@ class Scene:
         controls = int(self.queue.words[ring_layout.CONTROLS_AT])
         return int(self.queue.words[controls + _PLACE * ring_layout.CONTROL_WORDS + ring_layout.OWNER])
 
-    def leave_place(self, taker: Taker) -> None:
+    def leave_place(self, taker: FrameConsumer) -> None:
         """A process dies with the place, a frame that was taken, and a claim."""
         process = os.fork()
         if process == 0:
@@ -189,14 +189,14 @@ class Scene:
         """What a child does as a consumer."""
         queue = LockFreeTxQueue.attach(self.path)
         queue._consumer.check()
-        _take(queue.words, queue._consumer.kept, self.body, self.rows, self.notes)
+        _take(queue.words, queue._consumer.state, self.body, self.rows, self.notes)
         os._exit(0)
 
 
 def producer_kill(scene: Scene, steps: int) -> bool:
     """The frame arrives whole or not at all, others are not disturbed, and the place is of use again."""
     with LockFreeTxQueue.attach(scene.path) as consumer:
-        taker = Taker(consumer)
+        taker = FrameConsumer(consumer)
         child = Stepped(scene.publish, scene.notes, steps)
         ended = child.has_ended
         child.kill()
@@ -216,7 +216,7 @@ def producer_kill(scene: Scene, steps: int) -> bool:
 def producer_stop(scene: Scene, steps: int) -> bool:
     """Others go on as if it were not there, nobody gets its place, and its frame arrives once, whole."""
     with LockFreeTxQueue.attach(scene.path) as consumer:
-        taker = Taker(consumer)
+        taker = FrameConsumer(consumer)
         child = Stepped(scene.publish, scene.notes, steps)
         ended = child.has_ended
         got: list[int] = []
@@ -238,7 +238,7 @@ def producer_stop(scene: Scene, steps: int) -> bool:
 def registration_kill(scene: Scene, steps: int) -> bool:
     """The place is of use to the next one."""
     with LockFreeTxQueue.attach(scene.path) as consumer:
-        taker = Taker(consumer)
+        taker = FrameConsumer(consumer)
         scene.leave_place(taker)
         child = Stepped(scene.register, scene.notes, steps)
         ended = child.has_ended
@@ -256,7 +256,7 @@ def registration_kill(scene: Scene, steps: int) -> bool:
 def registration_stop(scene: Scene, steps: int) -> bool:
     """The place gets one owner, whoever goes on first."""
     with LockFreeTxQueue.attach(scene.path) as consumer:
-        taker = Taker(consumer)
+        taker = FrameConsumer(consumer)
         scene.leave_place(taker)
         child = Stepped(scene.register, scene.notes, steps)
         ended = child.has_ended
@@ -276,32 +276,32 @@ def registration_stop(scene: Scene, steps: int) -> bool:
 
 
 def consumer_kill(scene: Scene, steps: int) -> bool:
-    """What it handed on is gone, what it had not is taken again, and no producer is left waiting for room."""
+    """What it committed is gone, what it had not is taken again, and no producer is left waiting for room."""
     scene.put(scene.mine, 1)
     before = int(scene.queue.words[ring_layout.HEAD]) >> ring_layout.EPOCH_BITS
     child = Stepped(scene.take, scene.notes, steps)
     ended = child.has_ended
     child.kill()
-    handed_on = (int(scene.queue.words[ring_layout.HEAD]) >> ring_layout.EPOCH_BITS) - before
-    assert handed_on in ((1,) if ended else (0, 1))
-    if handed_on:
+    committed = (int(scene.queue.words[ring_layout.HEAD]) >> ring_layout.EPOCH_BITS) - before
+    assert committed in ((1,) if ended else (0, 1))
+    if committed:
         scene.put(scene.mine, 2)  # before anybody took over: only the dead one could have told that there is room
     with LockFreeTxQueue.attach(scene.path) as consumer:
-        assert scene.tokens(Taker(consumer).take()) == ([2] if handed_on else [1])
+        assert scene.tokens(FrameConsumer(consumer).take()) == ([2] if committed else [1])
         scene.put(scene.mine, 3)
-        assert scene.tokens(Taker(consumer).take()) == [3]
+        assert scene.tokens(FrameConsumer(consumer).take()) == [3]
         assert consumer.get_queue_metrics().size == 0
     return ended
 
 
 def consumer_stop(scene: Scene, steps: int) -> bool:
-    """Whoever takes over and the one that was stopped hand each frame on once between them; the latter finds out."""
+    """Whoever takes over and the one that was stopped commit each frame once between them; the latter finds out."""
     scene.put(scene.mine, 1)
     child = Stepped(scene.take, scene.notes, steps)
     ended = child.has_ended
     with LockFreeTxQueue.attach(scene.path) as consumer:
         consumer.take_over()
-        taker = Taker(consumer)
+        taker = FrameConsumer(consumer)
         got = scene.tokens(taker.take())
         try:
             scene.put(scene.mine, 2)
@@ -325,7 +325,7 @@ def consumer_overwritten(scene: Scene, steps: int) -> bool:
     ended = child.has_ended
     with LockFreeTxQueue.attach(scene.path) as consumer:
         consumer.take_over()
-        taker = Taker(consumer)
+        taker = FrameConsumer(consumer)
         got = scene.tokens(taker.take())
         scene.mine.enqueue(np.full((_RECORDS_NEARLY_ALL, 8), _ALL_ONES), token=3)
         child.go_on()

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.models.ring.linearizability import Operation, dequeue, enqueue, in_time, is_linearizable
-from tests.txqueue.frames import Taker, make
+from tests.txqueue.frames import FrameConsumer, make
 from txqueue.errors import QueueFull
 from txqueue.queue import LockFreeTxQueue
 
@@ -28,7 +28,7 @@ PRODUCERS = 4
 FRAMES = 40
 
 
-def take(taker: Taker, limit: int) -> Operation:
+def take(taker: FrameConsumer, limit: int) -> Operation:
     called = time.monotonic_ns()
     batch = taker.queue.dequeue_exclusive_batch(taker.body, taker.rows, limit)
     returned = time.monotonic_ns()
@@ -37,7 +37,7 @@ def take(taker: Taker, limit: int) -> Operation:
 
 def take_all(queue: LockFreeTxQueue, is_over: Callable[[], bool], seed: int = 1) -> list[Operation]:
     """Dequeues with changing limits until it is over and the queue is empty."""
-    chance, taker = random.Random(seed), Taker(queue)
+    chance, taker = random.Random(seed), FrameConsumer(queue)
     history: list[Operation] = []
     while not (over := is_over()) or history[-1].dequeued:
         history.append(take(taker, chance.randrange(1, 6)))
@@ -69,7 +69,7 @@ def recorded() -> list[Operation]:
     interval_s = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     try:
-        with LockFreeTxQueue.create(None, slots=16, producers=PRODUCERS, area_bytes=2048) as queue:
+        with LockFreeTxQueue.create(None, slots=16, producers=PRODUCERS, buffer_bytes=2048) as queue:
             threads = [
                 threading.Thread(target=produce, args=(queue, number * FRAMES, history)) for number in range(PRODUCERS)
             ]
@@ -110,7 +110,7 @@ def test_a_history_of_processes_is_linearizable_even_where_one_was_killed(tmp_pa
                 os.write(log, b"done %d %d\\n" % (value, time.monotonic_ns()))
                 break
     """
-    with LockFreeTxQueue.create(tmp_path / "ring", slots=16, producers=4, area_bytes=1024) as queue:
+    with LockFreeTxQueue.create(tmp_path / "ring", slots=16, producers=4, buffer_bytes=1024) as queue:
         logs = [tmp_path / "lives", tmp_path / "dies"]
         children = [
             subprocess.Popen(

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tests.models.ring.machine_code import Atomic, Compiled
 from txqueue.jit.decorators import WORDS
 from txqueue.ring import dequeue as ring_consumer
-from txqueue.ring import ring, ring_waiting
+from txqueue.ring import polling, ring
 
 only_on_x86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="reads x86 machine code")
 
@@ -38,8 +38,8 @@ def dequeue() -> Compiled:
 
 
 @functools.cache
-def look() -> Compiled:
-    return Compiled(ring_waiting.look, *ring_waiting.look.arguments)  # type: ignore[attr-defined]
+def poll() -> Compiled:
+    return Compiled(polling.poll, *polling.poll.arguments)  # type: ignore[attr-defined]
 
 
 def test_publishing_has_its_operations_with_their_orders() -> None:
@@ -63,7 +63,7 @@ def test_a_claim_moves_oldest_before_the_frame_and_swaps_nothing() -> None:
     assert code.count(CAS, "seq_cst") == 0
 
 
-def test_a_dequeue_hands_on_by_one_compare_and_swap() -> None:
+def test_a_dequeue_commits_by_one_compare_and_swap() -> None:
     code = dequeue()
     assert code.count(CAS, "seq_cst") == 1
     assert code.count(STORE, "release") == 1, "READ"
@@ -73,14 +73,14 @@ def test_a_dequeue_hands_on_by_one_compare_and_swap() -> None:
 
 
 def test_waiting_looks_at_the_slot_in_every_round() -> None:
-    operations = look().atomics()
+    operations = poll().atomics()
     assert Atomic(LOAD, "seq_cst", repeats=True) in operations, "the slot"
     assert Atomic(LOAD, "acquire", repeats=True) in operations, "HEAD"
     assert Atomic(LOAD, "monotonic", repeats=True) in operations, "INTERRUPTS"
     assert Atomic(CAS, "seq_cst", repeats=True) in operations, "the mark"
 
 
-@pytest.mark.parametrize("code", [publish, claim, look])
+@pytest.mark.parametrize("code", [publish, claim, poll])
 def test_kernels_call_no_library(code: "functools._lru_cache_wrapper[Compiled]") -> None:
     assert code().calls() == set()
 
@@ -94,7 +94,7 @@ def test_a_dequeue_calls_nothing_but_memcpy() -> None:
 def test_compare_and_swaps_are_locked_instructions() -> None:
     assert publish().assembly.count("lock cmpxchgq") == 4
     assert dequeue().assembly.count("lock cmpxchgq") == 1
-    assert look().assembly.count("lock cmpxchgq") >= 2
+    assert poll().assembly.count("lock cmpxchgq") >= 2
 
 
 def test_arm_gets_ordered_instructions_where_x86_needs_none() -> None:
@@ -103,10 +103,10 @@ def test_arm_gets_ordered_instructions_where_x86_needs_none() -> None:
     assert len(re.findall(r"\bldapr\b|\bldar\b", publishing)) == 4
     assert len(re.findall(r"\bstlr\b", publishing)) == 1
     assert re.search(r"\bdmb\s+ish\b", claim().for_arm())
-    handing_on = dequeue().for_arm()
-    assert len(re.findall(r"\bcasal\b", handing_on)) == 1
-    assert len(re.findall(r"\bstlr\b", handing_on)) == 1
-    assert len(re.findall(r"\bldapr\b|\bldar\b", handing_on)) >= 6
+    dequeuing = dequeue().for_arm()
+    assert len(re.findall(r"\bcasal\b", dequeuing)) == 1
+    assert len(re.findall(r"\bstlr\b", dequeuing)) == 1
+    assert len(re.findall(r"\bldapr\b|\bldar\b", dequeuing)) >= 6
 
 
 def test_a_plain_load_in_a_loop_is_hoisted_and_noticed() -> None:

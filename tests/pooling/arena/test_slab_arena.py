@@ -293,7 +293,7 @@ def test_wishes_about_pages_that_the_machine_cannot_grant_do_no_harm() -> None:
 
 def test_a_region_of_something_else_is_refused(tmp_path: Path) -> None:
     with (
-        LockFreeTxQueue.create(tmp_path / "ring", slots=64, producers=2, area_bytes=4096),
+        LockFreeTxQueue.create(tmp_path / "ring", slots=64, producers=2, buffer_bytes=4096),
         pytest.raises(RegionForeign),
     ):
         SlabArena.attach(tmp_path / "ring")

@@ -9,7 +9,7 @@ import pytest
 from numba import njit, types
 from numba.core.errors import TypingError
 
-from txqueue.jit import atomics
+from txqueue.jit import atomics, cpu, raw_memory
 from txqueue.jit.decorators import BYTES, WORDS
 from txqueue.ring import dequeue as ring_consumer
 from txqueue.ring import ring
@@ -26,12 +26,12 @@ def exercise(words: Any, octets: Any) -> Any:
     not_swapped = atomics.cas(words, 0, 5, 8)
     before = atomics.fetch_add(words, 1, 3)
     atomics.fence()
-    atomics.pause()
-    atomics.prefetch(words, 1 << 40)
-    atomics.prefetch(octets, 3)
-    atomics.prefetch_to_write(words, 1 << 40)
-    atomics.memcpy(octets, 3, words, 0, 24)
-    unaligned = atomics.load_unaligned(octets, 11)
+    cpu.pause()
+    raw_memory.prefetch(words, 1 << 40)
+    raw_memory.prefetch(octets, 3)
+    raw_memory.prefetch_to_write(words, 1 << 40)
+    raw_memory.copy_bytes(octets, 3, words, 0, 24)
+    unaligned = raw_memory.load_unaligned(octets, 11)
     loads = (atomics.load_relaxed(words, 0), atomics.load_acquire(words, 1), atomics.load_seq_cst(words, 2))
     return swapped, not_swapped, before, loads, unaligned
 
@@ -95,10 +95,10 @@ def test_only_contiguous_words_are_accepted(wrong: Any) -> None:
         load(wrong)
 
 
-def test_memcpy_refuses_to_write_to_a_read_only_array() -> None:
+def test_copying_refuses_to_write_to_a_read_only_array() -> None:
     @njit
     def copy(to: Any, source: Any) -> None:
-        atomics.memcpy(to, 0, source, 0, 8)
+        raw_memory.copy_bytes(to, 0, source, 0, 8)
 
     with pytest.raises(TypingError, match="read-only"):
         copy(np.frombuffer(bytes(8), np.uint8), np.zeros(8, np.uint8))

@@ -6,7 +6,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from txqueue.jit import raw_memory
+from txqueue.jit import cpu, raw_memory
 from txqueue.jit.atomics import store_release
 from txqueue.jit.decorators import inner
 from txqueue.jit.native_types import U8, U64, Bytes, Words, u64_range
@@ -29,12 +29,12 @@ def a_pointer_to_bytes_where_words_are_meant(data: Bytes, index: U64) -> U64:
 
 @inner
 def a_pointer_where_a_number_is_meant(words: Words) -> U64:
-    return raw_memory.folded_multiply(words, U64(1))  # type: ignore[arg-type]
+    return cpu.folded_multiply(words, U64(1))  # type: ignore[arg-type]
 
 
 @inner
 def an_argument_too_few(words: Words) -> None:
-    raw_memory.prefetch(words)  # type: ignore[call-arg]
+    raw_memory.prefetch(words)  # type: ignore[call-overload]
 
 
 @inner

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.txqueue.frames import Taker
+from tests.txqueue.frames import FrameConsumer
 from tests.txqueue.test_queue_processes import process
 from txqueue.errors import ProducersExhausted
 from txqueue.queue import LockFreeTxQueue
@@ -63,10 +63,10 @@ def test_another_process_with_the_same_id_is_not_taken_for_it() -> None:
 
 def test_a_producer_outlives_the_first_thread_of_its_process(tmp_path: Path) -> None:
     with (
-        LockFreeTxQueue.create(tmp_path / "ring", slots=4, producers=1, area_bytes=1 << 16) as queue,
+        LockFreeTxQueue.create(tmp_path / "ring", slots=4, producers=1, buffer_bytes=1 << 16) as queue,
         process(queue, END_FIRST_THREAD) as child,
     ):
-        taker = Taker(queue)
+        taker = FrameConsumer(queue)
         until = time.monotonic() + 60
         while state_of(child.pid) != "Z":
             assert time.monotonic() < until

@@ -9,21 +9,20 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.txqueue.frames import Taker, make
+from tests.txqueue.frames import FrameConsumer, make
 from tests.txqueue.test_queue_processes import process
 from txqueue import consumer
-from txqueue import queue as queue_module
 from txqueue.errors import ConsumerBusy, ConsumerFenced, RegionForeign
+from txqueue.jit.compare_and_swap import compare_and_swap
 from txqueue.queue import LockFreeTxQueue
+from txqueue.ring import consumer_state, ring
 from txqueue.ring import layout as ring_layout
-from txqueue.ring import ring
-from txqueue.ring.producer_registry import swap
-from txqueue.wait_strategy import WaitStrategy
+from txqueue.ring.wait_strategy import WaitStrategy
 
 
 @pytest.fixture
 def queue(tmp_path: Path) -> Iterator[LockFreeTxQueue]:
-    with LockFreeTxQueue.create(tmp_path / "ring", slots=64, producers=8, area_bytes=1 << 16) as queue:
+    with LockFreeTxQueue.create(tmp_path / "ring", slots=64, producers=8, buffer_bytes=1 << 16) as queue:
         yield queue
 
 
@@ -32,7 +31,7 @@ def put(queue: LockFreeTxQueue, *tokens: int) -> None:
         queue.enqueue(make(token, 3).records, token=token)
 
 
-def tokens(taker: Taker, limit: int | None = None) -> list[int]:
+def tokens(taker: FrameConsumer, limit: int | None = None) -> list[int]:
     return [frame.token for frame in taker.take(limit)]
 
 
@@ -47,7 +46,7 @@ def test_a_dead_processes_claim_is_taken_without_loss_or_repetition(queue: LockF
     put(queue, 1, 2, 3)
     with process(queue, CONSUME.format(limit=6) + "die()") as child:
         assert child.wait(60) == -signal.SIGKILL
-    assert tokens(Taker(queue)) == [3]
+    assert tokens(FrameConsumer(queue)) == [3]
 
 
 def test_a_consumer_that_was_only_stopped_is_fenced(queue: LockFreeTxQueue) -> None:
@@ -65,7 +64,7 @@ def test_a_consumer_that_was_only_stopped_is_fenced(queue: LockFreeTxQueue) -> N
     )
     with process(queue, script) as child:
         assert os.WIFSTOPPED(os.waitpid(child.pid, os.WUNTRACED)[1])
-        taker = Taker(queue)
+        taker = FrameConsumer(queue)
         with pytest.raises(ConsumerBusy, match="take_over"):
             taker.take()
         queue.take_over()
@@ -78,7 +77,7 @@ def test_a_consumer_that_was_only_stopped_is_fenced(queue: LockFreeTxQueue) -> N
 
 def test_consumers_that_take_over_from_each_other_share_the_frames_out(queue: LockFreeTxQueue) -> None:
     with LockFreeTxQueue.attach(queue.path) as other:
-        takers = [Taker(queue), Taker(other)]
+        takers = [FrameConsumer(queue), FrameConsumer(other)]
         other.take_over()
         got: list[int] = []
         for round_ in range(40):
@@ -107,12 +106,12 @@ def after_the_claim_is_replaced(monkeypatch: pytest.MonkeyPatch, act: Callable[[
     waiting = [act]
 
     def interrupted(words: NDArray[np.uint64], index: int, expected: int, desired: int) -> bool:
-        swapped = bool(swap(words, index, expected, desired))
+        swapped = bool(compare_and_swap(words, index, expected, desired))
         if index == ring_layout.CONSUMER and waiting:
             waiting.pop()()
         return swapped
 
-    monkeypatch.setattr(consumer, "swap", interrupted)
+    monkeypatch.setattr(consumer, "compare_and_swap", interrupted)
 
 
 ONE, ANOTHER = (1 << 47) + 1, (1 << 47) + 2
@@ -135,15 +134,15 @@ def test_a_take_over_between_the_steps_of_another_comes_after_it(
         assert name_and_epoch(queue) == (ANOTHER, epoch_in_force(queue))
         put(queue, 1)
         with pytest.raises(ConsumerFenced):
-            Taker(queue).take()
+            FrameConsumer(queue).take()
         with pytest.raises(ConsumerBusy):
-            Taker(third).take()
+            FrameConsumer(third).take()
         monkeypatch.setattr(consumer, "this_process", lambda: ONE)
         queue._consumer.resign()
         assert name_and_epoch(queue) == (ANOTHER, epoch_in_force(queue)), "a fenced one has nothing to resign"
         monkeypatch.setattr(consumer, "this_process", lambda: ANOTHER)
         faster._consumer.resign()
-        assert tokens(Taker(third)) == [1]
+        assert tokens(FrameConsumer(third)) == [1]
 
 
 def test_a_claim_whose_process_died_between_its_steps_is_taken(
@@ -156,7 +155,7 @@ def test_a_claim_whose_process_died_between_its_steps_is_taken(
         raise Died
 
     put(queue, 1, 2, 3)
-    holder = Taker(queue)
+    holder = FrameConsumer(queue)
     assert tokens(holder, 3) == [1]
     with LockFreeTxQueue.attach(queue.path) as dead, LockFreeTxQueue.attach(queue.path) as third:
         with monkeypatch.context() as patch:
@@ -165,28 +164,28 @@ def test_a_claim_whose_process_died_between_its_steps_is_taken(
             with pytest.raises(Died):
                 dead.take_over()
         assert tokens(holder, 3) == [2], "it is not fenced yet"
-        assert tokens(Taker(third)) == [3]
+        assert tokens(FrameConsumer(third)) == [3]
         assert name_and_epoch(queue)[1] == epoch_in_force(queue)
         with pytest.raises(ConsumerFenced):
             holder.take()
 
 
 def test_a_fenced_consumer_resigns_nothing_of_its_successor_in_the_same_process(queue: LockFreeTxQueue) -> None:
-    Taker(queue).take()
+    FrameConsumer(queue).take()
     with LockFreeTxQueue.attach(queue.path) as successor, LockFreeTxQueue.attach(queue.path) as third:
         successor.take_over()
         queue._consumer.resign()
         with pytest.raises(ConsumerBusy):
-            Taker(third).take()
-        assert tokens(Taker(successor)) == []
+            FrameConsumer(third).take()
+        assert tokens(FrameConsumer(successor)) == []
 
 
 def test_epochs_begin_anew_after_the_last(queue: LockFreeTxQueue) -> None:
     queue.words[ring_layout.HEAD] |= ring_layout.EPOCH_MASK - 1
     queue.words[ring_layout.CONSUMER] = ring_layout.EPOCH_MASK - 1
-    takers = [Taker(queue)]
+    takers = [FrameConsumer(queue)]
     with LockFreeTxQueue.attach(queue.path) as other:
-        takers.append(Taker(other))
+        takers.append(FrameConsumer(other))
         for token in range(6):
             put(queue, token)
             one, another = takers[token % 2], takers[1 - token % 2]
@@ -199,13 +198,13 @@ def test_epochs_begin_anew_after_the_last(queue: LockFreeTxQueue) -> None:
 
 
 def test_a_fenced_consumer_cannot_make_its_successor_oversleep(queue: LockFreeTxQueue) -> None:
-    taker = Taker(queue)
+    taker = FrameConsumer(queue)
     taker.take()
-    mark = int(queue._consumer.kept[ring_layout.KEPT_EPOCH]) + 1
+    mark = int(queue._consumer.state[consumer_state.EPOCH]) + 1
     with LockFreeTxQueue.attach(queue.path) as successor:
         successor.take_over()
         queue.words[ring_layout.PARKED] = mark + 1  # the successor sleeps
-        queue._consumer.kept[ring_layout.KEPT_PARKED] = mark  # and this one wakes from a sleep of long ago
+        queue._consumer.state[consumer_state.PARKED_MARK] = mark  # and this one wakes from a sleep of long ago
         with pytest.raises(ConsumerFenced):
             queue.wait(0.01)
         assert queue.words[ring_layout.PARKED] == mark + 1
@@ -227,7 +226,7 @@ def test_a_forked_child_does_not_consume_as_its_parent(queue: LockFreeTxQueue) -
         assert child.wait(60) == 0
 
 
-@pytest.mark.parametrize("word", [ring_layout.SLOTS, ring_layout.AREA_WORDS, ring_layout.AREAS_AT])
+@pytest.mark.parametrize("word", [ring_layout.SLOTS, ring_layout.BUFFER_WORDS, ring_layout.BUFFERS_AT])
 @pytest.mark.parametrize("value", [0, 3, 128, 1 << 40])
 def test_a_ring_whose_capacities_cannot_be_is_refused(queue: LockFreeTxQueue, word: int, value: int) -> None:
     queue.words[word] = value
@@ -249,7 +248,7 @@ def test_every_wait_strategy_sees_frames_wakes_and_the_end_of_its_time(strategy:
 
 
 def test_distributions_tell_batch_sizes_and_dwell(queue: LockFreeTxQueue) -> None:
-    taker = Taker(queue)
+    taker = FrameConsumer(queue)
     for token in range(64):
         put(queue, token)
         tokens(taker)
@@ -263,13 +262,13 @@ def test_distributions_tell_batch_sizes_and_dwell(queue: LockFreeTxQueue) -> Non
 
 
 def test_dead_claims_and_padding_are_counted() -> None:
-    with LockFreeTxQueue.create(None, slots=4, producers=1, area_bytes=1024) as queue:
+    with LockFreeTxQueue.create(None, slots=4, producers=1, buffer_bytes=1024) as queue:
         producer = queue.register()
         producer.enqueue(make(1, 8).records)
-        Taker(queue).take()
+        FrameConsumer(queue).take()
         producer.enqueue(make(2, 8).records)
         assert queue.get_queue_metrics().padding_bytes == 1024 - 64 * 9
-        Taker(queue).take()
+        FrameConsumer(queue).take()
         ring.claim(queue.words, producer.index, 1, 0)
         producer.close()
         queue.register().close()
@@ -285,9 +284,9 @@ def test_a_wake_takes_away_a_mark_that_it_did_not_see_at_first(
     def swapped(words: NDArray[np.uint64], index: int, expected: int, desired: int) -> bool:
         if index == ring_layout.PARKED and late:
             words[index] = late.pop()
-        return bool(swap(words, index, expected, desired))
+        return bool(compare_and_swap(words, index, expected, desired))
 
-    monkeypatch.setattr(queue_module, "swap", swapped)
+    monkeypatch.setattr(consumer, "compare_and_swap", swapped)
     queue.wake()
     assert not late
     assert queue.words[ring_layout.PARKED] == ring_layout.AWAKE
@@ -296,7 +295,7 @@ def test_a_wake_takes_away_a_mark_that_it_did_not_see_at_first(
 def test_the_bound_is_small_when_idle_although_a_consumer_died_before_it_counted(queue: LockFreeTxQueue) -> None:
     queue.enqueue(make(1, 900).records)
     with LockFreeTxQueue.attach(queue.path) as dead:
-        Taker(dead).take()
+        FrameConsumer(dead).take()
     consumed = int(queue.words[ring_layout.CONTROLS_AT]) + ring_layout.CONSUMED_RECORDS
     queue.words[consumed] = 0
     for _ in range(10):
@@ -307,8 +306,8 @@ def test_the_bound_is_small_when_idle_although_a_consumer_died_before_it_counted
 def test_a_forked_child_leaves_the_mark_of_its_sleeping_parent_alone(queue: LockFreeTxQueue) -> None:
     script = CONSUME.format(limit=3) + (
         "from txqueue.errors import ConsumerBusy\n"
-        "mark = int(queue._consumer.kept[ring_layout.KEPT_EPOCH]) + 1\n"
-        "queue.words[ring_layout.PARKED] = queue._consumer.kept[ring_layout.KEPT_PARKED] = mark\n"
+        "mark = int(queue._consumer.state[consumer_state.EPOCH]) + 1\n"
+        "queue.words[ring_layout.PARKED] = queue._consumer.state[consumer_state.PARKED_MARK] = mark\n"
         "if os.fork() == 0:\n"
         "    try:\n"
         "        queue.wait(0.01)\n"

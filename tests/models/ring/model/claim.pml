@@ -28,7 +28,7 @@ byte broken;
 byte name;              /* name and claimed are one word */
 byte claimed;
 byte epoch;             /* HEAD's */
-byte kept[CONSUMERS];   /* the epoch of each one's claim, or 0 */
+byte epoch_of[CONSUMERS];   /* the epoch of each one's claim, or 0 */
 
 /* What only the checks know. */
 byte last = CONSUMERS;  /* the consumer that claimed last */
@@ -48,13 +48,13 @@ inline replace() {
         :: name == holder && (claimed == seen || BROKEN(NAME_ALONE)) || BROKEN(CLAIM_STORED) ->
            name = PROCESS(me);
            claimed = seen + 1;
-           kept[me] = seen + 1;
+           epoch_of[me] = seen + 1;
            last = me;
            between++;
            other = 0;
            do
            :: other == CONSUMERS -> break
-           :: else -> assert(other == me || kept[other] != kept[me] || BROKEN(NAME_ALONE)); other++   /* two hold it */
+           :: else -> assert(other == me || epoch_of[other] != epoch_of[me] || BROKEN(NAME_ALONE)); other++   /* two hold it */
            od;
            other = 0
         :: else -> goto refused
@@ -75,11 +75,11 @@ inline claim() {
     fi;
     replace();
     if
-    :: BROKEN(NAME_ALONE) -> d_step { epoch++; kept[me] = epoch }
-    :: else -> raise(kept[me])
+    :: BROKEN(NAME_ALONE) -> d_step { epoch++; epoch_of[me] = epoch }
+    :: else -> raise(epoch_of[me])
     fi;
     /* With nobody on the way, the one that claimed last is the one that may move HEAD. */
-    atomic { between--; assert(between > 0 || kept[last] == epoch || BROKEN(NAME_ALONE)) };
+    atomic { between--; assert(between > 0 || epoch_of[last] == epoch || BROKEN(NAME_ALONE)) };
 refused:
     atomic { holder = 0; seen = 0; tried++ }
 }
@@ -88,11 +88,11 @@ refused:
 inline resign() {
     atomic {
         if
-        :: kept[me] == 0
-        :: kept[me] != 0 && BROKEN(NAME_ALONE) && epoch != kept[me]
+        :: epoch_of[me] == 0
+        :: epoch_of[me] != 0 && BROKEN(NAME_ALONE) && epoch != epoch_of[me]
         :: else ->
            if
-           :: name == PROCESS(me) && (claimed == kept[me] || BROKEN(RESIGNED_BY_NAME) || BROKEN(NAME_ALONE)) ->
+           :: name == PROCESS(me) && (claimed == epoch_of[me] || BROKEN(RESIGNED_BY_NAME) || BROKEN(NAME_ALONE)) ->
               assert(last == me || BROKEN(NAME_ALONE));     /* another one's claim */
               name = 0
            :: else

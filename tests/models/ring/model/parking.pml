@@ -1,4 +1,4 @@
-/* Parking, as in txqueue/ring/ring_waiting.py and the end of ring.publish: the consumer sleeps only while nothing waits, and
+/* Parking, as in txqueue/ring/polling.py and the end of ring.publish: the consumer sleeps only while nothing waits, and
  * whoever publishes wakes it. Processors delay stores behind later loads, so where a variant makes an ordered store a
  * plain one, it goes through a store buffer that drains when it likes.
  *

@@ -1,5 +1,5 @@
-// The ring of txqueue/ring*.py once more, for ThreadSanitizer, which knows C++'s memory model and not numba's: the same
-// stores and loads with the same orders, and areas with frames of several sizes that go back to the front. The header of
+// The ring of txqueue/ring once more, for ThreadSanitizer, which knows C++'s memory model and not numba's: the same
+// stores and loads with the same orders, and buffers with frames of several sizes that go back to the front. The header of
 // a frame is atomic, as consumers may read it while it is overwritten; its body is plain memory, so that every missing
 // order between writing, copying and overwriting is a data race that ThreadSanitizer reports.
 //
@@ -25,11 +25,11 @@ enum Rule {
     SLOT_STORED,             // producer: the slot is filled by a store
     READ_NOT_ACQUIRED,       // producer: READ is loaded without acquiring
     HEAD_NOT_ACQUIRED,       // producer: HEAD is loaded without acquiring
-    AREA_NOT_CHECKED,        // producer: what was not handed on is overwritten
+    BUFFER_NOT_CHECKED,        // producer: what was not committed is overwritten
     SLOT_NOT_ACQUIRED,       // consumer: the slot is loaded without acquiring the frame
     READ_NOT_RELEASED,       // consumer: READ is stored without releasing the copies
     HEAD_NOT_RELEASED,       // consumer: HEAD is moved without releasing the copies
-    HANDED_ON_BEFORE_COPY,   // consumer: HEAD and READ move before the frames are copied
+    COMMITTED_BEFORE_COPY,   // consumer: HEAD and READ move before the frames are copied
     SKIP_FROM_NOT_SEEN,      // consumer: the way back to the front is not looked at
 };
 
@@ -45,7 +45,7 @@ constexpr auto seq_cst = std::memory_order_seq_cst;
 
 constexpr Word PRODUCERS = 3;
 constexpr Word SLOTS = 8;
-constexpr Word AREA = 32;
+constexpr Word BUFFER = 32;
 constexpr Word HEADER = 3;  // the announcing word, the count of the body's words, the token
 constexpr Word BODY_MAX = 12;
 constexpr Word FRAMES = 4000;  // of each producer
@@ -74,7 +74,7 @@ struct Ring {
     alignas(128) Atomic head{SLOTS << EPOCH_BITS};
     std::array<Atomic, SLOTS> slots;
     std::array<Control, PRODUCERS> controls;
-    std::array<std::array<Cell, AREA>, PRODUCERS> areas;
+    std::array<std::array<Cell, BUFFER>, PRODUCERS> buffers;
 };
 
 static Ring ring;
@@ -100,44 +100,44 @@ static void advance(Control& control, Word to) {
 
 static Word read_before(Control& control) {
     const Word read = load(control.read, READ_NOT_ACQUIRED);
-    return read == control.skip_from.load(relaxed) ? (read | (AREA - 1)) + 1 : read;
+    return read == control.skip_from.load(relaxed) ? (read | (BUFFER - 1)) + 1 : read;
 }
 
-static Word handed_on(Word producer, Control& control) {
+static Word committed(Word producer, Control& control) {
     const Word head = load(ring.head, HEAD_NOT_ACQUIRED) >> EPOCH_BITS;
-    auto& area = ring.areas[producer];
+    auto& buffer = ring.buffers[producer];
     Word at = control.oldest.load(relaxed);
     while (at < control.write) {
         if (at == control.skip_from.load(relaxed)) {
-            at = (at | (AREA - 1)) + 1;
+            at = (at | (BUFFER - 1)) + 1;
             continue;
         }
-        if (area[at % AREA].header.load(relaxed) >> PRODUCER_BITS >= head) break;
-        at += HEADER + area[at % AREA + 1].header.load(relaxed);
+        if (buffer[at % BUFFER].header.load(relaxed) >> PRODUCER_BITS >= head) break;
+        at += HEADER + buffer[at % BUFFER + 1].header.load(relaxed);
     }
     return at;
 }
 
 static Word place(Control& control, Word need) {
-    const Word write = control.write, oldest = control.oldest.load(relaxed), offset = write % AREA;
-    const Word front = write - offset + AREA;
+    const Word write = control.write, oldest = control.oldest.load(relaxed), offset = write % BUFFER;
+    const Word front = write - offset + BUFFER;
     if (write == oldest) return offset ? front : write;
-    const Word consumed = oldest % AREA;
-    const bool in_one_lap = consumed <= offset && write - oldest < AREA;
-    const bool front_is_free = in_one_lap && consumed >= AREA / 4 && need <= consumed;
-    if (offset + need > AREA || front_is_free) {
+    const Word consumed = oldest % BUFFER;
+    const bool in_one_lap = consumed <= offset && write - oldest < BUFFER;
+    const bool front_is_free = in_one_lap && consumed >= BUFFER / 4 && need <= consumed;
+    if (offset + need > BUFFER || front_is_free) {
         const Word skip = control.skip_from.load(relaxed);
-        if (broken == AREA_NOT_CHECKED) return front;
-        return (skip != NO_SKIP && skip >= oldest) || front + need - oldest > AREA ? NO_ROOM : front;
+        if (broken == BUFFER_NOT_CHECKED) return front;
+        return (skip != NO_SKIP && skip >= oldest) || front + need - oldest > BUFFER ? NO_ROOM : front;
     }
-    return write + need - oldest <= AREA || broken == AREA_NOT_CHECKED ? write : NO_ROOM;
+    return write + need - oldest <= BUFFER || broken == BUFFER_NOT_CHECKED ? write : NO_ROOM;
 }
 
 static Word find_room(Word producer, Control& control, Word need) {
     advance(control, read_before(control));
     Word start = place(control, need);
     if (start == NO_ROOM) {
-        advance(control, handed_on(producer, control));
+        advance(control, committed(producer, control));
         start = place(control, need);
     }
     if (start != NO_ROOM && start > control.write) {
@@ -170,7 +170,7 @@ static bool enqueue(Word producer, Word token, Word count) {
     Control& control = ring.controls[producer];
     const Word start = has_slot(control) ? find_room(producer, control, HEADER + count) : NO_ROOM;
     if (start == NO_ROOM) return false;
-    Cell* frame = &ring.areas[producer][start % AREA];
+    Cell* frame = &ring.buffers[producer][start % BUFFER];
     auto write_body = [&] {
         for (Word index = 0; index < count; index++) frame[HEADER + index].body = content(token, index);
     };
@@ -235,17 +235,17 @@ struct Consumer {
             const Word oldest = control.oldest.load(acquire);
             cursor = std::max(cursor, oldest);
             if (cursor == control.skip_from.load(acquire) && broken != SKIP_FROM_NOT_SEEN)
-                cursor = (cursor | (AREA - 1)) + 1;
-            Cell* frame = &ring.areas[producer][cursor % AREA];
+                cursor = (cursor | (BUFFER - 1)) + 1;
+            Cell* frame = &ring.buffers[producer][cursor % BUFFER];
             const Word at = frame[0].header.load(acquire);
-            if (cursor % AREA + HEADER > AREA) return false;
+            if (cursor % BUFFER + HEADER > BUFFER) return false;
             const Word count = frame[1].header.load(acquire), token = frame[2].header.load(acquire);
             if (control.oldest.load(relaxed) > cursor) continue;
             if (at == word) {
                 found = {cursor, producer, token, count, frame};
                 return true;
             }
-            if (at > word || cursor - oldest > AREA || count > BODY_MAX) return false;
+            if (at > word || cursor - oldest > BUFFER || count > BODY_MAX) return false;
             cursor += HEADER + count;
         }
     }
@@ -270,7 +270,7 @@ struct Consumer {
             for (Word index = 0; index < taken.count; index++) body[at++] = taken.frame[HEADER + index].body;
     }
 
-    bool hand_on(Word seen) {
+    bool commit(Word seen) {
         const Word next = seen + (Word(batch.size()) << EPOCH_BITS);
         return ring.head.compare_exchange_strong(seen, next, broken == HEAD_NOT_RELEASED ? relaxed : seq_cst);
     }
@@ -294,7 +294,7 @@ struct Consumer {
 
 static std::array<Atomic, PRODUCERS> next_token;  // relaxed: handed from consumer to consumer without ordering anything
 
-// Takes over, consumes for a while, then dies in a dequeue: before its batch is handed on, or before it told producers.
+// Takes over, consumes for a while, then dies in a dequeue: before its batch is committed, or before it told producers.
 // It never dies with a copy that it throws away: that copy may be overwritten while it is made, by design. The last
 // consumer lives to the end.
 static void consume(Word number) {
@@ -324,12 +324,12 @@ static void consume(Word number) {
             continue;
         }
         if (dies && !dies_late) break;
-        if (broken != HANDED_ON_BEFORE_COPY) consumer.copy();
-        if (!consumer.hand_on(seen)) {
+        if (broken != COMMITTED_BEFORE_COPY) consumer.copy();
+        if (!consumer.commit(seen)) {
             faults++;
             break;
         }
-        if (broken == HANDED_ON_BEFORE_COPY) {
+        if (broken == COMMITTED_BEFORE_COPY) {
             consumer.tell_producers();
             consumer.copy();
         }

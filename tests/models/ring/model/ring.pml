@@ -1,4 +1,4 @@
-/* The ring of txqueue/ring/ring.py, ring_area.py, ring_consumer.py and ring_registry.py: producers publish frames and may die
+/* The ring of txqueue/ring/ring.py, producer_buffer.py, dequeue.py and producer_registry.py: producers publish frames and may die
  * between any two steps; a consumer takes batches and may be taken over between any two steps, dead or alive; a
  * process registers in a dead producer's place. docs/verification.md says what this shows and what it does not.
  *
@@ -7,7 +7,7 @@
  * shared memory once, as one load, store or compare-and-swap does. Whoever is refused blocks here until what refused it
  * changes, so a ring that stalls shows as a process that cannot end.
  *
- * The areas hold frames of one size here; frames of several sizes and the way back to the front are in ring.cpp.
+ * The buffers hold frames of one size here; frames of several sizes and the way back to the front are in ring.cpp.
  */
 
 #ifndef PRODUCERS
@@ -25,8 +25,8 @@
 #ifndef SLOTS
 #define SLOTS 3
 #endif
-#ifndef AREA
-#define AREA 1          /* frames that an area holds */
+#ifndef BUFFER
+#define BUFFER 1          /* frames that a buffer holds */
 #endif
 #ifndef BATCH
 #define BATCH 2         /* frames that a batch holds at most */
@@ -47,10 +47,10 @@
 #define LAP_NOT_CHECKED 6 /* producer: a slot is filled whatever lap its word is of */
 #define SLOTS_NOT_RESERVED 7 /* producer: claims leave no room for the claims of others */
 #define SLOTS_NOT_CHECKED 8 /* producer: HEAD is not looked at for room in the slots */
-#define AREA_NOT_CHECKED 9 /* producer: neither READ nor HEAD is looked at for room in the area */
-#define FRAME_BEFORE_ROOM 10 /* producer: room in the area is looked for only after the frame was begun */
+#define BUFFER_NOT_CHECKED 9 /* producer: neither READ nor HEAD is looked at for room in the buffer */
+#define FRAME_BEFORE_ROOM 10 /* producer: room in the buffer is looked for only after the frame was begun */
 #define OLDEST_AFTER_FRAME 11 /* producer: OLDEST moves after what is below it was overwritten */
-#define ALL_HANDED_ON 12 /* producer: whatever it published counts as handed on */
+#define ALL_COMMITTED 12 /* producer: whatever it published counts as committed */
 #define READ_ALONE 13 /* producer: a READ that lags behind is trusted, HEAD is not looked at */
 #define FRAME_BEFORE_WORD 14 /* consumer: the frame is loaded before the slot */
 #define HEAD_BEFORE_COPY 15 /* consumer: HEAD moves before the frames are copied */
@@ -62,7 +62,7 @@
 #define CURSOR_TRUSTED 21 /* consumer: OLDEST is not looked at before a header is read */
 #define OLDEST_NOT_LOOKED_AT_AGAIN 22 /* consumer: nor after it */
 #define WAITING_OVERWRITTEN 23 /* registration: frames in the slots are not waited for */
-#define LAP_CONTINUED 24 /* registration: the area continues at WRITE */
+#define LAP_CONTINUED 24 /* registration: the buffer continues at WRITE */
 
 #ifdef VARIANTS
 byte broken;
@@ -85,15 +85,15 @@ byte write[PRODUCERS];
 byte oldest[PRODUCERS];
 byte read[PRODUCERS];
 
-typedef Area {
-    byte word[AREA];
-    byte left[AREA];
-    byte right[AREA];
+typedef Buffer {
+    byte word[BUFFER];
+    byte left[BUFFER];
+    byte right[BUFFER];
 }
-Area area[PRODUCERS];
+Buffer buffer[PRODUCERS];
 
 /* What only the checks know. */
-byte expected[SLOTS];           /* the body published at each position that was not handed on, or 0 */
+byte expected[SLOTS];           /* the body published at each position that was not committed, or 0 */
 bool dead[PRODUCERS];
 byte working = PRODUCERS + HEIRS;
 
@@ -116,8 +116,8 @@ inline advance(to) {
 /* By READ, and where that does not do, by what HEAD says of each frame. */
 inline find_room() {
     do
-    :: BROKEN(AREA_NOT_CHECKED) || write[me] + 1 - oldest[me] <= AREA -> break
-    :: !BROKEN(AREA_NOT_CHECKED) && write[me] + 1 - oldest[me] > AREA ->
+    :: BROKEN(BUFFER_NOT_CHECKED) || write[me] + 1 - oldest[me] <= BUFFER -> break
+    :: !BROKEN(BUFFER_NOT_CHECKED) && write[me] + 1 - oldest[me] > BUFFER ->
        at = read[me];
        if
        :: at > oldest[me] -> advance(at)
@@ -126,7 +126,7 @@ inline find_room() {
           atomic {
               word = oldest[me];
               do
-              :: word < write[me] && (area[me].word[word % AREA] / 4 < at || BROKEN(ALL_HANDED_ON)) -> word++
+              :: word < write[me] && (buffer[me].word[word % BUFFER] / 4 < at || BROKEN(ALL_COMMITTED)) -> word++
               :: else -> break
               od
           };
@@ -144,16 +144,16 @@ inline find_room() {
 }
 
 inline write_frame() {
-    area[me].left[write[me] % AREA] = body;
-    area[me].right[write[me] % AREA] = body
+    buffer[me].left[write[me] % BUFFER] = body;
+    buffer[me].right[write[me] % BUFFER] = body
 }
 
 /* Two ways of being too early: before anything allows it; or rightly, but before OLDEST says so. */
 inline begin_early() {
     if
-    :: BROKEN(OLDEST_AFTER_FRAME) && write[me] + 1 - oldest[me] > AREA ->
-       area[me].word[oldest[me] % AREA] / 4 < head;
-       area[me].word[write[me] % AREA] = 255
+    :: BROKEN(OLDEST_AFTER_FRAME) && write[me] + 1 - oldest[me] > BUFFER ->
+       buffer[me].word[oldest[me] % BUFFER] / 4 < head;
+       buffer[me].word[write[me] % BUFFER] = 255
     :: else
     fi;
     write_frame()
@@ -169,9 +169,9 @@ inline publish() {
        :: !ANNOUNCES(word, at) && OF_LAP_BEFORE(word, at) ->
           /* A publication never waits for room: its claim has seen to it. */
           assert(at - head < SLOTS || BROKEN(SLOTS_NOT_CHECKED));
-          area[me].word[write[me] % AREA] = WORD(at, me);
+          buffer[me].word[write[me] % BUFFER] = WORD(at, me);
           if
-          :: BROKEN(TAIL_BEFORE_SLOT) -> move_tail(); at = area[me].word[write[me] % AREA] / 4
+          :: BROKEN(TAIL_BEFORE_SLOT) -> move_tail(); at = buffer[me].word[write[me] % BUFFER] / 4
           :: else
           fi;
           d_step {
@@ -216,7 +216,7 @@ proctype producer(byte me) {
     atomic { working--; at = 0; word = 0; number = 0; body = 0 }
 }
 
-/* Registers as a producer whose process has died, and goes on in its area. */
+/* Registers as a producer whose process has died, and goes on in its buffer. */
 proctype heir(byte me) {
     byte at, end, word, number, body;
     if
@@ -238,7 +238,7 @@ look:
     /* A fresh lap, beyond whatever was published last: its owner may have died before it moved WRITE on. */
     atomic {
         at = 0; end = 0; word = 0;
-        number = ((write[me] > oldest[me] -> write[me] : oldest[me]) / AREA + 1) * AREA;
+        number = ((write[me] > oldest[me] -> write[me] : oldest[me]) / BUFFER + 1) * BUFFER;
         if :: BROKEN(LAP_CONTINUED) -> number = write[me] :: else fi
     };
     oldest[me] = number;
@@ -258,13 +258,13 @@ inline seek() {
            least = oldest[word % 4];
            if :: place < least && !BROKEN(CURSOR_TRUSTED) -> place = least :: else fi
        };
-       found = area[word % 4].word[place % AREA];
+       found = buffer[word % 4].word[place % BUFFER];
        if
        :: oldest[word % 4] > place && !BROKEN(OLDEST_NOT_LOOKED_AT_AGAIN) && !BROKEN(CURSOR_TRUSTED)
        :: else ->
           if
           :: found == word || BROKEN(FRAME_NOT_SOUGHT) -> break
-          :: found != word && !BROKEN(FRAME_NOT_SOUGHT) && (found > word || place - least > AREA) ->
+          :: found != word && !BROKEN(FRAME_NOT_SOUGHT) && (found > word || place - least > BUFFER) ->
              assert(epoch != mine);     /* it is not there only for whom another has taken over from */
              goto fenced
           :: else -> place++
@@ -277,7 +277,7 @@ inline choose_frames() {
     do
     :: taken < BATCH ->
        if
-       :: BROKEN(FRAME_BEFORE_WORD) -> left[taken] = area[0].left[cursor[0] % AREA]
+       :: BROKEN(FRAME_BEFORE_WORD) -> left[taken] = buffer[0].left[cursor[0] % BUFFER]
        :: else
        fi;
        if
@@ -286,7 +286,7 @@ inline choose_frames() {
        fi;
        seek();
        atomic {
-           source[taken] = word % 4 * AREA + place % AREA;
+           source[taken] = word % 4 * BUFFER + place % BUFFER;
            cursor[word % 4] = place + 1;
            taken++; word = 0; place = 0; least = 0; found = 0
        }
@@ -300,15 +300,15 @@ inline copy() {
     :: row == taken -> break
     :: else ->
        if
-       :: BROKEN(FRAME_BEFORE_WORD) && source[row] / AREA == 0
-       :: else -> left[row] = area[source[row] / AREA].left[source[row] % AREA]
+       :: BROKEN(FRAME_BEFORE_WORD) && source[row] / BUFFER == 0
+       :: else -> left[row] = buffer[source[row] / BUFFER].left[source[row] % BUFFER]
        fi;
-       d_step { right[row] = area[source[row] / AREA].right[source[row] % AREA]; row++ }
+       d_step { right[row] = buffer[source[row] / BUFFER].right[source[row] % BUFFER]; row++ }
     od
 }
 
 /* One compare-and-swap; with it the batch is the caller's. */
-inline hand_on() {
+inline commit() {
     atomic {
         if
         :: (head == at || BROKEN(HEAD_STORED)) && (epoch == mine || BROKEN(HEAD_STORED) || BROKEN(EPOCH_IGNORED)) ->
@@ -354,12 +354,12 @@ proctype consume(byte mine) {
     :: atomic { epoch == mine && READY -> at = head };
        choose_frames();
        if
-       :: BROKEN(HEAD_BEFORE_COPY) -> hand_on(); copy(); tell_producers()
-       :: BROKEN(READ_BEFORE_COPY) -> tell_producers(); copy(); hand_on()
-       :: BROKEN(READ_BEFORE_HEAD) -> copy(); tell_producers(); hand_on()
+       :: BROKEN(HEAD_BEFORE_COPY) -> commit(); copy(); tell_producers()
+       :: BROKEN(READ_BEFORE_COPY) -> tell_producers(); copy(); commit()
+       :: BROKEN(READ_BEFORE_HEAD) -> copy(); tell_producers(); commit()
        :: else ->
           copy();
-          hand_on();
+          commit();
           if
           :: tell_producers()
           :: mine < CONSUMERS -> goto fenced        /* dies, and never tells; elsewhere, being stopped is as bad */

@@ -1,45 +1,37 @@
-"""Finding one's way in a ring's region, in compiled code; :mod:`txqueue.ring.layout` says what stands there."""
+"""Addressing within a ring's region, in compiled code: from producers and positions to indices of words."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from txqueue.jit.array_types import Bool, Int, Words
 from txqueue.jit.atomics import load_acquire, store_relaxed
 from txqueue.jit.decorators import kernel
 from txqueue.ring import layout
 
-Words = NDArray[np.uint64]
-Int = int | np.int64
-Bool = bool | np.bool
+frame_words = kernel(layout.frame_words)
 
 
 @kernel
 def control_of(words: Words, producer: Int) -> Int:
-    """A producer's control block."""
+    """Index of a producer's control block."""
     return np.int64(words[layout.CONTROLS_AT]) + producer * layout.CONTROL_WORDS
 
 
 @kernel
-def area_of(words: Words, producer: Int) -> Int:
-    """A producer's area."""
-    return np.int64(words[layout.AREAS_AT]) + producer * np.int64(words[layout.AREA_WORDS])
+def buffer_of(words: Words, producer: Int) -> Int:
+    """Index of a producer's buffer."""
+    return np.int64(words[layout.BUFFERS_AT]) + producer * np.int64(words[layout.BUFFER_WORDS])
 
 
 @kernel
 def slot_of(words: Words, position: Int) -> Int:
-    """The slot that a position falls on."""
+    """Index of the slot that a position falls on."""
     return np.int64(words[layout.SLOTS_AT]) + (position & (np.int64(words[layout.SLOTS]) - 1))
 
 
 @kernel
 def head_position(words: Words) -> Int:
-    """The position of the oldest frame not handed on."""
+    """The position of the oldest frame not committed."""
     return np.int64(load_acquire(words, layout.HEAD)) >> layout.EPOCH_BITS
-
-
-@kernel
-def frame_words(count: Int, payload_bytes: Int) -> Int:
-    """Words that a frame takes of an area: header, records, payloads, in whole lines."""
-    return layout.FRAME_HEADER_WORDS + count * 8 + ((payload_bytes + 63) >> 6) * layout.LINE_WORDS
 
 
 @kernel
