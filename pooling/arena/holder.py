@@ -1,7 +1,6 @@
 """A holder: one thread's registration with an arena, with the magazines and runs that it has cached."""
 
 import os
-import weakref
 from types import TracebackType
 from typing import Final, Self
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from pooling.arena.errors import HoldersExhausted
 from pooling.arena.kernel import layout
 from pooling.arena.kernel.recovery import flush_caches, release_holder, take_holder
+from txqueue.region.fork import disown_in_children, finalize_in_process
 from txqueue.region.process_identity import is_alive, this_process
 
 _CLOSED: Final[NDArray[np.uint64]] = np.zeros(layout.HOLDERS_AT + layout.HOLDER_WORDS, np.uint64)
@@ -23,13 +23,15 @@ class Holder:
     Attributes:
         words: uint64[:], the region. Compiled code passes it to ``kernel/operations.py``, with ``index``.
         index: the holder's index in the region.
+        process_id: the process that registered it.
     """
 
     def __init__(self, words: NDArray[np.uint64]) -> None:
         self.words = words
         self.index = _take(words)
-        self._release = weakref.finalize(self, _close, words, self.index)
-        _holders.add(self)
+        self.process_id = os.getpid()
+        self._release = finalize_in_process(self, _close, words, self.index)
+        disown_in_children(self)
 
     @property
     def closed(self) -> bool:
@@ -61,17 +63,6 @@ class Holder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-_holders: "weakref.WeakSet[Holder]" = weakref.WeakSet()
-
-
-def _disown_all() -> None:
-    for holder in list(_holders):
-        holder.disown()
-
-
-os.register_at_fork(after_in_child=_disown_all)
 
 
 def recover_dead(words: NDArray[np.uint64]) -> int:

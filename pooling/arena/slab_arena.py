@@ -8,6 +8,7 @@ The arena carries nothing of the transaction pipeline yet: frames, blocks and re
 serves the shared buffers that ``PoolService`` lends; a later step puts it on the path of a transaction.
 """
 
+import os
 import threading
 from collections import deque
 from pathlib import Path
@@ -24,6 +25,7 @@ from pooling.arena.memory_policy import drop_pages, prefer_huge_pages, prefer_no
 from pooling.arena.metrics import ArenaMetrics, read_metrics
 from pooling.arena.slot import Slot
 from txqueue.jit.decorators import load
+from txqueue.region.process_identity import process_id_of
 from txqueue.region.region import Region
 
 KIND: Final = "arena"
@@ -146,7 +148,7 @@ class SlabArena:
             handle = operations.allocate(self._words, holder.index, byte_count)
         if handle < 0:
             raise self._refusal(int(handle), holder, byte_count)
-        return self._slot(int(handle), byte_count)
+        return self._slot(int(handle), byte_count, holder)
 
     def adopt(self, handle: int, byte_count: int | None = None) -> Slot:
         """Makes the caller the owner of a slot that another thread or process has handed over.
@@ -160,12 +162,13 @@ class SlabArena:
             SlotForeign: there is no such slot.
             ValueError: the slot has fewer bytes than are to be shown.
         """
-        capacity = int(operations.adopt(self._words, self._holder().index, handle))
+        holder = self._holder()
+        capacity = int(operations.adopt(self._words, holder.index, handle))
         if capacity < 0:
             raise self._misuse(capacity, handle)
         if byte_count is not None and not 1 <= byte_count <= capacity:
             raise ValueError(f"the slot has {capacity} bytes; cannot show {byte_count}")
-        return self._slot(handle, byte_count or capacity)
+        return self._slot(handle, byte_count or capacity, holder)
 
     def free(self, handle: int) -> None:
         """Takes a slot back by its handle, whichever thread it was lent to. For slots without a :class:`Slot` object.
@@ -218,9 +221,9 @@ class SlabArena:
             thread_holder = self._local.thread_holder = _ThreadHolder(self._words, self._unused_holders)
         return thread_holder.holder
 
-    def _slot(self, handle: int, byte_count: int) -> Slot:
+    def _slot(self, handle: int, byte_count: int, holder: Holder) -> Slot:
         start = (handle & layout.LOW_MASK) * layout.GRANULE_BYTES
-        return Slot(self, handle, self._heap[start : start + byte_count])
+        return Slot(self, handle, self._heap[start : start + byte_count], holder.process_id)
 
     def _drop_free_pages(self, holder: int) -> int:
         dropped = 0
@@ -257,13 +260,13 @@ class SlabArena:
         state, holder = mark & layout.STATE_MASK, (mark & layout.LOW_MASK) >> layout.STATE_BITS
         if state not in (layout.LENT, layout.CACHED):
             return "it is free"
-        process = owner_of(self._words, holder) & 0x3FFFFF
+        process = process_id_of(owner_of(self._words, holder))
         what = "lent to" if state == layout.LENT else "returned by"
         return f"it is now {what} holder {holder} of process {process}"
 
     def _damage(self, holder: Holder, what: str) -> SlotDamaged:
         fault = layout.HOLDERS_AT + holder.index * layout.HOLDER_WORDS + layout.FAULT
-        handle, owner = int(self._words[fault]), int(self._words[fault + 1]) & 0x3FFFFF
+        handle, owner = int(self._words[fault]), process_id_of(int(self._words[fault + 1]))
         by = f"by process {owner}" if owner else "when its holder died, or never lent before"
         return SlotDamaged(f"slot {handle:#x} {what} {by}; look for a write through a view or handle kept too long")
 
@@ -291,6 +294,7 @@ class _ThreadHolder:
 
     def __del__(self) -> None:
         holder: Holder | None = getattr(self, "holder", None)
-        if holder is not None and not holder.closed:
+        # A forked child drops the thread-local objects of its parent's threads before it has disowned their holders.
+        if holder is not None and not holder.closed and holder.process_id == os.getpid():
             holder.flush()
             self._unused.append(holder)

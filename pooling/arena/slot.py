@@ -3,7 +3,6 @@
 import os
 import sys
 import threading
-import weakref
 from types import TracebackType
 from typing import Any, Final, NoReturn, Protocol, Self
 
@@ -11,22 +10,10 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from pooling.arena.errors import ArenaClosed, SlotInUse, SlotReturned
+from txqueue.region import fork
 
 _UNVIEWED: Final = 2
 """References to a slot's array when there is no view of it: the slot's own, and the argument of `getrefcount`."""
-
-
-class _Fork:
-    """Counts the forks that led to this process: slots lent before the last one are the parent's."""
-
-    count = 0
-
-
-def _forked() -> None:
-    _Fork.count += 1
-
-
-os.register_at_fork(after_in_child=_forked)
 
 
 class Returner(Protocol):
@@ -48,16 +35,26 @@ class Slot:
         byte_count: bytes that were asked for.
     """
 
-    __slots__ = ("__weakref__", "_array", "_fate", "_fork", "_returner", "byte_count", "handle")
+    __slots__ = (
+        "__weakref__",
+        "_array",
+        "_fate",
+        "_fork_generation",
+        "_process_id",
+        "_returner",
+        "byte_count",
+        "handle",
+    )
 
-    def __init__(self, returner: Returner, handle: int, array: NDArray[np.uint8]) -> None:
+    def __init__(self, returner: Returner, handle: int, array: NDArray[np.uint8], process_id: int) -> None:
         self.handle = handle
         self.byte_count = array.size
         # Views are made of memoryviews of this array, never by slicing it: numpy lets a slice of a slice refer to the
         # first owner of the memory, so that this array would not know of it.
         self._array: NDArray[np.uint8] | None = array
         self._returner = returner
-        self._fork = _Fork.count
+        self._process_id = process_id
+        self._fork_generation = fork.generation()
         self._fate = ""
 
     @property
@@ -87,7 +84,7 @@ class Slot:
         """
         if self._array is None:
             self._refuse()
-        if self._fork != _Fork.count:
+        if self._fork_generation != fork.generation():
             raise ArenaClosed("this slot was lent to the parent process, which is still using it; allocate another")
         if sys.getrefcount(self._array) > _UNVIEWED:
             views = sys.getrefcount(self._array) - _UNVIEWED
@@ -120,11 +117,11 @@ class Slot:
 
     def _return_once_unviewed(self) -> bool:
         """Returns the slot now, or once its last view is gone; returns whether it was now."""
-        if self._array is None or self._fork != _Fork.count:
+        if self._array is None or self._fork_generation != fork.generation():
             return True
         viewed = self.is_viewed
         if viewed:
-            finalizer = weakref.finalize(self._array, self._returner.free, self.handle)
+            finalizer = fork.finalize_in_process(self._array, self._returner.free, self.handle)
             finalizer.atexit = False  # the process's death returns it anyway
             self._end("returned")
         else:
@@ -144,7 +141,8 @@ class Slot:
             )
 
     def __del__(self) -> None:
-        if getattr(self, "_array", None) is not None:
+        # A forked child drops the thread-local objects of its parent's threads before it can count the fork.
+        if getattr(self, "_array", None) is not None and self._process_id == os.getpid():
             self._return_once_unviewed()
 
     def __repr__(self) -> str:

@@ -282,6 +282,34 @@ def test_a_forked_child_can_neither_return_its_parents_slots_nor_lose_them(arena
     slot.release()
 
 
+@pytest.mark.parametrize("viewed", [False, True])
+def test_a_forked_child_leaves_alone_what_its_parents_other_threads_have(arena: SlabArena, viewed: bool) -> None:
+    local, ready, forked = threading.local(), threading.Event(), threading.Event()
+
+    def use() -> None:
+        local.slot = arena.allocate(64)
+        if viewed:
+            local.slot = local.slot.array()  # the slot is dropped, to be returned with this view of it
+        ready.set()
+        forked.wait(10)
+
+    thread = threading.Thread(target=use, daemon=True)
+    thread.start()
+    assert ready.wait(10)
+    before = arena.get_arena_metrics()
+    child = os.fork()
+    if child == 0:
+        os._exit(0)  # Python has dropped the thread-local objects of all other threads by now
+    os.waitpid(child, 0)
+    after = arena.get_arena_metrics()
+    forked.set()
+    thread.join(10)
+    assert after == before
+    assert before.lent == 1
+    assert before.cached_bytes > 0
+    assert arena.get_arena_metrics().lent == 0
+
+
 def test_wishes_about_pages_that_the_machine_cannot_grant_do_no_harm() -> None:
     with SlabArena.create(None, bytes_max=4 << 20, huge_pages=True, numa_node=999) as arena:
         assert not arena.on_numa_node
