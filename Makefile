@@ -30,6 +30,7 @@ bench-pair: setup ## Ratios of the working tree to BASE=commit, in 20 interleave
 
 test: lint protos-check ## Everything that must hold, in ten minutes at most; what fails fast comes first.
 	@rm -rf build/coverage && mkdir -p build/coverage
+	@$(BIN)/python -m services.runtime.warmup
 	@$(BIN)/coverage run -m pytest -n 2 --dist loadfile -m "not alone and not slow and not hours"
 	@$(BIN)/pytest -m "alone and not slow and not hours"
 	@$(BIN)/coverage combine --quiet
