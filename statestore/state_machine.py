@@ -1,9 +1,9 @@
 """The state machine: (state, block) -> (state, one result per transaction), the same on every node."""
 
-import secrets
 from pathlib import Path
+from random import Random, SystemRandom
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,18 +26,19 @@ BYTES_MAX: int = 8 << 30
 SESSION_CAPACITY: int = 65_536
 SESSION_HORIZON_NS: int = 3_600_000_000_000
 HASH_SEED_BITS: int = 128
-READ_VALUE_BYTES = 1 << 16
+READ_BUFFER_BYTES = 1 << 16
 READ_VALUES_BYTES_MAX: int = 12 << 20
 """Leaves room for the keys and the rest of an answer in a message of 16 MiB."""
 NEVER = (1 << 64) - 1
+SYSTEM_RANDOM: Final = SystemRandom()
 
 
 class StateMachine:
     """The tables that transactions change, and the only code that changes them.
 
-    It is pure: no clock, no randomness, no input but blocks. The same blocks, however cut, give the same results and
-    digests with any `hash_seed`, and with the same one the same bytes. It is not thread-safe: one thread applies and
-    reads; the compiled calls release the GIL.
+    It is pure: no clock, no input but blocks, no randomness but the seed of the hashes. The same blocks, however cut,
+    give the same results and digests with any `hash_seed`, and with the same one the same bytes. It is not thread-safe:
+    one thread applies and reads; the compiled calls release the GIL.
 
     Args:
         path: a file that shall hold the tables and must not exist yet; None keeps them in memory without a name.
@@ -48,6 +49,7 @@ class StateMachine:
         session_horizon_ns: where sessions run out, those idle for longer than this (block time) are forgotten.
         hash_seed: secret of 128 bits, without which nobody can choose keys whose hashes collide; None draws one. It
             decides where entries lie, and nothing else: no result, no digest.
+        randomness: draws the seed.
 
     Raises:
         ValueError: a limit makes no sense.
@@ -62,18 +64,18 @@ class StateMachine:
         session_capacity: int = SESSION_CAPACITY,
         session_horizon_ns: int = SESSION_HORIZON_NS,
         hash_seed: int | None = None,
+        randomness: Random = SYSTEM_RANDOM,
     ) -> None:
         plan = RegionLayout.plan(bytes_max, reserve_bytes(bytes_max), session_capacity)
         self._bytes_max = bytes_max
         self._region = Region.create(path, plan.size, kind="state", version=layout.VERSION)
         self._words: NDArray[np.uint64] = self._region.words
-        self._bytes: NDArray[np.uint8] = self._words.view(np.uint8)
         self._scratch: NDArray[np.uint64] = np.zeros(layout.SCRATCH_WORDS, dtype=np.uint64)
         self._arena_start = plan.arena // 8
         self._arena_end = plan.size // 8
         self._format(plan, session_capacity, session_horizon_ns)
         first = int(layout.SECRET_LO)
-        seed = secrets.randbits(HASH_SEED_BITS) if hash_seed is None else hash_seed
+        seed = randomness.getrandbits(HASH_SEED_BITS) if hash_seed is None else hash_seed
         self._words[first : first + layout.SECRET_WORDS] = hash_secrets(seed)
         self._region.complete()
 
@@ -85,6 +87,8 @@ class StateMachine:
             (layout.DIRECTORY_DEPTH_MAX, plan.directory_depth_max),
             (layout.BUCKETS_END, first_bucket + int(layout.BUCKET_WORDS)),
             (layout.HEAP_BOTTOM, self._arena_end),
+            (layout.ARENA_START, self._arena_start),
+            (layout.ARENA_END, self._arena_end),
             (layout.SESSION_ROWS, plan.session_rows // 8),
             (layout.SESSION_INDEX, plan.session_index // 8),
             (layout.SESSION_INDEX_MASK, plan.session_index_slots - 1),
@@ -119,6 +123,7 @@ class StateMachine:
             BlockOutOfOrder: the block does not follow the last one; nothing was applied.
             StateFull: there is no room for what the block creates; the node must stop.
             RecordInvalid: a record breaks the contract; the node must stop.
+            AssertionError: an invariant does not hold; in a debug build only.
         """
         self._require_next(index, first_position)
         record_bytes = count * RECORD_BYTES
@@ -132,7 +137,6 @@ class StateMachine:
         stopped = int(
             apply_block(
                 self._words,
-                self._bytes,
                 self._scratch,
                 records,
                 payloads,
@@ -197,13 +201,13 @@ class StateMachine:
         answers = np.empty((kinds.size, int(COLUMNS)), dtype=np.uint64)
         columns = (kinds.astype(np.uint64), namespaces.astype(np.uint64), lengths)
         readable = np.frombuffer(keys.tobytes(), dtype=np.uint8)
-        values = np.empty(READ_VALUE_BYTES, dtype=np.uint8)
-        size = int(read_entries(self._words, self._bytes, *columns, readable, answers.ravel(), values))
+        values = np.empty(READ_BUFFER_BYTES, dtype=np.uint8)
+        size = int(read_entries(self._words, *columns, readable, answers.ravel(), values))
         if size > values_bytes_max:
             raise AnswerTooLarge(size, values_bytes_max)
         if size > values.size:
             values = np.empty(size, dtype=np.uint8)
-            read_entries(self._words, self._bytes, *columns, readable, answers.ravel(), values)
+            read_entries(self._words, *columns, readable, answers.ravel(), values)
         return Entries(
             found=answers[:, 0].astype(np.bool_),
             versions=answers[:, 1].copy(),
@@ -230,7 +234,7 @@ class StateMachine:
 
     def state_digest(self) -> int:
         """Digest of all entries and sessions. It visits each of them (20 ns): for checks, not for every block."""
-        return int(state_digest(self._words, self._bytes))
+        return int(state_digest(self._words))
 
     @property
     def entries(self) -> int:
@@ -255,7 +259,7 @@ class StateMachine:
 
     @property
     def free_bytes(self) -> int:
-        """What is left of `bytes_max`; `growth.growth_bytes_max` says what records may take of it."""
+        """What is left of `bytes_max`; `capacity.growth_bytes_max` says what records may take of it."""
         return max(0, self._bytes_max - self.table_bytes)
 
     @property
@@ -271,7 +275,6 @@ class StateMachine:
     def close(self) -> None:
         """Gives the memory back. The state machine is of no use afterwards."""
         self._words = self._words[:0].copy()
-        self._bytes = self._bytes[:0].copy()
         self._region.close()
 
     def __enter__(self) -> Self:

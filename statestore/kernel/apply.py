@@ -1,4 +1,4 @@
-"""Applies a block: the one compiled call that a transaction's effect comes from.
+"""Application of a block: the one compiled call that a transaction's effect comes from.
 
 Records are hashed and their entries prefetched a chunk ahead of being applied, so that a table larger than the caches
 costs overlapping misses and not one after the other. A TRANSFER without flags takes the short way through the loop;
@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statestore.kernel.chain import apply_chain
-from statestore.kernel.execute import FULL, INVALID, OK, execute, move_amount, transfer, transfer_between
-from statestore.kernel.hashing import digest_step
+from statestore.kernel.execute import FULL, INVALID, OK, execute, move_amount, transfer_between
+from statestore.kernel.hashing import digest_step, key_hash
+from statestore.kernel.invariants import entries_are_conserved
+from statestore.kernel.kernel_types import Block, Entry, Hash, Record, State
 from statestore.kernel.layout import (
     CHUNK_RECORDS,
     DEDUP_PAGE_MASK,
@@ -34,41 +36,45 @@ from statestore.kernel.record_fields import (
     LINKED,
     RECORD_WORDS,
     TRANSFER,
+    WORD_AMOUNT,
     WORD_CLIENT,
     WORD_SEQUENCE,
+    credit_key,
+    debit_key,
     flags_of,
-    hash_of_credit,
-    hash_of_debit,
     hash_of_key,
     operation_of,
     payload_length_of,
 )
-from statestore.kernel.sessions import NEW, SESSIONS_EXHAUSTED, clear_stale_page, deduplicate, session_for
+from statestore.kernel.sessions import (
+    DUPLICATE,
+    NEW,
+    NO_SESSION,
+    SESSIONS_EXHAUSTED,
+    clear_stale_page,
+    deduplicate,
+    session_for,
+)
 from statestore.kernel.table import bucket_at, candidate, group_in
 from statestore.kernel.undo import ALONE
+from txqueue.jit.debug_build import UNCHECKED
 from txqueue.jit.decorators import inner, kernel
-from txqueue.jit.native_types import U8, U64, Bytes, Words, u64_range
-from txqueue.jit.raw_memory import pointer, prefetch
+from txqueue.jit.native_types import U8, U64, u64_range
+from txqueue.jit.raw_memory import as_bytes, pointer, prefetch
 
 CODE_BITS = U64(8)
 PAYLOADS_OVERRUN = ~ZERO
 
 
 @inner
-def hash_and_prefetch(
-    words: Words,
-    scratch: Words,
-    records: Words,
-    payloads: Bytes,
-    payload_bytes: U64,
-    start: U64,
-    end: U64,
-    payload_at: U64,
-) -> U64:
+def hash_and_prefetch(state: State, block: Block, start: U64, end: U64, payload_at: U64) -> U64:
     """Hashes the keys of records `start` to `end` into the scratch ring and prefetches their entries.
 
-    Returns where the payloads go on, or PAYLOADS_OVERRUN where they are longer than `payload_bytes`.
+    Returns where the payloads go on, or PAYLOADS_OVERRUN where they are longer than the block says.
     """
+    words = state.words
+    scratch = state.scratch
+    records = block.records
     directory = words[DIRECTORY]
     shift = HASH_BITS - words[DIRECTORY_DEPTH]
     for i in u64_range(start, end):
@@ -77,17 +83,17 @@ def hash_and_prefetch(
         scratch[SCRATCH_PAYLOAD + at] = payload_at
         operation = operation_of(records, base)
         length = payload_length_of(records, base)
-        if length > payload_bytes - payload_at:
+        if length > block.payload_bytes - payload_at:
             return PAYLOADS_OVERRUN
         if operation == TRANSFER:
-            hashed = hash_of_debit(words, records, base)
+            hashed = key_hash(words, debit_key(records, base))
             scratch[SCRATCH_DEBIT + at] = hashed
             prefetch(words, group_in(bucket_at(words, directory, shift, hashed), hashed))
-            hashed = hash_of_credit(words, records, base)
+            hashed = key_hash(words, credit_key(records, base))
             scratch[SCRATCH_CREDIT + at] = hashed
             prefetch(words, group_in(bucket_at(words, directory, shift, hashed), hashed))
         elif operation != APPEND:
-            hashed = hash_of_key(words, records, payloads, base, payload_at)
+            hashed = hash_of_key(words, records, block.payloads, base, payload_at)
             scratch[SCRATCH_HASH + at] = hashed
             scratch[SCRATCH_DEBIT + at] = hashed
             prefetch(words, group_in(bucket_at(words, directory, shift, hashed), hashed))
@@ -96,11 +102,11 @@ def hash_and_prefetch(
     # than a branch.
     for i in u64_range(start, end):
         at = i & LOOKAHEAD_MASK
-        hashed = scratch[SCRATCH_DEBIT + at]
+        hashed = Hash(scratch[SCRATCH_DEBIT + at])
         debit = candidate(words, bucket_at(words, directory, shift, hashed), hashed)
         scratch[SCRATCH_DEBIT + at] = debit
         prefetch(words, debit)
-        hashed = scratch[SCRATCH_CREDIT + at]
+        hashed = Hash(scratch[SCRATCH_CREDIT + at])
         credit = candidate(words, bucket_at(words, directory, shift, hashed), hashed)
         scratch[SCRATCH_CREDIT + at] = credit
         prefetch(words, credit)
@@ -110,7 +116,6 @@ def hash_and_prefetch(
 @kernel
 def apply_block(
     region_words: NDArray[np.uint64],
-    region_bytes: NDArray[np.uint8],
     scratch_words: NDArray[np.uint64],
     record_words: NDArray[np.uint64],
     payload_data: NDArray[np.uint8],
@@ -121,27 +126,32 @@ def apply_block(
     """Applies the records of a block.
 
     Args:
-        region_words: the state's region, uint64; `region_bytes`: the same memory as uint8.
+        region_words: the state's region, uint64.
         scratch_words: uint64[SCRATCH_WORDS].
-        record_words: uint64[n * 8], read-only; `payload_data`: uint8, read-only.
+        record_words: uint64[n * 8], read-only.
+        payload_data: uint8, read-only.
         result_data: uint8[n], written.
-        first_position: of the first record, uint64; `time_ns`: the block's time, uint64.
+        first_position: of the first record.
+        time_ns: the block's time.
 
     Returns:
         0, or where the state machine must stop: the record's number << 8 | FULL or INVALID.
+
+    Raises:
+        AssertionError: an invariant does not hold; in a debug build only.
     """
     words = pointer(region_words)
-    region = pointer(region_bytes)
     scratch = pointer(scratch_words)
     records = pointer(record_words)
     payloads = pointer(payload_data)
-    payload_bytes = U64(payload_data.size)
     results = pointer(result_data)
     count = U64(result_data.size)
+    state = State(words, scratch)
+    block = Block(records, payloads, U64(payload_data.size), results, count, first_position, time_ns)
     prepared = ZERO
     payload_next = ZERO
     client = ZERO
-    session = ZERO
+    session = NO_SESSION
     highest = ZERO
     window = ZERO
     known = False
@@ -150,34 +160,18 @@ def apply_block(
     while i < count:
         while prepared < count and prepared < i + CHUNK_RECORDS:
             end = min(prepared + CHUNK_RECORDS, count)
-            payload_next = hash_and_prefetch(
-                words, scratch, records, payloads, payload_bytes, prepared, end, payload_next
-            )
+            payload_next = hash_and_prefetch(state, block, prepared, end, payload_next)
             if payload_next == PAYLOADS_OVERRUN:
                 return (prepared << CODE_BITS) | INVALID
             prepared = end
+        assert UNCHECKED or (prepared > i and prepared - i <= LOOKAHEAD_MASK + ONE), "a record was not hashed in time"
         base = i * RECORD_WORDS
-        flags = flags_of(records, base)
-        if flags & LINKED:
+        if flags_of(records, base) & LINKED != ZERO:
             if known and session != ZERO:
                 words[session + SESSION_HIGHEST] = highest
             known = False
             words[EFFECTS_DIGEST] = digest
-            payload_at = scratch[SCRATCH_PAYLOAD + (i & LOOKAHEAD_MASK)]
-            i, code = apply_chain(
-                words,
-                region,
-                scratch,
-                records,
-                payloads,
-                payload_bytes,
-                results,
-                count,
-                i,
-                payload_at,
-                first_position,
-                time_ns,
-            )
+            i, code = apply_chain(state, block, i, scratch[SCRATCH_PAYLOAD + (i & LOOKAHEAD_MASK)])
             if code != OK:
                 return (i << CODE_BITS) | code
             digest = words[EFFECTS_DIGEST]
@@ -199,35 +193,33 @@ def apply_block(
             highest = sequence
             # The page of the highest sequence is open, but for that of sequence 1.
             if sequence & DEDUP_PAGE_MASK <= ONE:
-                clear_stale_page(words, region, session, sequence)
+                clear_stale_page(words, session, sequence)
         else:
             words[session + SESSION_HIGHEST] = highest
-            result = deduplicate(words, region, session, sequence)
+            result = deduplicate(words, session, sequence)
             highest = words[session + SESSION_HIGHEST]
         effect = ZERO
         if result == NEW:
             at = i & LOOKAHEAD_MASK
+            debit = Entry(scratch[SCRATCH_DEBIT + at])
+            credit = Entry(scratch[SCRATCH_CREDIT + at])
             version = first_position + i + ONE
-            if operation_of(records, base) == TRANSFER:
-                debit = scratch[SCRATCH_DEBIT + at]
-                credit = scratch[SCRATCH_CREDIT + at]
-                if transfer_between(words, records, base, debit, credit):
-                    result, effect = move_amount(words, scratch, records, base, debit, credit, version, ALONE)
-                else:
-                    result, effect = transfer(words, scratch, records, base, version, ALONE)
+            if operation_of(records, base) == TRANSFER and transfer_between(words, records, base, debit, credit):
+                result, effect = move_amount(state, records[base + WORD_AMOUNT], debit, credit, version, ALONE)
             else:
-                hashed = scratch[SCRATCH_HASH + at]
                 payload_at = scratch[SCRATCH_PAYLOAD + at]
-                result, effect = execute(
-                    words, region, scratch, records, payloads, base, payload_at, hashed, version, ALONE
-                )
+                hashed = Hash(scratch[SCRATCH_HASH + at])
+                record = Record(records, payloads, base, payload_at, hashed, version, ALONE)
+                result, effect = execute(state, record)
                 if result >= FULL:
                     return (i << CODE_BITS) | result
-            region[window + (sequence & DEDUP_WINDOW_MASK)] = U8(result)
+            assert UNCHECKED or result - ONE < DUPLICATE - ONE, "a record has no result"
+            as_bytes(words)[window + (sequence & DEDUP_WINDOW_MASK)] = U8(result)
         results[i] = U8(result)
         digest = digest_step(digest, result ^ effect)
         i += ONE
     if known and session != ZERO:
         words[session + SESSION_HIGHEST] = highest
     words[EFFECTS_DIGEST] = digest
+    assert UNCHECKED or entries_are_conserved(words), "the buckets do not hold the entries that are counted"
     return ZERO

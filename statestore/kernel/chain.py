@@ -1,8 +1,9 @@
 """LINKED chains: all of their records take effect, or none does."""
 
-from penstock.contract import result_code
+from penstock.contract import limits, result_code
 from statestore.kernel.execute import FULL, INVALID, OK, execute
 from statestore.kernel.hashing import digest_step
+from statestore.kernel.kernel_types import Block, Hash, Record, Session, State
 from statestore.kernel.layout import (
     CHAIN_EFFECT,
     CHAIN_SESSION,
@@ -11,6 +12,7 @@ from statestore.kernel.layout import (
     EFFECTS_DIGEST,
     ONE,
     SCRATCH_CHAIN,
+    SCRATCH_UNDO_COUNT,
     ZERO,
 )
 from statestore.kernel.record_fields import (
@@ -26,60 +28,56 @@ from statestore.kernel.record_fields import (
 )
 from statestore.kernel.sessions import DUPLICATE, NEW, SESSIONS_EXHAUSTED, deduplicate, record_result, session_for
 from statestore.kernel.undo import CHAINED, commit, rollback
+from txqueue.jit.debug_build import UNCHECKED
 from txqueue.jit.decorators import inner
-from txqueue.jit.native_types import U8, U64, Bytes, Words, u64_range
+from txqueue.jit.native_types import U8, U64, u64_range
 
 LINKED_FAILED = U64(result_code.LINKED_FAILED)
 
 
 @inner
-def deduplicate_chain(
-    words: Words, region: Bytes, scratch: Words, records: Words, first: U64, end: U64, time_ns: U64
-) -> bool:
-    """Looks every record of a chain up in its session, in order; whether one of them was applied before."""
+def chain_note(first: U64, number: U64) -> U64:
+    """Word offset in the scratch of what is noted of record `number` of the chain that begins at record `first`."""
+    assert UNCHECKED or number - first < U64(limits.BATCH_SIZE), "a chain is longer than the notes on it"
+    return SCRATCH_CHAIN + (number - first) * CHAIN_WORDS
+
+
+@inner
+def deduplicate_chain(state: State, block: Block, first: U64, end: U64) -> bool:
+    """Notes the verdict on every record of a chain, in order; whether one of them was applied before."""
     repeated = False
     for i in u64_range(first, end):
         base = i * RECORD_WORDS
-        note = SCRATCH_CHAIN + (i - first) * CHAIN_WORDS
-        session = session_for(words, records[base + WORD_CLIENT], time_ns)
+        note = chain_note(first, i)
+        session = session_for(state.words, block.records[base + WORD_CLIENT], block.time_ns)
         verdict = SESSIONS_EXHAUSTED
         if session != ZERO:
-            verdict = deduplicate(words, region, session, records[base + WORD_SEQUENCE])
-        scratch[note + CHAIN_VERDICT] = verdict
-        scratch[note + CHAIN_SESSION] = session
-        scratch[note + CHAIN_EFFECT] = ZERO
+            verdict = deduplicate(state.words, session, block.records[base + WORD_SEQUENCE])
+        state.scratch[note + CHAIN_VERDICT] = verdict
+        state.scratch[note + CHAIN_SESSION] = session
+        state.scratch[note + CHAIN_EFFECT] = ZERO
         repeated |= verdict & DUPLICATE != ZERO
     return repeated
 
 
 @inner
-def execute_chain(
-    words: Words,
-    region: Bytes,
-    scratch: Words,
-    records: Words,
-    payloads: Bytes,
-    payload_bytes: U64,
-    first: U64,
-    end: U64,
-    payload_at: U64,
-    first_position: U64,
-) -> tuple[U64, U64]:
+def execute_chain(state: State, block: Block, first: U64, end: U64, payload_at: U64) -> tuple[U64, U64]:
     """Executes a chain up to its first failure: that record's number and code, or `end` and OK."""
     for i in u64_range(first, end):
         base = i * RECORD_WORDS
-        note = SCRATCH_CHAIN + (i - first) * CHAIN_WORDS
-        code = scratch[note + CHAIN_VERDICT]
+        note = chain_note(first, i)
+        code = state.scratch[note + CHAIN_VERDICT]
         if code == NEW:
-            length = payload_length_of(records, base)
-            if length > payload_bytes - payload_at:
+            length = payload_length_of(block.records, base)
+            if length > block.payload_bytes - payload_at:
                 return i, INVALID
-            operation = operation_of(records, base)
-            hashed = ZERO if operation == APPEND else hash_of_key(words, records, payloads, base, payload_at)
-            code, effect = execute(
-                words, region, scratch, records, payloads, base, payload_at, hashed, first_position + i + ONE, CHAINED
-            )
-            scratch[note + CHAIN_EFFECT] = effect
+            hashed = Hash(ZERO)
+            if operation_of(block.records, base) != APPEND:
+                hashed = hash_of_key(state.words, block.records, block.payloads, base, payload_at)
+            version = block.first_position + i + ONE
+            record = Record(block.records, block.payloads, base, payload_at, hashed, version, CHAINED)
+            code, effect = execute(state, record)
+            state.scratch[note + CHAIN_EFFECT] = effect
             payload_at += length
         if code != OK:
             return i, code
@@ -87,51 +85,37 @@ def execute_chain(
 
 
 @inner
-def apply_chain(
-    words: Words,
-    region: Bytes,
-    scratch: Words,
-    records: Words,
-    payloads: Bytes,
-    payload_bytes: U64,
-    results: Bytes,
-    count: U64,
-    first: U64,
-    payload_at: U64,
-    first_position: U64,
-    time_ns: U64,
-) -> tuple[U64, U64]:
+def apply_chain(state: State, block: Block, first: U64, payload_at: U64) -> tuple[U64, U64]:
     """Applies the chain that begins at record `first`: the number of the record behind it, and OK, FULL or INVALID."""
     end = first + ONE
-    while flags_of(records, (end - ONE) * RECORD_WORDS) & LINKED:
-        if end == count:
+    while flags_of(block.records, (end - ONE) * RECORD_WORDS) & LINKED != ZERO:
+        if end == block.record_count:
             return first, INVALID  # a chain never crosses a block
         end += ONE
-    repeated = deduplicate_chain(words, region, scratch, records, first, end, time_ns)
+    assert UNCHECKED or state.scratch[SCRATCH_UNDO_COUNT] == ZERO, "a chain begins with another one's undo log"
+    repeated = deduplicate_chain(state, block, first, end)
     failed, code = first, OK
     if not repeated:
-        failed, code = execute_chain(
-            words, region, scratch, records, payloads, payload_bytes, first, end, payload_at, first_position
-        )
+        failed, code = execute_chain(state, block, first, end, payload_at)
         if code >= FULL:
             return failed, code
         if code == OK:
-            commit(words, scratch)
+            commit(state)
         else:
-            rollback(words, scratch)
-    digest = words[EFFECTS_DIGEST]
+            rollback(state)
+    digest = state.words[EFFECTS_DIGEST]
     for i in u64_range(first, end):
-        note = SCRATCH_CHAIN + (i - first) * CHAIN_WORDS
-        verdict = scratch[note + CHAIN_VERDICT]
+        note = chain_note(first, i)
+        verdict = state.scratch[note + CHAIN_VERDICT]
         result = LINKED_FAILED
         if repeated:
             result = LINKED_FAILED if verdict == NEW else verdict
         elif code == OK or i == failed:
             result = code
-        results[i] = U8(result)
+        block.results[i] = U8(result)
         if verdict == NEW:
-            sequence = records[i * RECORD_WORDS + WORD_SEQUENCE]
-            record_result(words, region, scratch[note + CHAIN_SESSION], sequence, result)
-        digest = digest_step(digest, result ^ scratch[note + CHAIN_EFFECT] if result == OK else result)
-    words[EFFECTS_DIGEST] = digest
+            sequence = block.records[i * RECORD_WORDS + WORD_SEQUENCE]
+            record_result(state.words, Session(state.scratch[note + CHAIN_SESSION]), sequence, result)
+        digest = digest_step(digest, result ^ state.scratch[note + CHAIN_EFFECT] if result == OK else result)
+    state.words[EFFECTS_DIGEST] = digest
     return end, OK

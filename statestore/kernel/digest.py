@@ -1,9 +1,10 @@
-"""The state digest: a sum over all live entries and sessions, so that it does not depend on where they lie."""
+"""Digest of the state: a sum over all live entries and sessions, so that it does not depend on where they lie."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from statestore.kernel.hashing import bytes_digest, digest_finish, digest_step
+from statestore.kernel.kernel_types import Entry
 from statestore.kernel.layout import (
     BUCKET_COUNT,
     BUCKET_DEPTH,
@@ -11,12 +12,15 @@ from statestore.kernel.layout import (
     DIRECTORY,
     DIRECTORY_DEPTH,
     ENTRY_AMOUNT,
-    ENTRY_DETAIL,
-    ENTRY_IDENT,
+    ENTRY_IDENTITY,
+    ENTRY_KEY_BLOCK,
     ENTRY_KEY_LO,
+    ENTRY_OVERDRAFT,
+    ENTRY_VALUE_BLOCK,
+    ENTRY_VALUE_BYTES,
     ENTRY_VERSION,
     ENTRY_WORDS,
-    IDENT_LENGTH_SHIFT,
+    IDENTITY_LENGTH_SHIFT,
     KEY_INLINE_BYTES,
     KIND_ACCOUNT,
     KIND_MASK,
@@ -32,34 +36,35 @@ from statestore.kernel.layout import (
     ZERO,
 )
 from txqueue.jit.decorators import inner, kernel
-from txqueue.jit.native_types import U64, Bytes, Words, u64_range
-from txqueue.jit.raw_memory import pointer
+from txqueue.jit.native_types import U64, Words, u64_range
+from txqueue.jit.raw_memory import as_bytes, pointer
 
 FLAGS_SHIFT = U64(32)
-IDENTITY_MASK = U64(0xFFFFFFFF)
+KIND_AND_NAMESPACE_MASK = U64(0xFFFFFFFF)
 SESSION_SEED = U64(4)
 
 
 @inner
-def entry_digest(words: Words, region: Bytes, entry: U64) -> U64:
+def entry_digest(words: Words, entry: Entry) -> U64:
     """Digest of one entry: what it is, its key, what it holds, its version."""
-    ident = words[entry + ENTRY_IDENT]
-    kind = ident & KIND_MASK
-    length = ident >> IDENT_LENGTH_SHIFT
-    key = entry + ENTRY_KEY_LO if length <= KEY_INLINE_BYTES else words[entry + ENTRY_KEY_LO]
+    region = as_bytes(words)
+    identity = words[entry + ENTRY_IDENTITY]
+    kind = identity & KIND_MASK
+    length = identity >> IDENTITY_LENGTH_SHIFT
+    key = entry + ENTRY_KEY_LO if length <= KEY_INLINE_BYTES else words[entry + ENTRY_KEY_BLOCK]
     held = words[entry + ENTRY_AMOUNT]
     if kind == KIND_VALUE:
-        held = bytes_digest(region, held * WORD_BYTES, words[entry + ENTRY_DETAIL])
-    flags = words[entry + ENTRY_DETAIL] if kind == KIND_ACCOUNT else ZERO
-    h = digest_step((ident & IDENTITY_MASK) | (flags << FLAGS_SHIFT), bytes_digest(region, key * WORD_BYTES, length))
+        held = bytes_digest(region, words[entry + ENTRY_VALUE_BLOCK] * WORD_BYTES, words[entry + ENTRY_VALUE_BYTES])
+    flags = words[entry + ENTRY_OVERDRAFT] if kind == KIND_ACCOUNT else ZERO
+    what = (identity & KIND_AND_NAMESPACE_MASK) | (flags << FLAGS_SHIFT)
+    h = digest_step(what, bytes_digest(region, key * WORD_BYTES, length))
     return digest_finish(digest_step(digest_step(digest_step(h, held), words[entry + ENTRY_VERSION]), ZERO))
 
 
 @kernel
-def state_digest(region_words: NDArray[np.uint64], region_bytes: NDArray[np.uint8]) -> U64:
-    """The state digest. `region_words` is the state's region as uint64, `region_bytes` the same memory as uint8."""
+def state_digest(region_words: NDArray[np.uint64]) -> U64:
+    """The state digest; `region_words` is the state's region."""
     words = pointer(region_words)
-    region = pointer(region_bytes)
     total = ZERO
     prefix = ZERO
     while prefix < ONE << words[DIRECTORY_DEPTH]:
@@ -67,12 +72,11 @@ def state_digest(region_words: NDArray[np.uint64], region_bytes: NDArray[np.uint
         prefix += ONE << (words[DIRECTORY_DEPTH] - words[bucket + BUCKET_DEPTH])
         while bucket != ZERO:
             for number in u64_range(ONE, words[bucket + BUCKET_COUNT] + ONE):
-                total += entry_digest(words, region, bucket + number * ENTRY_WORDS)
+                total += entry_digest(words, Entry(bucket + number * ENTRY_WORDS))
             bucket = words[bucket + BUCKET_NEXT]
     for number in u64_range(words[SESSION_ROWS_EVER_USED]):
         row = words[SESSION_ROWS] + number * SESSION_WORDS
         if words[row + SESSION_IN_USE] != ZERO:
-            total += digest_finish(
-                digest_step(digest_step(SESSION_SEED, words[row + SESSION_CLIENT]), words[row + SESSION_HIGHEST])
-            )
+            h = digest_step(SESSION_SEED, words[row + SESSION_CLIENT])
+            total += digest_finish(digest_step(h, words[row + SESSION_HIGHEST]))
     return total

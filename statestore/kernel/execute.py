@@ -1,15 +1,19 @@
-"""What each operation does to the state: the rules of `record.proto`, one function per operation."""
+"""Effect of each operation on the state: the rules of `record.proto`, one function per operation."""
 
 import numpy as np
 
 from penstock.contract import result_code
-from statestore.kernel.hashing import CREDIT_MULTIPLIER, EFFECT_MULTIPLIER, bytes_digest, rotate32
-from statestore.kernel.heap import store
+from statestore.kernel.hashing import CREDIT_MULTIPLIER, EFFECT_MULTIPLIER, bytes_digest, key_hash, rotate32
+from statestore.kernel.heap import NO_BLOCK, store
+from statestore.kernel.invariants import is_entry
+from statestore.kernel.kernel_types import Entry, InlineKey, LongKey, Record, State
 from statestore.kernel.layout import (
     ENTRY_AMOUNT,
-    ENTRY_DETAIL,
+    ENTRY_OVERDRAFT,
+    ENTRY_VALUE_BLOCK,
+    ENTRY_VALUE_BYTES,
     ENTRY_VERSION,
-    IDENT_LENGTH_SHIFT,
+    IDENTITY_LENGTH_SHIFT,
     KEY_INLINE_BYTES,
     ONE,
     ZERO,
@@ -25,23 +29,20 @@ from statestore.kernel.record_fields import (
     PUT,
     TRANSFER,
     WORD_AMOUNT,
-    WORD_KEY_HI,
-    WORD_KEY_LO,
-    WORD_OPERAND_HI,
     WORD_OPERAND_LO,
-    account_ident,
+    credit_key,
+    debit_key,
     flags_of,
-    hash_of_credit,
-    hash_of_debit,
-    key_ident,
+    inline_key,
     long_key_bytes,
     operation_of,
     payload_length_of,
 )
-from statestore.kernel.table import find, find_long, has_key, insert, remove
+from statestore.kernel.table import NO_ENTRY, find, has_inline_key, insert, remove
 from statestore.kernel.undo import CHAINED, CHANGED, CREATED, DELETED, record_undo, release_key, release_value
+from txqueue.jit.debug_build import UNCHECKED
 from txqueue.jit.decorators import inner
-from txqueue.jit.native_types import U64, Bytes, Words
+from txqueue.jit.native_types import U64, Words
 
 OK = U64(result_code.OK)
 KEY_NOT_FOUND = U64(result_code.KEY_NOT_FOUND)
@@ -60,45 +61,41 @@ INVALID = U64(255)
 
 
 @inner
-def open_account(
-    words: Words, scratch: Words, records: Words, base: U64, hashed: U64, version: U64, chained: U64
-) -> U64:
-    """OPEN_ACCOUNT."""
-    ident = key_ident(records, base)
-    lo = records[base + WORD_KEY_LO]
-    hi = records[base + WORD_KEY_HI]
-    if find(words, hashed, lo, hi, ident) != ZERO:
+def open_account(state: State, record: Record) -> U64:
+    """OPEN_ACCOUNT: its result."""
+    words = state.words
+    key = inline_key(record.records, record.base)
+    if find(words, record.hashed, key) != ZERO:
         return ACCOUNT_EXISTS
-    entry = insert(words, scratch, hashed, lo, hi, ident)
+    entry = insert(state, record.hashed, key)
     if entry == ZERO:
         return FULL
-    words[entry + ENTRY_VERSION] = version
-    words[entry + ENTRY_DETAIL] = ONE if flags_of(records, base) & OVERDRAFT else ZERO
-    if chained == CHAINED:
-        record_undo(words, scratch, entry, CREATED)
+    words[entry + ENTRY_VERSION] = record.version
+    words[entry + ENTRY_OVERDRAFT] = ONE if flags_of(record.records, record.base) & OVERDRAFT != ZERO else ZERO
+    if record.chained == CHAINED:
+        record_undo(state, entry, CREATED)
     return OK
 
 
 @inner
-def transfer_between(words: Words, records: Words, base: U64, debit: U64, credit: U64) -> bool:
+def transfer_between(words: Words, records: Words, base: U64, debit: Entry, credit: Entry) -> bool:
     """Whether the entries `debit` and `credit` are the accounts of a TRANSFER."""
-    ident = account_ident(records, base)
-    return has_key(words, debit, records[base + WORD_KEY_LO], records[base + WORD_KEY_HI], ident) and has_key(
-        words, credit, records[base + WORD_OPERAND_LO], records[base + WORD_OPERAND_HI], ident
+    return has_inline_key(words, debit, debit_key(records, base)) and has_inline_key(
+        words, credit, credit_key(records, base)
     )
 
 
 @inner
-def move_amount(
-    words: Words, scratch: Words, records: Words, base: U64, debit: U64, credit: U64, version: U64, chained: U64
-) -> tuple[U64, U64]:
+def move_amount(state: State, amount: U64, debit: Entry, credit: Entry, version: U64, chained: U64) -> tuple[U64, U64]:
     """Moves a TRANSFER's amount between the entries of its accounts: its result, and its effect for the digest."""
+    words = state.words
     if debit == credit:
         return SAME_ACCOUNT, ZERO
-    amount = records[base + WORD_AMOUNT]
+    assert UNCHECKED or is_entry(words, debit), "what is debited is no entry"
+    assert UNCHECKED or is_entry(words, credit), "what is credited is no entry"
     debit_old = words[debit + ENTRY_AMOUNT]
     credit_old = words[credit + ENTRY_AMOUNT]
-    if np.int64(debit_old) < np.int64(amount) and words[debit + ENTRY_DETAIL] == ZERO:
+    if np.int64(debit_old) < np.int64(amount) and words[debit + ENTRY_OVERDRAFT] == ZERO:
         return INSUFFICIENT_FUNDS, ZERO
     debit_new = debit_old - amount
     credit_new = credit_old + amount
@@ -106,8 +103,8 @@ def move_amount(
     if np.int64(debit_new) > np.int64(debit_old) or np.int64(credit_new) < np.int64(credit_old):
         return OVERFLOW, ZERO
     if chained == CHAINED:
-        record_undo(words, scratch, debit, CHANGED)
-        record_undo(words, scratch, credit, CHANGED)
+        record_undo(state, debit, CHANGED)
+        record_undo(state, credit, CHANGED)
     words[debit + ENTRY_AMOUNT] = debit_new
     words[debit + ENTRY_VERSION] = version
     words[credit + ENTRY_AMOUNT] = credit_new
@@ -116,149 +113,116 @@ def move_amount(
 
 
 @inner
-def transfer(words: Words, scratch: Words, records: Words, base: U64, version: U64, chained: U64) -> tuple[U64, U64]:
+def transfer(state: State, record: Record) -> tuple[U64, U64]:
     """TRANSFER: its result, and its effect for the digest."""
-    ident = account_ident(records, base)
-    debit_lo = records[base + WORD_KEY_LO]
-    debit_hi = records[base + WORD_KEY_HI]
-    credit_lo = records[base + WORD_OPERAND_LO]
-    credit_hi = records[base + WORD_OPERAND_HI]
-    if (debit_lo ^ credit_lo) | (debit_hi ^ credit_hi) == ZERO:
+    words = state.words
+    debit_of = debit_key(record.records, record.base)
+    credit_of = credit_key(record.records, record.base)
+    if (debit_of.lo ^ credit_of.lo) | (debit_of.hi ^ credit_of.hi) == ZERO:
         return SAME_ACCOUNT, ZERO
-    debit = find(words, hash_of_debit(words, records, base), debit_lo, debit_hi, ident)
-    credit = find(words, hash_of_credit(words, records, base), credit_lo, credit_hi, ident)
+    debit = find(words, key_hash(words, debit_of), debit_of)
+    credit = find(words, key_hash(words, credit_of), credit_of)
     if debit == ZERO or credit == ZERO:
         return ACCOUNT_NOT_FOUND, ZERO
-    return move_amount(words, scratch, records, base, debit, credit, version, chained)
+    amount = record.records[record.base + WORD_AMOUNT]
+    return move_amount(state, amount, debit, credit, record.version, record.chained)
 
 
 @inner
-def find_key(
-    words: Words, region: Bytes, records: Words, payloads: Bytes, base: U64, payload_at: U64, hashed: U64
-) -> U64:
-    """The entry for the key of a PUT, DELETE, CAS or ADD, or 0."""
-    ident = key_ident(records, base)
-    length = ident >> IDENT_LENGTH_SHIFT
+def find_key(state: State, record: Record) -> Entry:
+    """The entry for the key of a PUT, DELETE, CAS or ADD, or NO_ENTRY."""
+    key = inline_key(record.records, record.base)
+    if key.identity >> IDENTITY_LENGTH_SHIFT <= KEY_INLINE_BYTES:
+        return find(state.words, record.hashed, key)
+    long_key = LongKey(record.payloads, record.payload_at, record.hashed, key.identity)
+    return find(state.words, record.hashed, long_key)
+
+
+@inner
+def create_key(state: State, record: Record) -> Entry:
+    """A new entry for the key of a PUT, CAS or ADD that has none, or NO_ENTRY where the arena is full."""
+    key = inline_key(record.records, record.base)
+    length = key.identity >> IDENTITY_LENGTH_SHIFT
     if length <= KEY_INLINE_BYTES:
-        return find(words, hashed, records[base + WORD_KEY_LO], records[base + WORD_KEY_HI], ident)
-    return find_long(words, region, hashed, ident, payloads, payload_at)
+        return insert(state, record.hashed, key)
+    stored = store(state.words, record.payloads, record.payload_at, length)
+    if stored == ZERO:
+        return NO_ENTRY
+    return insert(state, record.hashed, InlineKey(stored, ZERO, key.identity))
 
 
 @inner
-def create_key(
-    words: Words, scratch: Words, records: Words, payloads: Bytes, base: U64, payload_at: U64, hashed: U64
-) -> U64:
-    """A new entry for the key of a PUT, CAS or ADD that has none, or 0 where the arena is full."""
-    ident = key_ident(records, base)
-    length = ident >> IDENT_LENGTH_SHIFT
-    if length <= KEY_INLINE_BYTES:
-        return insert(words, scratch, hashed, records[base + WORD_KEY_LO], records[base + WORD_KEY_HI], ident)
-    key = store(words, payloads, payload_at, length)
-    if key == ZERO:
-        return ZERO
-    return insert(words, scratch, hashed, key, ZERO, ident)
-
-
-@inner
-def add(
-    words: Words,
-    region: Bytes,
-    scratch: Words,
-    records: Words,
-    payloads: Bytes,
-    base: U64,
-    payload_at: U64,
-    hashed: U64,
-    version: U64,
-    chained: U64,
-) -> tuple[U64, U64]:
+def add(state: State, record: Record) -> tuple[U64, U64]:
     """ADD: its result, and its effect for the digest."""
-    entry = find_key(words, region, records, payloads, base, payload_at, hashed)
+    words = state.words
+    entry = find_key(state, record)
     old = words[entry + ENTRY_AMOUNT] if entry != ZERO else ZERO
-    amount = records[base + WORD_AMOUNT]
+    amount = record.records[record.base + WORD_AMOUNT]
     new = old + amount
     # A sum has overflowed where it differs in sign from both of its operands.
     if np.int64((new ^ old) & (new ^ amount)) < 0:
         return OVERFLOW, ZERO
-    if flags_of(records, base) & FLOOR and np.int64(new) < np.int64(records[base + WORD_OPERAND_LO]):
+    floor = record.records[record.base + WORD_OPERAND_LO]
+    if flags_of(record.records, record.base) & FLOOR != ZERO and np.int64(new) < np.int64(floor):
         return BELOW_FLOOR, ZERO
     if entry == ZERO:
-        entry = create_key(words, scratch, records, payloads, base, payload_at, hashed)
+        entry = create_key(state, record)
         if entry == ZERO:
             return FULL, ZERO
-        if chained == CHAINED:
-            record_undo(words, scratch, entry, CREATED)
-    elif chained == CHAINED:
-        record_undo(words, scratch, entry, CHANGED)
+        if record.chained == CHAINED:
+            record_undo(state, entry, CREATED)
+    elif record.chained == CHAINED:
+        record_undo(state, entry, CHANGED)
     words[entry + ENTRY_AMOUNT] = new
-    words[entry + ENTRY_VERSION] = version
+    words[entry + ENTRY_VERSION] = record.version
     return OK, new * EFFECT_MULTIPLIER
 
 
 @inner
-def put(
-    words: Words,
-    region: Bytes,
-    scratch: Words,
-    records: Words,
-    payloads: Bytes,
-    base: U64,
-    payload_at: U64,
-    hashed: U64,
-    version: U64,
-    chained: U64,
-) -> tuple[U64, U64]:
+def put(state: State, record: Record) -> tuple[U64, U64]:
     """PUT and CAS: the result, and the effect for the digest."""
-    entry = find_key(words, region, records, payloads, base, payload_at, hashed)
-    if operation_of(records, base) == CAS:
+    words = state.words
+    entry = find_key(state, record)
+    if operation_of(record.records, record.base) == CAS:
         current = words[entry + ENTRY_VERSION] if entry != ZERO else ZERO
-        if current != records[base + WORD_OPERAND_LO]:
+        if current != record.records[record.base + WORD_OPERAND_LO]:
             return VERSION_MISMATCH, ZERO
-    head = long_key_bytes(records, base)
-    start = payload_at + head
-    length = payload_length_of(records, base) - head
-    value = ZERO
+    key_bytes = long_key_bytes(record.records, record.base)
+    start = record.payload_at + key_bytes
+    length = payload_length_of(record.records, record.base) - key_bytes
+    value = NO_BLOCK
     if length != ZERO:
-        value = store(words, payloads, start, length)
+        value = store(words, record.payloads, start, length)
         if value == ZERO:
             return FULL, ZERO
     if entry == ZERO:
-        entry = create_key(words, scratch, records, payloads, base, payload_at, hashed)
+        entry = create_key(state, record)
         if entry == ZERO:
             return FULL, ZERO
-        words[entry + ENTRY_AMOUNT] = value
-        words[entry + ENTRY_DETAIL] = length
-        if chained == CHAINED:
-            record_undo(words, scratch, entry, CREATED)
+        words[entry + ENTRY_VALUE_BLOCK] = value
+        words[entry + ENTRY_VALUE_BYTES] = length
+        if record.chained == CHAINED:
+            record_undo(state, entry, CREATED)
     else:
-        if chained == CHAINED:
-            record_undo(words, scratch, entry, CHANGED)
+        if record.chained == CHAINED:
+            record_undo(state, entry, CHANGED)
         else:
             release_value(words, words, entry)
-        words[entry + ENTRY_AMOUNT] = value
-        words[entry + ENTRY_DETAIL] = length
-    words[entry + ENTRY_VERSION] = version
-    return OK, bytes_digest(payloads, start, length) * EFFECT_MULTIPLIER
+        words[entry + ENTRY_VALUE_BLOCK] = value
+        words[entry + ENTRY_VALUE_BYTES] = length
+    words[entry + ENTRY_VERSION] = record.version
+    return OK, bytes_digest(record.payloads, start, length) * EFFECT_MULTIPLIER
 
 
 @inner
-def delete(
-    words: Words,
-    region: Bytes,
-    scratch: Words,
-    records: Words,
-    payloads: Bytes,
-    base: U64,
-    payload_at: U64,
-    hashed: U64,
-    chained: U64,
-) -> U64:
-    """DELETE."""
-    entry = find_key(words, region, records, payloads, base, payload_at, hashed)
+def delete(state: State, record: Record) -> U64:
+    """DELETE: its result."""
+    words = state.words
+    entry = find_key(state, record)
     if entry == ZERO:
         return KEY_NOT_FOUND
-    if chained == CHAINED:
-        record_undo(words, scratch, entry, DELETED)
+    if record.chained == CHAINED:
+        record_undo(state, entry, DELETED)
     else:
         release_value(words, words, entry)
         release_key(words, words, entry)
@@ -267,36 +231,21 @@ def delete(
 
 
 @inner
-def execute(
-    words: Words,
-    region: Bytes,
-    scratch: Words,
-    records: Words,
-    payloads: Bytes,
-    base: U64,
-    payload_at: U64,
-    hashed: U64,
-    version: U64,
-    chained: U64,
-) -> tuple[U64, U64]:
-    """Applies one record: its result (or FULL, INVALID), and its effect for the digest.
-
-    `base` is the record's first word, `payload_at` its payload's first byte, `version` its position + 1; where
-    `chained` is CHAINED and not ALONE, changes are noted so that they can be taken back.
-    """
-    operation = operation_of(records, base)
+def execute(state: State, record: Record) -> tuple[U64, U64]:
+    """Applies one record: its result (or FULL, INVALID), and its effect for the digest."""
+    operation = operation_of(record.records, record.base)
     if operation == TRANSFER:
-        return transfer(words, scratch, records, base, version, chained)
+        return transfer(state, record)
     if operation == APPEND:
         return OK, ZERO
     if operation == OPEN_ACCOUNT:
-        return open_account(words, scratch, records, base, hashed, version, chained), ZERO
-    if long_key_bytes(records, base) > payload_length_of(records, base):
+        return open_account(state, record), ZERO
+    if long_key_bytes(record.records, record.base) > payload_length_of(record.records, record.base):
         return INVALID, ZERO
     if operation in (PUT, CAS):
-        return put(words, region, scratch, records, payloads, base, payload_at, hashed, version, chained)
+        return put(state, record)
     if operation == ADD:
-        return add(words, region, scratch, records, payloads, base, payload_at, hashed, version, chained)
+        return add(state, record)
     if operation == DELETE:
-        return delete(words, region, scratch, records, payloads, base, payload_at, hashed, chained), ZERO
+        return delete(state, record), ZERO
     return INVALID, ZERO

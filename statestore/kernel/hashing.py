@@ -1,4 +1,4 @@
-"""Hashes of keys, and the digests by which nodes and verifiers compare what they computed.
+"""Hashes of keys, and digests by which nodes and verifiers compare what they computed.
 
 Key hashes place entries and sessions in their tables, and whoever could choose keys with equal hashes could make each
 lookup a search. So they are keyed by secret words, drawn anew for each process by default: nothing but the places of
@@ -16,12 +16,13 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+from statestore.kernel.kernel_types import Hash, InlineKey
 from statestore.kernel.layout import (
     HASH_MASK,
     ONE,
     SECRET_DATA,
     SECRET_HI,
-    SECRET_IDENT,
+    SECRET_IDENTITY,
     SECRET_KEY,
     SECRET_KIND,
     SECRET_LO,
@@ -71,14 +72,14 @@ def hash_secrets(hash_seed: int) -> NDArray[np.uint64]:
 
 
 @inner
-def key_hash(words: Words, lo: U64, hi: U64, ident: U64) -> U64:
-    """Hash of a key of up to 16 bytes, or of a longer one's `long_key_hash`.
+def key_hash(words: Words, key: InlineKey) -> Hash:
+    """Hash of a key of up to 16 bytes; of a longer one with its `long_key_hash` in place of `lo`.
 
     Its high bits choose a bucket, its low bits a group of tags.
     """
-    key = folded_multiply(lo ^ words[SECRET_LO], hi ^ words[SECRET_HI])
-    kind = folded_multiply(ident ^ words[SECRET_IDENT], words[SECRET_KIND])
-    return folded_multiply(key ^ words[SECRET_KEY], kind) & words[HASH_MASK]
+    content = folded_multiply(key.lo ^ words[SECRET_LO], key.hi ^ words[SECRET_HI])
+    kind = folded_multiply(key.identity ^ words[SECRET_IDENTITY], words[SECRET_KIND])
+    return Hash(folded_multiply(content ^ words[SECRET_KEY], kind) & words[HASH_MASK])
 
 
 @inner

@@ -1,4 +1,4 @@
-"""Where everything lies in the state's one region, an array of 64-bit words.
+"""Layout of the state's one region, an array of 64-bit words.
 
     header       one page: the region's own, counters, heads of the heap's free lists
     sessions     64-byte rows, an index from client id to row, and one result window per row
@@ -51,10 +51,12 @@ SESSION_ROWS_EVER_USED: Final = U64(27)
 """Rows ever used: the next one that never was."""
 SESSION_SWEEP_TIME: Final = U64(28)
 """Block time of the last sweep for idle sessions; another one at the same time would find nothing."""
+ARENA_START: Final = U64(29)
+ARENA_END: Final = U64(30)
 SECRET_LO: Final = U64(32)
 """The first of the words that key the hashes: for a key's words, its identity, both together, bytes of long keys."""
 SECRET_HI: Final = U64(33)
-SECRET_IDENT: Final = U64(34)
+SECRET_IDENTITY: Final = U64(34)
 SECRET_KIND: Final = U64(35)
 SECRET_KEY: Final = U64(36)
 SECRET_START: Final = U64(37)
@@ -66,15 +68,21 @@ HEADER_WORDS: Final = U64(512)
 
 # --- entries: one cache line each -------------------------------------------------------------------------------------
 ENTRY_KEY_LO: Final = U64(0)
-"""The key where it fits, zero-padded; of a longer key the heap block that holds it, and 0 in KEY_HI."""
+"""The key where it fits, zero-padded."""
+ENTRY_KEY_BLOCK: Final = ENTRY_KEY_LO
+"""Of a longer key the heap block that holds it, with 0 in KEY_HI."""
 ENTRY_KEY_HI: Final = U64(1)
-ENTRY_IDENT: Final = U64(2)
+ENTRY_IDENTITY: Final = U64(2)
 """kind | namespace << 8 | key length << 32; 0: no entry."""
 ENTRY_AMOUNT: Final = U64(3)
-"""Balance or count as i64; of a value the heap block that holds it."""
+"""Of an account or a counter: its balance or count as i64."""
+ENTRY_VALUE_BLOCK: Final = ENTRY_AMOUNT
+"""Of a value: the heap block that holds it; 0 where it is empty."""
 ENTRY_VERSION: Final = U64(4)
-ENTRY_DETAIL: Final = U64(5)
-"""Of an account: 1 where it may be overdrawn. Of a value: its length in bytes."""
+ENTRY_OVERDRAFT: Final = U64(5)
+"""Of an account: 1 where it may be overdrawn."""
+ENTRY_VALUE_BYTES: Final = ENTRY_OVERDRAFT
+"""Of a value: its length."""
 ENTRY_HASH: Final = U64(6)
 ENTRY_WORDS: Final = U64(8)
 
@@ -82,17 +90,17 @@ KIND_VALUE: Final = U64(1)
 KIND_COUNTER: Final = U64(2)
 KIND_ACCOUNT: Final = U64(3)
 KIND_MASK: Final = U64(0xFF)
-IDENT_NAMESPACE_SHIFT: Final = U64(8)
-IDENT_LENGTH_SHIFT: Final = U64(32)
-ACCOUNT_IDENT: Final = KIND_ACCOUNT | U64(16) << IDENT_LENGTH_SHIFT
+IDENTITY_NAMESPACE_SHIFT: Final = U64(8)
+IDENTITY_LENGTH_SHIFT: Final = U64(32)
+ACCOUNT_IDENTITY: Final = KIND_ACCOUNT | U64(16) << IDENTITY_LENGTH_SHIFT
 KEY_INLINE_BYTES: Final = U64(limits.KEY_INLINE_BYTES_MAX)
 
 # --- buckets: a header line, 1,023 entries packed from the front, and an index of 128 groups of 16 tags -------------
 BUCKET_COUNT: Final = U64(0)
-"""Entries: they are numbers 1 to this one. The header is in place of number 0, and its IDENT word is always 0."""
+"""Entries: they are numbers 1 to this one. The header is in place of number 0, and its identity word is always 0."""
 BUCKET_DEPTH: Final = U64(1)
 BUCKET_NEXT: Final = U64(3)
-"""The next bucket for the same hash prefix; 0: none. (Word 2 is the IDENT of number 0.)"""
+"""The next bucket for the same hash prefix; 0: none. (Word 2 is the identity of number 0.)"""
 BUCKET_ENTRIES_MAX: Final = U64(1023)
 """At most half of the index is used, so hardly ever does a group overflow into the next one."""
 BUCKET_INDEX: Final = U64(1024) * ENTRY_WORDS
@@ -111,6 +119,8 @@ HASH_BITS: Final = U64(63)
 # --- heap -------------------------------------------------------------------------------------------------------------
 HEAP_UNIT_BYTES: Final = U64(32)
 HEAP_UNIT_WORDS: Final = U64(4)
+HEAP_CLASSES: Final = U64(56)
+"""Size classes for blocks up to 1 MiB."""
 
 # --- sessions ---------------------------------------------------------------------------------------------------------
 SESSION_CLIENT: Final = U64(0)
@@ -149,11 +159,13 @@ CHAIN_WORDS: Final = U64(3)
 SCRATCH_UNDO: Final = SCRATCH_CHAIN + U64(limits.BATCH_SIZE) * CHAIN_WORDS
 """Per change of a chain: what it was, and the entry as it was."""
 UNDO_WORDS: Final = U64(9)
-SCRATCH_BUCKET: Final = SCRATCH_UNDO + U64(2 * limits.BATCH_SIZE) * UNDO_WORDS
+UNDO_RECORDS_MAX: Final = U64(2 * limits.BATCH_SIZE)
+"""A record of a chain changes two entries at most."""
+SCRATCH_BUCKET: Final = SCRATCH_UNDO + UNDO_RECORDS_MAX * UNDO_WORDS
 SCRATCH_WORDS: Final = int(SCRATCH_BUCKET + BUCKET_WORDS)
 
 PAGE_BYTES: Final = 4096
-VERSION: Final = 2
+VERSION: Final = 3
 """Of this layout."""
 ENTRIES_BYTES_MIN: Final = 4 << 20
 """Least arena that is of any use: a few buckets and one value of the largest size."""
@@ -161,7 +173,7 @@ ENTRIES_BYTES_MIN: Final = 4 << 20
 
 @dataclass(frozen=True)
 class RegionLayout:
-    """Where the parts of a region begin (bytes), for given limits."""
+    """Byte offsets of a region's parts, for given limits."""
 
     session_rows: int
     session_index: int
@@ -177,7 +189,7 @@ class RegionLayout:
         """Lays a region out for an arena of `bytes_max` (entries and values) and a reserve behind it, and sessions.
 
         Raises:
-            ValueError: where a limit makes no sense.
+            ValueError: a limit makes no sense.
         """
         if bytes_max < ENTRIES_BYTES_MIN:
             raise ValueError(f"bytes_max is {bytes_max}; the state store needs at least {ENTRIES_BYTES_MIN}")

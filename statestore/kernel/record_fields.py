@@ -1,11 +1,12 @@
-"""The fields of a record as compiled code reads them: from the words of a block, at the record's first word `base`."""
+"""Fields of a record, read from the words of a block at the record's first word `base`."""
 
 from penstock.contract import flag, opcode, record
 from statestore.kernel.hashing import key_hash, long_key_hash
+from statestore.kernel.kernel_types import Hash, InlineKey
 from statestore.kernel.layout import (
-    ACCOUNT_IDENT,
-    IDENT_LENGTH_SHIFT,
-    IDENT_NAMESPACE_SHIFT,
+    ACCOUNT_IDENTITY,
+    IDENTITY_LENGTH_SHIFT,
+    IDENTITY_NAMESPACE_SHIFT,
     KEY_INLINE_BYTES,
     KIND_COUNTER,
     KIND_VALUE,
@@ -63,20 +64,24 @@ def payload_length_of(records: Words, base: U64) -> U64:
 
 
 @inner
-def account_ident(records: Words, base: U64) -> U64:
+def account_identity(records: Words, base: U64) -> U64:
     """The identity word of the accounts in a record's namespace."""
-    return ACCOUNT_IDENT | (records[base + WORD_META] & NAMESPACE_MASK) << IDENT_NAMESPACE_SHIFT
+    return ACCOUNT_IDENTITY | (records[base + WORD_META] & NAMESPACE_MASK) << IDENTITY_NAMESPACE_SHIFT
 
 
 @inner
-def key_ident(records: Words, base: U64) -> U64:
+def key_identity(records: Words, base: U64) -> U64:
     """The identity word of a record's key: of the debit account for a TRANSFER."""
     operation = operation_of(records, base)
     if operation >= TRANSFER:
-        return account_ident(records, base)
+        return account_identity(records, base)
     kind = KIND_COUNTER if operation == ADD else KIND_VALUE
     length = records[base + WORD_OPERAND_HI] & KEY_LENGTH_MASK
-    return kind | (records[base + WORD_META] & NAMESPACE_MASK) << IDENT_NAMESPACE_SHIFT | length << IDENT_LENGTH_SHIFT
+    return (
+        kind
+        | (records[base + WORD_META] & NAMESPACE_MASK) << IDENTITY_NAMESPACE_SHIFT
+        | length << IDENTITY_LENGTH_SHIFT
+    )
 
 
 @inner
@@ -87,29 +92,33 @@ def long_key_bytes(records: Words, base: U64) -> U64:
 
 
 @inner
-def hash_of_key(words: Words, records: Words, payloads: Bytes, base: U64, payload_at: U64) -> U64:
+def inline_key(records: Words, base: U64) -> InlineKey:
+    """The key of up to 16 bytes of a record that is not an APPEND; of a TRANSFER the debit account's."""
+    return InlineKey(records[base + WORD_KEY_LO], records[base + WORD_KEY_HI], key_identity(records, base))
+
+
+@inner
+def debit_key(records: Words, base: U64) -> InlineKey:
+    """Key of a TRANSFER's debit account: `inline_key` without what only other operations need."""
+    return InlineKey(records[base + WORD_KEY_LO], records[base + WORD_KEY_HI], account_identity(records, base))
+
+
+@inner
+def credit_key(records: Words, base: U64) -> InlineKey:
+    """Key of a TRANSFER's credit account."""
+    return InlineKey(records[base + WORD_OPERAND_LO], records[base + WORD_OPERAND_HI], account_identity(records, base))
+
+
+@inner
+def hash_of_key(words: Words, records: Words, payloads: Bytes, base: U64, payload_at: U64) -> Hash:
     """Hash of the key of a record that is not an APPEND; its payload must lie within `payloads`.
 
     0 where the key overruns the payload: such a record is INVALID.
     """
-    ident = key_ident(records, base)
-    length = ident >> IDENT_LENGTH_SHIFT
+    key = inline_key(records, base)
+    length = key.identity >> IDENTITY_LENGTH_SHIFT
     if length <= KEY_INLINE_BYTES:
-        return key_hash(words, records[base + WORD_KEY_LO], records[base + WORD_KEY_HI], ident)
+        return key_hash(words, key)
     if length > payload_length_of(records, base):
-        return ZERO
-    return key_hash(words, long_key_hash(words, payloads, payload_at, length), ZERO, ident)
-
-
-@inner
-def hash_of_debit(words: Words, records: Words, base: U64) -> U64:
-    """Hash of a TRANSFER's debit account: `hash_of_key` without what only other operations need."""
-    lo = records[base + WORD_KEY_LO]
-    return key_hash(words, lo, records[base + WORD_KEY_HI], account_ident(records, base))
-
-
-@inner
-def hash_of_credit(words: Words, records: Words, base: U64) -> U64:
-    """Hash of a TRANSFER's credit account."""
-    lo = records[base + WORD_OPERAND_LO]
-    return key_hash(words, lo, records[base + WORD_OPERAND_HI], account_ident(records, base))
+        return Hash(ZERO)
+    return key_hash(words, InlineKey(long_key_hash(words, payloads, payload_at, length), ZERO, key.identity))

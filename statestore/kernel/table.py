@@ -16,6 +16,12 @@ Deletion leaves no tombstones.
 Fagin, Nievergelt, Pippenger, Strong: Extendible Hashing (1979). Tags in groups: Abseil's Swiss tables.
 """
 
+from typing import Any
+
+from numba import extending
+
+from statestore.kernel.invariants import is_bucket, is_entry, is_heap_block
+from statestore.kernel.kernel_types import Bucket, Entry, Hash, HeapBlock, InlineKey, LongKey, State
 from statestore.kernel.layout import (
     BUCKET_COUNT,
     BUCKET_DEPTH,
@@ -29,7 +35,8 @@ from statestore.kernel.layout import (
     DIRECTORY_DEPTH_MAX,
     ENTRY_COUNT,
     ENTRY_HASH,
-    ENTRY_IDENT,
+    ENTRY_IDENTITY,
+    ENTRY_KEY_BLOCK,
     ENTRY_KEY_HI,
     ENTRY_KEY_LO,
     ENTRY_WORDS,
@@ -38,7 +45,7 @@ from statestore.kernel.layout import (
     GROUP_WORDS,
     HASH_BITS,
     HEAP_BOTTOM,
-    IDENT_LENGTH_SHIFT,
+    IDENTITY_LENGTH_SHIFT,
     ONE,
     SCRATCH_BUCKET,
     TAG_HASH_MASK,
@@ -49,100 +56,90 @@ from statestore.kernel.layout import (
     ZERO,
 )
 from txqueue.jit.cpu import lowest_bit
+from txqueue.jit.debug_build import UNCHECKED
 from txqueue.jit.decorators import inner
-from txqueue.jit.native_types import U32, U64, Bytes, Words, u64_range
-from txqueue.jit.raw_memory import as_half_words, match_below
+from txqueue.jit.native_types import U32, U64, Words, u64_range
+from txqueue.jit.raw_memory import as_bytes, as_half_words, match_below
 
 TWO = U64(2)
 TAG_NUMBERS = TAG_NUMBER_MASK + ONE
 TAG_NUMBER_BITS = U64(10)
 LAST_TAG = U64(1) << (GROUP_TAGS - ONE)
+NO_BUCKET = Bucket(ZERO)
+NO_ENTRY = Entry(ZERO)
 
 
 @inner
-def bucket_of(words: Words, hashed: U64) -> U64:
-    """Word offset of the first bucket for a hash."""
-    return words[words[DIRECTORY] + ((hashed >> ONE) >> (HASH_BITS - words[DIRECTORY_DEPTH]))]
+def bucket_of(words: Words, hashed: Hash) -> Bucket:
+    """The first bucket for a hash."""
+    bucket = Bucket(words[words[DIRECTORY] + ((hashed >> ONE) >> (HASH_BITS - words[DIRECTORY_DEPTH]))])
+    assert UNCHECKED or is_bucket(words, bucket), "the directory names no bucket"
+    return bucket
 
 
 @inner
-def bucket_at(words: Words, directory: U64, shift: U64, hashed: U64) -> U64:
+def bucket_at(words: Words, directory: U64, shift: U64, hashed: Hash) -> Bucket:
     """As `bucket_of`, for a loop that has the directory and HASH_BITS - DIRECTORY_DEPTH in registers."""
-    return words[directory + ((hashed >> ONE) >> shift)]
+    return Bucket(words[directory + ((hashed >> ONE) >> shift)])
 
 
 @inner
-def tag_of(hashed: U64) -> U64:
+def tag_of(hashed: Hash) -> U64:
     """The tag for a hash, with entry number 0."""
     return ((hashed >> TAG_HASH_SHIFT << TAG_NUMBER_BITS) & TAG_HASH_MASK) | TAG_USED
 
 
 @inner
-def group_in(bucket: U64, hashed: U64) -> U64:
+def group_in(bucket: Bucket, hashed: Hash) -> U64:
     """Word offset of the group of tags where a search for a hash begins."""
     return bucket + BUCKET_INDEX + (hashed & GROUP_MASK) * GROUP_WORDS
 
 
 @inner
-def candidate(words: Words, bucket: U64, hashed: U64) -> U64:
-    """Word offset of the entry that most likely has a hash, of any where there is none. Never branches on memory."""
+def candidate(words: Words, bucket: Bucket, hashed: Hash) -> Entry:
+    """The entry that most likely has a hash, of any where there is none. Never branches on memory."""
     group = group_in(bucket, hashed)
     hits = match_below(words, group, tag_of(hashed), TAG_NUMBERS)
     tag = U64(as_half_words(words)[group * TWO + lowest_bit(hits | LAST_TAG)])
-    return bucket + (tag & TAG_NUMBER_MASK) * ENTRY_WORDS
+    return Entry(bucket + (tag & TAG_NUMBER_MASK) * ENTRY_WORDS)
 
 
 @inner
-def has_key(words: Words, entry: U64, lo: U64, hi: U64, ident: U64) -> bool:
+def has_inline_key(words: Words, entry: Entry, key: InlineKey) -> bool:
     """Whether an entry has exactly these key words."""
-    different = (words[entry + ENTRY_KEY_LO] ^ lo) | (words[entry + ENTRY_KEY_HI] ^ hi)
-    same: bool = (different | (words[entry + ENTRY_IDENT] ^ ident)) == ZERO
-    return same
+    different = (words[entry + ENTRY_KEY_LO] ^ key.lo) | (words[entry + ENTRY_KEY_HI] ^ key.hi)
+    return (different | (words[entry + ENTRY_IDENTITY] ^ key.identity)) == ZERO
 
 
 @inner
-def find(words: Words, hashed: U64, lo: U64, hi: U64, ident: U64) -> U64:
-    """Word offset of the entry with exactly these key words, or 0.
-
-    For a long key its block is one of these, which names an entry that is already known, as an undo does.
-    """
-    bucket = bucket_of(words, hashed)
-    tags = as_half_words(words)
-    while bucket != ZERO:
-        number = hashed & GROUP_MASK
-        spilled = True
-        while spilled:
-            group = bucket + BUCKET_INDEX + number * GROUP_WORDS
-            hits = match_below(words, group, tag_of(hashed), TAG_NUMBERS)
-            while hits != ZERO:
-                tag = U64(tags[group * TWO + lowest_bit(hits)])
-                entry = bucket + (tag & TAG_NUMBER_MASK) * ENTRY_WORDS
-                if has_key(words, entry, lo, hi, ident):
-                    return entry
-                hits &= hits - ONE
-            spilled = match_below(words, group, ZERO, ONE) == ZERO
-            number = (number + ONE) & GROUP_MASK
-        bucket = words[bucket + BUCKET_NEXT]
-    return ZERO
-
-
-@inner
-def has_long_key(words: Words, region: Bytes, entry: U64, hashed: U64, ident: U64, data: Bytes, start: U64) -> bool:
-    """Whether an entry has the key that lies in `data` from `start`, compared in full."""
-    if words[entry + ENTRY_HASH] != hashed or words[entry + ENTRY_IDENT] != ident:
+def has_long_key(words: Words, entry: Entry, key: LongKey) -> bool:
+    """Whether an entry has a key that lies elsewhere, compared in full."""
+    if words[entry + ENTRY_HASH] != key.hashed or words[entry + ENTRY_IDENTITY] != key.identity:
         return False
-    key = words[entry + ENTRY_KEY_LO] * WORD_BYTES
-    length = ident >> IDENT_LENGTH_SHIFT
+    assert UNCHECKED or is_heap_block(words, HeapBlock(words[entry + ENTRY_KEY_BLOCK])), "a key lies outside the heap"
+    region = as_bytes(words)
+    first = words[entry + ENTRY_KEY_BLOCK] * WORD_BYTES
+    length = key.identity >> IDENTITY_LENGTH_SHIFT
     k = ZERO
-    while k < length and region[key + k] == data[start + k]:
+    while k < length and region[first + k] == key.data[key.start + k]:
         k += ONE
-    same: bool = k == length
-    return same
+    return k == length
+
+
+def has_key(words: Words, entry: Entry, key: InlineKey | LongKey) -> bool:
+    """Whether an entry has a key: one of the two above, which the compiler chooses by the type of the key."""
+    return has_long_key(words, entry, key) if isinstance(key, LongKey) else has_inline_key(words, entry, key)
+
+
+@extending.overload(has_key, strict=False)
+def _choose_has_key(_words: Any, _entry: Any, key: Any) -> Any:
+    chosen: Any = has_long_key if key.instance_class is LongKey else has_inline_key
+    return chosen.py_func
 
 
 @inner
-def find_long(words: Words, region: Bytes, hashed: U64, ident: U64, data: Bytes, start: U64) -> U64:
-    """As `find`, for a key too long for an entry's words: it lies in `data` from `start`."""
+def find(words: Words, hashed: Hash, key: InlineKey | LongKey) -> Entry:
+    """The entry with a key, or NO_ENTRY."""
     bucket = bucket_of(words, hashed)
     tags = as_half_words(words)
     while bucket != ZERO:
@@ -153,62 +150,71 @@ def find_long(words: Words, region: Bytes, hashed: U64, ident: U64, data: Bytes,
             hits = match_below(words, group, tag_of(hashed), TAG_NUMBERS)
             while hits != ZERO:
                 tag = U64(tags[group * TWO + lowest_bit(hits)])
-                entry = bucket + (tag & TAG_NUMBER_MASK) * ENTRY_WORDS
-                if has_long_key(words, region, entry, hashed, ident, data, start):
+                entry = Entry(bucket + (tag & TAG_NUMBER_MASK) * ENTRY_WORDS)
+                assert UNCHECKED or is_entry(words, entry), "a tag names no entry"
+                if has_key(words, entry, key):
                     return entry
                 hits &= hits - ONE
             spilled = match_below(words, group, ZERO, ONE) == ZERO
             number = (number + ONE) & GROUP_MASK
-        bucket = words[bucket + BUCKET_NEXT]
-    return ZERO
+        bucket = Bucket(words[bucket + BUCKET_NEXT])
+    return NO_ENTRY
 
 
 @inner
-def append_entry(words: Words, bucket: U64, hashed: U64) -> U64:
-    """Word offset of a bucket's next entry, which the caller fills, entered into the index under a hash."""
+def append_entry(words: Words, bucket: Bucket, hashed: Hash) -> Entry:
+    """A bucket's next entry, which the caller fills, entered into the index under a hash."""
+    assert UNCHECKED or words[bucket + BUCKET_COUNT] < BUCKET_ENTRIES_MAX, "an entry is added to a full bucket"
     words[bucket + BUCKET_COUNT] += ONE
+    entry = Entry(bucket + words[bucket + BUCKET_COUNT] * ENTRY_WORDS)
+    assert UNCHECKED or words[entry + ENTRY_IDENTITY] == ZERO, "an entry is written over"
     number = hashed & GROUP_MASK
     while True:
         group = bucket + BUCKET_INDEX + number * GROUP_WORDS
         empty = match_below(words, group, ZERO, ONE)
         if empty != ZERO:
-            as_half_words(words)[group * TWO + lowest_bit(empty)] = U32(tag_of(hashed) | words[bucket + BUCKET_COUNT])
-            return bucket + words[bucket + BUCKET_COUNT] * ENTRY_WORDS
+            tag = tag_of(hashed) | words[bucket + BUCKET_COUNT]
+            as_half_words(words)[group * TWO + lowest_bit(empty)] = U32(tag)
+            return entry
         number = (number + ONE) & GROUP_MASK
+        assert UNCHECKED or number != hashed & GROUP_MASK, "a bucket's index is full"
 
 
 @inner
-def insert(words: Words, scratch: Words, hashed: U64, lo: U64, hi: U64, ident: U64) -> U64:
-    """Word offset of a new entry for a key that is not in the table, its other words 0; or 0 without room."""
-    bucket = bucket_with_room(words, scratch, hashed)
+def insert(state: State, hashed: Hash, key: InlineKey) -> Entry:
+    """A new entry for a key that is not in the table, its other words 0; or NO_ENTRY without room."""
+    words = state.words
+    bucket = bucket_with_room(state, hashed)
     if bucket == ZERO:
-        return ZERO
+        return NO_ENTRY
     entry = append_entry(words, bucket, hashed)
-    words[entry + ENTRY_KEY_LO] = lo
-    words[entry + ENTRY_KEY_HI] = hi
-    words[entry + ENTRY_IDENT] = ident
+    words[entry + ENTRY_KEY_LO] = key.lo
+    words[entry + ENTRY_KEY_HI] = key.hi
+    words[entry + ENTRY_IDENTITY] = key.identity
     words[entry + ENTRY_HASH] = hashed
     words[ENTRY_COUNT] += ONE
     return entry
 
 
 @inner
-def bucket_with_room(words: Words, scratch: Words, hashed: U64) -> U64:
-    """Word offset of a bucket that takes another entry with a hash, made where there is none; 0 without room."""
+def bucket_with_room(state: State, hashed: Hash) -> Bucket:
+    """A bucket that takes another entry with a hash, made where there is none; NO_BUCKET without room."""
+    words = state.words
     first = bucket_of(words, hashed)
     bucket = first
     while words[bucket + BUCKET_COUNT] == BUCKET_ENTRIES_MAX:
-        bucket = words[bucket + BUCKET_NEXT]
+        bucket = Bucket(words[bucket + BUCKET_NEXT])
         if bucket == ZERO:
             break
     if bucket != ZERO:
         return bucket
-    new = words[BUCKETS_END]
+    new = Bucket(words[BUCKETS_END])
+    assert UNCHECKED or new <= words[HEAP_BOTTOM], "buckets and heap overlap"
     if words[HEAP_BOTTOM] - new < BUCKET_WORDS:
-        return ZERO
+        return NO_BUCKET
     words[BUCKETS_END] = new + BUCKET_WORDS
     if can_split(words, first, hashed):
-        split(words, scratch, hashed, new)
+        split(state, hashed, new)
         return bucket_of(words, hashed)
     words[new + BUCKET_NEXT] = words[first + BUCKET_NEXT]
     words[first + BUCKET_NEXT] = new
@@ -216,22 +222,22 @@ def bucket_with_room(words: Words, scratch: Words, hashed: U64) -> U64:
 
 
 @inner
-def can_split(words: Words, bucket: U64, hashed: U64) -> bool:
+def can_split(words: Words, bucket: Bucket, hashed: Hash) -> bool:
     """Whether splitting a full bucket makes room for a hash: not all of its entries would go where the hash does."""
     depth = words[bucket + BUCKET_DEPTH]
     if depth == words[DIRECTORY_DEPTH_MAX] or words[bucket + BUCKET_NEXT] != ZERO:
         return False
     for number in u64_range(ONE, BUCKET_ENTRIES_MAX + ONE):
         different = words[bucket + number * ENTRY_WORDS + ENTRY_HASH] ^ hashed
-        if (different >> (HASH_BITS - depth)) & ONE:
+        if (different >> (HASH_BITS - depth)) & ONE != ZERO:
             return True
     return False
 
 
 @inner
-def tag_position(words: Words, bucket: U64, entry: U64) -> U64:
+def tag_position(words: Words, bucket: Bucket, entry: Entry) -> U64:
     """Where the tag of an entry lies, counted in tags from the start of the bucket's index."""
-    hashed = words[entry + ENTRY_HASH]
+    hashed = Hash(words[entry + ENTRY_HASH])
     tag = tag_of(hashed) | ((entry - bucket) // ENTRY_WORDS)
     number = hashed & GROUP_MASK
     while True:
@@ -239,18 +245,22 @@ def tag_position(words: Words, bucket: U64, entry: U64) -> U64:
         if hits != ZERO:
             return number * GROUP_TAGS + lowest_bit(hits)
         number = (number + ONE) & GROUP_MASK
+        assert UNCHECKED or number != hashed & GROUP_MASK, "an entry has no tag"
 
 
 @inner
-def remove(words: Words, entry: U64) -> None:
+def remove(words: Words, entry: Entry) -> None:
     """Removes an entry. The bucket's last entry takes its place, so offsets found before are no longer good."""
-    bucket = bucket_of(words, words[entry + ENTRY_HASH])
+    assert UNCHECKED or is_entry(words, entry), "what is removed is no entry"
+    assert UNCHECKED or words[ENTRY_COUNT] != ZERO, "an entry is removed that was not counted"
+    bucket = bucket_of(words, Hash(words[entry + ENTRY_HASH]))
     while entry - bucket >= BUCKET_WORDS:  # unsigned: an entry that lies before a bucket is far behind it
-        bucket = words[bucket + BUCKET_NEXT]
+        bucket = Bucket(words[bucket + BUCKET_NEXT])
+        assert UNCHECKED or is_bucket(words, bucket), "an entry lies in no bucket for its hash"
     remove_tag(words, bucket, tag_position(words, bucket, entry))
-    last = bucket + words[bucket + BUCKET_COUNT] * ENTRY_WORDS
+    last = Entry(bucket + words[bucket + BUCKET_COUNT] * ENTRY_WORDS)
     if last != entry:
-        tag = tag_of(words[last + ENTRY_HASH]) | ((entry - bucket) // ENTRY_WORDS)
+        tag = tag_of(Hash(words[last + ENTRY_HASH])) | ((entry - bucket) // ENTRY_WORDS)
         as_half_words(words)[(bucket + BUCKET_INDEX) * TWO + tag_position(words, bucket, last)] = U32(tag)
         for k in u64_range(ENTRY_WORDS):
             words[entry + k] = words[last + k]
@@ -261,7 +271,7 @@ def remove(words: Words, entry: U64) -> None:
 
 
 @inner
-def remove_tag(words: Words, bucket: U64, hole: U64) -> None:
+def remove_tag(words: Words, bucket: Bucket, hole: U64) -> None:
     """Clears the tag at `hole`, and moves tags that had spilled over from full groups back to where they are found.
 
     The hole may be filled by any tag of a later group whose search passes the hole's group. No search goes beyond the
@@ -289,8 +299,10 @@ def remove_tag(words: Words, bucket: U64, hole: U64) -> None:
 
 
 @inner
-def split(words: Words, scratch: Words, hashed: U64, new: U64) -> None:
+def split(state: State, hashed: Hash, new: Bucket) -> None:
     """Splits the bucket of a hash by its next hash bit: entries that have it set move to `new`, an empty bucket."""
+    words = state.words
+    scratch = state.scratch
     old = bucket_of(words, hashed)
     depth = words[old + BUCKET_DEPTH]
     if depth == words[DIRECTORY_DEPTH]:
@@ -305,11 +317,12 @@ def split(words: Words, scratch: Words, hashed: U64, new: U64) -> None:
     prefix = (hashed >> ONE) >> (HASH_BITS - words[DIRECTORY_DEPTH])
     middle = words[DIRECTORY] + (prefix & ~(run - ONE)) + (run >> ONE)
     for k in u64_range(run >> ONE):
+        assert UNCHECKED or words[middle + k] == old, "a split takes words of the directory from another bucket"
         words[middle + k] = new
     for number in u64_range(ONE, scratch[SCRATCH_BUCKET + BUCKET_COUNT] + ONE):
         source = SCRATCH_BUCKET + number * ENTRY_WORDS
-        moved = scratch[source + ENTRY_HASH]
-        to = append_entry(words, new if (moved >> (HASH_BITS - depth)) & ONE else old, moved)
+        moved = Hash(scratch[source + ENTRY_HASH])
+        to = append_entry(words, new if (moved >> (HASH_BITS - depth)) & ONE != ZERO else old, moved)
         for k in u64_range(ENTRY_WORDS):
             words[to + k] = scratch[source + k]
 
@@ -317,6 +330,7 @@ def split(words: Words, scratch: Words, hashed: U64, new: U64) -> None:
 @inner
 def double_directory(words: Words) -> None:
     """Selects by one hash bit more: every word is written twice, from the last to the first, in place."""
+    assert UNCHECKED or words[DIRECTORY_DEPTH] < words[DIRECTORY_DEPTH_MAX], "the directory outgrows its room"
     directory = words[DIRECTORY]
     size = ONE << words[DIRECTORY_DEPTH]
     words[DIRECTORY_DEPTH] += ONE

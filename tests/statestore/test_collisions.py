@@ -127,7 +127,7 @@ def test_regular_keys_are_spread_as_evenly_as_chance_would(step: int, field: str
             assert set(feeder.apply(*txs[start : start + 10_000])) == {OK}
         words = state._words[state._arena_start : int(state._words[layout.BUCKETS_END])]
         entries = words.reshape(-1, int(layout.BUCKET_WORDS))[:, : int(layout.BUCKET_INDEX)].reshape(-1, 8)
-        hashes = entries[entries[:, int(layout.ENTRY_IDENT)] != 0, int(layout.ENTRY_HASH)]
+        hashes = entries[entries[:, int(layout.ENTRY_IDENTITY)] != 0, int(layout.ENTRY_HASH)]
     assert np.unique(hashes).size == count
     for bits in (hashes >> np.uint64(58), hashes & np.uint64(127), (hashes >> np.uint64(7)) & np.uint64(1023)):
         cells = np.bincount(bits.astype(np.int64))

@@ -18,6 +18,7 @@ import numba
 from numba import config
 
 import penstock.contract
+from txqueue.jit.debug_build import CHECKED
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _CONTRACT: Final = Path(penstock.contract.__file__).resolve().parent
@@ -67,11 +68,11 @@ def mark_complete() -> None:
 
 
 def _state_of(root: Path, contract: Path) -> str:
-    """Digest the sources, where they are, and what compiles them.
+    """Digest the sources, where they are, and what compiles them and how.
 
     Not their times of change: all files of an installed distribution may bear the same one, in every version.
     """
-    digest = hashlib.blake2b(f"{numba.__version__} {sys.version}".encode(), digest_size=8)
+    digest = hashlib.blake2b(f"{numba.__version__} {sys.version} {CHECKED}".encode(), digest_size=8)
     for folder in (contract, *(root / folder for folder in _FOLDERS)):
         for source in sorted(folder.rglob("*.py")):
             content = source.read_bytes()
