@@ -1,57 +1,52 @@
-"""A node: everything between its sockets and its disk, put together. The path of a transaction starts here.
+"""The composition root of a node: everything between its sockets and its disk, put together here and nowhere else.
+
+The path of a transaction, a file for each step:
 
 services.rpc.txqueue_service              frame from gRPC
 services.admission.admission              validated, into the ring (txqueue)
 services.pipeline.sequencer               sealed block (replication.log.block) in a pooled buffer (pooling)
 services.pipeline.log_writer              durable in the log (replication.log.write_ahead_log)
+services.pipeline.commit_gate             committed: it stays in the log whatever fails
 services.pipeline.applier                 state and results (statestore.state_machine)
 services.pipeline.pending_frames          receipt, back to the frame's sender
 """
 
 import asyncio
+import gc
 import logging
 import os
 import signal
-import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Final
 
 from penstock.contract.reasons import Reason
-from penstock.v1 import node_pb2
 from replication.log.errors import LogFailed
-from replication.log.write_ahead_log import WriteAheadLog
 from services.admission.admission import Admission
 from services.admission.frame_validator import FrameValidator
 from services.admission.namespaces import NamespaceSet
 from services.admission.state_capacity import StateCapacity
+from services.node_parts import NodeParts
 from services.pipeline.applier import Applier
+from services.pipeline.commit_gate import CommitGate
 from services.pipeline.log_writer import LogWriter
 from services.pipeline.pending_frames import PendingFrames
 from services.pipeline.pipeline import Pipeline
-from services.pipeline.results_file import ResultsFile
 from services.pipeline.sequencer import Sequencer
 from services.refusal import Refusal
-from services.release import running_version
 from services.rpc.buffer_leases import BufferLeases
 from services.rpc.node_service import NodeService
 from services.rpc.pool_service import PoolService
-from services.rpc.server import NodeServer
 from services.rpc.state_service import StateService
 from services.rpc.txqueue_service import TxQueueService
-from services.runtime import malloc_tuning as memory
+from services.runtime import malloc_tuning
 from services.runtime.debug_monitor import attached
-from services.runtime.maintenance import Maintenance
-from services.runtime.node_pools import NodePools
-from services.runtime.warmup import load_kernels
 from services.settings.model import NodeSettings
-from services.telemetry import telemetry
-from services.telemetry.counters import Counter, Counters
+from services.telemetry.counters import Counters
 from services.telemetry.throughput import PhaseThroughput
-from statestore.state_machine import StateMachine
-from txqueue.queue import LockFreeTxQueue
 
 _EPOCH: Final = 1
 """Of a node without a coordinator: nobody else can have written its log."""
-_REPLICAS: Final = 1
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 74
@@ -63,147 +58,160 @@ _log = logging.getLogger("penstock.node")
 class Node:
     """One node in one process: `start`, then `stop`. All methods belong to one event loop."""
 
-    def __init__(self, settings: NodeSettings) -> None:
-        """Prepare a node; nothing is opened yet."""
+    def __init__(self, settings: NodeSettings, parts: NodeParts = NodeParts()) -> None:  # noqa: B008 - immutable
+        """Prepare a node out of these parts; nothing is opened yet."""
         self._settings = settings
+        self._parts = parts
         self._counters = Counters()
-        self._throughput = PhaseThroughput(self._counters)
+        self._throughput = PhaseThroughput(self._counters, parts.clock)
         self._condition = "starting"
-        self._started_ns = time.time_ns()
+        self._opened = AsyncExitStack()
+        self._server_stopped: asyncio.Task[None] | None = None
         self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         """Set when a stage fails, after which the node can only be stopped."""
 
     async def start(self) -> list[str]:
-        """Open the log, replay it, and serve; returns the addresses listened on.
+        """Open the log, replay it, and serve; returns the addresses listened on. Where it fails, nothing stays open.
 
         Raises:
             LogError: the log is in use, foreign, corrupted, of a newer version, or cannot be written.
             ListenError: an address is taken.
             TelemetryError: an endpoint is taken.
+            StateStoreError: the log holds more than the state's tables do.
         """
-        settings = self._settings
-        self._pending_frames = PendingFrames(asyncio.get_running_loop(), self._counters)
-        self._telemetry = telemetry.start(settings, self._counters, self._throughput)
-        await asyncio.to_thread(self._open)
-        self._serve_from_pipeline()
-        bound = await self._server.start()
-        self._pipeline.start()
-        self._maintenance.start()
-        await self._server.set_serving()
-        self._condition = "serving"
-        return bound
+        async with AsyncExitStack() as opened:
+            self._pending_frames = PendingFrames(asyncio.get_running_loop(), self._counters)
+            await _in_thread(self._open, opened)
+            self._connect_stages(opened)
+            self._offer_services()
+            self._pipeline.start()
+            opened.push_async_callback(self._answer_what_was_accepted)
+            addresses = await self._server.start()
+            self._maintenance.start()
+            self._condition = "serving"
+            await self._server.set_serving()
+            self._opened = opened.pop_all()
+        return addresses
 
     async def stop(self) -> None:
-        """Answer what was accepted, then close everything."""
-        self._condition = "stopping"
-        refusal = Refusal(Reason.SHUTTING_DOWN)
-        self._txqueue_service.close(refusal)
-        self._state_service.close(refusal)
-        stopped = asyncio.create_task(self._server.stop(self._settings.shutdown.grace_s))
-        await self._pending_frames.drained()  # also by a failure, which refuses all that wait
-        await asyncio.to_thread(self._pipeline.stop)
-        try:
-            await asyncio.to_thread(self._log.close)
-        except LogFailed as error:
-            self._fail(error)
-        await stopped
-        await self._maintenance.stop()
-        self._leases.close()
-        await asyncio.to_thread(self._telemetry.close)
-        self._queue.close()
-        self._results_file.close()
-        self._pools.close()
+        """Answer what was accepted, then close everything, in the reverse order of its opening."""
+        await self._opened.aclose()
 
-    def _open(self) -> None:
-        """Build the stages around the log and replay it; in a thread, since it may take seconds."""
-        settings = self._settings
-        load_kernels()
-        self._state = StateMachine(
-            bytes_max=settings.state.bytes_max,
-            session_capacity=settings.state.session_capacity,
-            session_horizon_ns=settings.state.session_horizon_s * 1_000_000_000,
-        )
-        self._pools = NodePools(settings.pooling)
-        self._results_file = ResultsFile(settings.node.data_dir / "results")
+    def _open(self, opened: AsyncExitStack) -> None:
+        """Open what is below the services, and replay the log; in a thread, since it may take seconds."""
+        settings, parts, counters = self._settings, self._parts, self._counters
+        self._pools = parts.pools(settings.pooling)
+        opened.callback(self._pools.close)
+        self._queue = parts.queue(settings.queue)
+        opened.callback(self._queue.close)
+        self._producer = self._queue.register()
+        opened.callback(self._producer.close)
+        self._telemetry = parts.telemetry(settings, counters, self._throughput)
+        opened.push_async_callback(asyncio.to_thread, self._telemetry.close)
+        self._telemetry.watch_queue(self._queue.get_queue_metrics)
+        self._state = parts.state(settings.state)
+        opened.callback(self._state.close)
+        self._results_file = parts.results_file(settings.node.data_dir / "results")
+        opened.callback(self._results_file.close)
+        self._maintenance = parts.maintenance(self._pools.manager, counters, settings.pooling)
+        opened.push_async_callback(self._maintenance.stop)
+        self._leases = BufferLeases(self._pools.messages)
+        opened.callback(self._leases.close)
+        opened.push_async_callback(self._cut_calls)
         self._applier = Applier(
-            self._state, self._results_file, self._pools.blocks, self._pending_frames, self._counters, self._telemetry
+            self._state, self._results_file, self._pending_frames, counters, self._telemetry, parts.clock
         )
-        started = time.monotonic()
-        self._log = WriteAheadLog.open(
-            settings.node.data_dir / "log",
-            settings.node.cluster_id,
-            segment_bytes=settings.log.segment_bytes,
-            sync_mode=settings.log.sync_mode,
-            interval_ms=settings.log.sync_interval_ms,
-            parameters={
-                "state.session_capacity": settings.state.session_capacity,
-                "state.session_horizon_s": settings.state.session_horizon_s,
-            },
-        )
+        parts.load_kernels()
+        started_ns = parts.clock.monotonic_ns()
+        self._log = parts.log(settings, parts.clock, parts.executor)
+        opened.push_async_callback(self._close_log)
         self._log.replay(self._applier.replay)
         if self._log.last_index:
             _log.info(
                 "replayed %d transactions in %d blocks in %.2f s",
                 self._log.last_position,
                 self._log.last_index,
-                time.monotonic() - started,
+                (parts.clock.monotonic_ns() - started_ns) / 1e9,
             )
-        self._queue = LockFreeTxQueue.create(
-            None,
-            slots=settings.queue.slots,
-            buffer_bytes=settings.queue.producer_buffer_bytes,
-            wait=settings.queue.wait,
-        )
-        self._telemetry.watch_queue(self._queue.get_queue_metrics)
-        memory.settle_after_start()
+        opened.callback(gc.unfreeze)
+        parts.settle()
 
-    def _serve_from_pipeline(self) -> None:
-        settings = self._settings
-        log_writer = LogWriter(self._log, self._counters, self._applier.channel)
+    def _connect_stages(self, opened: AsyncExitStack) -> None:
+        """Connect the stages of the pipeline, from the last to the first."""
+        parts, counters, log = self._parts, self._counters, self._log
+        commit_gate = CommitGate(self._applier, counters, log.last_index)
+        # What is durable on the only node is committed.
+        log_writer = LogWriter(log, counters, commit_gate, commit_gate.advance, parts.clock)
         sequencer = Sequencer(
             self._queue,
             self._pools.blocks,
-            self._log,
+            log,
             self._pending_frames,
-            self._counters,
-            log_writer.channel,
-            cluster_id=settings.node.cluster_id,
+            counters,
+            log_writer,
+            cluster_id=self._settings.node.cluster_id,
             epoch=_EPOCH,
+            clock=parts.clock,
         )
         loop = asyncio.get_running_loop()
 
         def on_failure(error: BaseException) -> None:
             loop.call_soon_threadsafe(self._fail, error)
 
-        self._pipeline = Pipeline(sequencer, log_writer, self._applier, on_failure)
+        self._pipeline = Pipeline(sequencer, log_writer, commit_gate, self._applier, on_failure, parts.executor)
+        opened.push_async_callback(asyncio.to_thread, self._pipeline.stop)
+
+    def _offer_services(self) -> None:
+        """Build what clients call."""
+        settings, counters = self._settings, self._counters
         namespaces = NamespaceSet(settings.admission.allowed_namespaces())
         admission = Admission(
-            FrameValidator(self._queue.register(), namespaces),
+            FrameValidator(self._producer, namespaces),
             StateCapacity(self._state, self._pending_frames),
             self._pending_frames,
-            self._counters,
+            counters,
             self._queue.wake,
             in_flight_frames_max=settings.admission.in_flight_frames_max,
         )
         self._txqueue_service = TxQueueService(
-            admission, self._pending_frames, self._counters, settings.admission, self._pools.transactions
+            admission, self._pending_frames, counters, settings.admission, self._pools.transactions
         )
         self._state_service = StateService(
-            self._pipeline.query, self._log, self._results_file, self._pending_frames, self._counters, namespaces
+            self._pipeline.query, self._log, self._results_file, self._pending_frames, counters, namespaces
         )
-        self._maintenance = Maintenance(self._pools.manager, self._counters, settings.pooling)
-        self._leases = BufferLeases(self._pools.messages)
         pool_service = PoolService(self._pools, self._leases, self._maintenance.gc_scheduler)
-        node_service = NodeService(self._describe)
-        self._server = NodeServer(
-            settings.listen.addresses,
-            [
-                self._txqueue_service.handler(),
-                self._state_service.handler(),
-                pool_service.handler(),
-                node_service.handler(),
-            ],
+        node_service = NodeService(
+            settings,
+            self._pipeline.query,
+            counters,
+            self._throughput,
+            lambda: self._condition,
+            epoch=_EPOCH,
+            started_ns=self._parts.clock.time_ns(),
         )
+        services = (self._txqueue_service, self._state_service, pool_service, node_service)
+        self._server = self._parts.server(settings.listen.addresses, [service.handler() for service in services])
+
+    async def _answer_what_was_accepted(self) -> None:
+        """Accept nothing more, and wait for the answers of what was accepted; a failure gives them at once."""
+        self._condition = "stopping"
+        refusal = Refusal(Reason.SHUTTING_DOWN)
+        self._txqueue_service.close(refusal)
+        self._state_service.close(refusal)
+        # Beside the rest: a client that stays takes the whole grace, for which the log must not stay open.
+        self._server_stopped = asyncio.create_task(self._server.stop(self._settings.shutdown.grace_s))
+        await self._pending_frames.drained()
+
+    async def _close_log(self) -> None:
+        try:
+            await asyncio.to_thread(self._log.close)
+        except LogFailed as error:
+            self._fail(error)
+
+    async def _cut_calls(self) -> None:
+        """Wait until the last call has ended or been cut."""
+        if self._server_stopped is not None:
+            await self._server_stopped
 
     def _fail(self, error: BaseException) -> None:
         """Take a stage's failure: whether what is under way is in the log is unknown from here on."""
@@ -215,56 +223,23 @@ class Node:
         if not self.failure.done():
             self.failure.set_result(error)
 
-    async def _describe(self, with_state_digest: bool) -> node_pb2.GetStatusResponse:
-        """Describe the node as of one log index.
 
-        Raises:
-            ChannelClosed: the pipeline has ended.
-        """
-        asked = self._pipeline.query(
-            lambda state: (
-                state.applied_index,
-                state.applied_position,
-                state.effects_digest,
-                state.state_digest() if with_state_digest else 0,
-            )
-        )
-        applied_index, applied, effects, digest = await asyncio.wrap_future(asked)
-        resident, mapped = await asyncio.to_thread(memory.resident_bytes)
-        return node_pb2.GetStatusResponse(
-            version=running_version(),
-            cluster_id=self._settings.node.cluster_id,
-            epoch=_EPOCH,
-            condition=self._condition,
-            durability=self._settings.log.sync_mode,
-            replicas=_REPLICAS,
-            sealed_index=max(self._counters[Counter.SEALED_INDEX], applied_index),
-            durable_index=max(self._log.durable_index, applied_index),
-            applied_index=applied_index,
-            applied_transactions=applied,
-            effects_digest=effects,
-            state_digest=digest,
-            phases=[
-                node_pb2.PhaseStatus(
-                    name=pace.name,
-                    achieved_tps=pace.achieved_tps,
-                    target_tps=pace.target_tps,
-                    transactions=pace.transactions,
-                )
-                for pace in self._throughput.read()
-            ],
-            started_unix_nano=self._started_ns,
-            resident_bytes=resident,
-            mapped_bytes=mapped,
-        )
+async def _in_thread(function: Callable[[AsyncExitStack], None], opened: AsyncExitStack) -> None:
+    """Run ``function`` in a thread. Where the caller is cancelled it is waited for: it may be opening things."""
+    running = asyncio.ensure_future(asyncio.to_thread(function, opened))
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait((running,))
+        raise
 
 
-async def run(settings: NodeSettings) -> int:
+async def run(settings: NodeSettings, parts: NodeParts = NodeParts()) -> int:  # noqa: B008 - immutable
     """Run a node until SIGINT or SIGTERM, or until it fails; returns the process's exit code."""
-    memory.keep_large_messages_in_the_heap()
+    malloc_tuning.keep_large_messages_in_the_heap()
     loop = asyncio.get_running_loop()
     told_to_stop = asyncio.Event()
-    node = Node(settings)
+    node = Node(settings, parts)
     with attached(settings.monitor, node=node):
         addresses = await node.start()
         for number in (signal.SIGINT, signal.SIGTERM):  # until here they end the process, which has promised nothing

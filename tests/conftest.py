@@ -10,6 +10,13 @@ from tests.node.serve_process import NodeProcess
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[NodeProcess]:
-    """A node with default settings that serves."""
+    """A node with default settings that serves, for one test alone."""
     with NodeProcess(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def shared_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
+    """A node with default settings that serves all tests of a module: each has client ids and keys of its own."""
+    with NodeProcess(tmp_path_factory.mktemp("node")) as running:
         yield running

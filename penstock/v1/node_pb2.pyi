@@ -54,6 +54,7 @@ class GetStatusResponse(_message.Message):
     REPLICAS_FIELD_NUMBER: _builtins.int
     SEALED_INDEX_FIELD_NUMBER: _builtins.int
     DURABLE_INDEX_FIELD_NUMBER: _builtins.int
+    COMMITTED_INDEX_FIELD_NUMBER: _builtins.int
     APPLIED_INDEX_FIELD_NUMBER: _builtins.int
     APPLIED_TRANSACTIONS_FIELD_NUMBER: _builtins.int
     EFFECTS_DIGEST_FIELD_NUMBER: _builtins.int
@@ -72,8 +73,13 @@ class GetStatusResponse(_message.Message):
     replicas: _builtins.int
     """Nodes that hold the log, this one included."""
     sealed_index: _builtins.int
+    """The last block that was given its place in the log. None of the next three is ever ahead of the one before it."""
     durable_index: _builtins.int
+    """The last block that this node may answer for: synced to its disk, in durability "block"."""
+    committed_index: _builtins.int
+    """The last block that stays in the log whatever fails. On a node without replicas this is durable_index."""
     applied_index: _builtins.int
+    """The last block whose effects can be read."""
     applied_transactions: _builtins.int
     """Transactions applied, which is also the next transaction's number."""
     effects_digest: _builtins.int
@@ -99,6 +105,7 @@ class GetStatusResponse(_message.Message):
         replicas: _builtins.int = ...,
         sealed_index: _builtins.int = ...,
         durable_index: _builtins.int = ...,
+        committed_index: _builtins.int = ...,
         applied_index: _builtins.int = ...,
         applied_transactions: _builtins.int = ...,
         effects_digest: _builtins.int = ...,
@@ -110,7 +117,7 @@ class GetStatusResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "applied_transactions", b"applied_transactions", "cluster_id", b"cluster_id", "condition", b"condition", "durability", b"durability", "durable_index", b"durable_index", "effects_digest", b"effects_digest", "epoch", b"epoch", "mapped_bytes", b"mapped_bytes", "phases", b"phases", "replicas", b"replicas", "resident_bytes", b"resident_bytes", "sealed_index", b"sealed_index", "started_unix_nano", b"started_unix_nano", "state_digest", b"state_digest", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "applied_transactions", b"applied_transactions", "cluster_id", b"cluster_id", "committed_index", b"committed_index", "condition", b"condition", "durability", b"durability", "durable_index", b"durable_index", "effects_digest", b"effects_digest", "epoch", b"epoch", "mapped_bytes", b"mapped_bytes", "phases", b"phases", "replicas", b"replicas", "resident_bytes", b"resident_bytes", "sealed_index", b"sealed_index", "started_unix_nano", b"started_unix_nano", "state_digest", b"state_digest", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,6 +4,7 @@ Everything but click is imported by the command that needs it, so that a mistype
 """
 
 import sys
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -13,16 +14,24 @@ from services.cli.settings_options import load_settings, settings_options
 if TYPE_CHECKING:
     from services.settings.model import NodeSettings
 
+RunNode = Callable[["NodeSettings"], Coroutine[Any, Any, int]]
+"""Runs a node to its end and returns the process's exit code, as `services.node.run` does."""
+
 
 @click.command()
 @settings_options
-def serve(**options: Any) -> None:
+@click.pass_obj
+def serve(run: RunNode | None, /, **options: Any) -> None:
     """Run a node until it is told to stop (SIGINT, SIGTERM)."""
-    run_node(load_settings(**options).settings)
+    run_node(load_settings(**options).settings, run)
 
 
-def run_node(settings: "NodeSettings") -> NoReturn:
+def run_node(settings: "NodeSettings", run: RunNode | None) -> NoReturn:
     """Run a node; ends the process with the node's exit code.
+
+    Args:
+        settings: the node's.
+        run: what runs it; None is `services.node.run`. Whoever calls the command gives another as click's ``obj``.
 
     Raises:
         ClickException: the node could not start; the message says why and what to do.
@@ -31,12 +40,12 @@ def run_node(settings: "NodeSettings") -> NoReturn:
 
     gc.disable()  # what the start makes lives as long as the node, which collects garbage once it has started
     try:
-        sys.exit(_run(settings))
+        sys.exit(_run(settings, run))
     finally:
         gc.enable()
 
 
-def _run(settings: "NodeSettings") -> int:
+def _run(settings: "NodeSettings", run: RunNode | None) -> int:
     import logging
     import subprocess
 
@@ -60,7 +69,7 @@ def _run(settings: "NodeSettings") -> int:
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        return uvloop.run(node.run(settings))
+        return uvloop.run((run or node.run)(settings))
     except (LogError, StateStoreError, ListenError, TelemetryError, MonitorError) as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:

@@ -1,105 +1,184 @@
-"""Stage 1, the ring's exclusive consumer: gives every transaction its place and seals blocks."""
+"""Stage 1, the sequencer: the ring's one consumer, which numbers every transaction and seals blocks."""
 
-import time
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from penstock.contract.limits import BATCH_SIZE
 from penstock.contract.reasons import Reason
+from penstock.host.clock import SYSTEM_CLOCK, Clock
 from pooling.buffers import Buffer
 from pooling.core.errors import PoolExhausted
-from pooling.core.object_pool import ObjectPool
 from replication.log.block import HEADER_BYTES, Block, stored_bytes
 from replication.log.errors import LogFull
-from replication.log.write_ahead_log import WriteAheadLog
-from services.pipeline.channel import Channel, ChannelClosed
+from services.pipeline.channel import ChannelClosed
 from services.pipeline.pending_frames import PendingFrames
-from services.pipeline.sealed_block import SealedBlock
+from services.pipeline.sealed_block import BufferPool, SealedBlock
+from services.pipeline.stage import Intake
+from services.pipeline.threaded_stage import ThreadedStage
 from services.refusal import Refusal
 from services.telemetry.counters import Counter, Counters
-from txqueue.queue import LockFreeTxQueue
+from txqueue.queue import Batch
 
-_IDLE_WAIT_S: Final = 0.25
-"""How long the sequencer parks before it looks whether it should stop."""
+_WAIT_S: Final = 0.25
+"""How long the sequencer waits for frames or for a buffer before it looks whether it should end."""
+
+FrameRows = np.ndarray[tuple[int, int], np.dtype[np.uint64]]
+"""uint64[n, 4]: rows of (token, first record in the block, records, payload bytes)."""
 
 
-class Sequencer:
+class FrameQueue(Protocol):
+    """What the sequencer needs of the ring: `txqueue.queue.LockFreeTxQueue` in a node."""
+
+    def wait(self, timeout_s: float, /) -> bool:
+        """Wait for a frame, a wake or the time-out; returns whether a frame is there."""
+
+    def wake(self) -> None:
+        """Make the wait return."""
+
+    def dequeue_exclusive_batch(self, body: NDArray[np.uint8], frames: FrameRows, /) -> Batch:
+        """Take whole frames, as many as fit."""
+
+    def rebalance_if_needed(self) -> int:
+        """Adapt the size of batches to what waits."""
+
+
+class ReservableLog(Protocol):
+    """What the sequencer needs of the log: `replication.log.write_ahead_log.WriteAheadLog` in a node."""
+
+    @property
+    def last_index(self) -> int:
+        """Index of the last block appended."""
+
+    @property
+    def last_position(self) -> int:
+        """Number of the next transaction."""
+
+    @property
+    def last_hash(self) -> bytes:
+        """Hash of the last block appended."""
+
+    @property
+    def last_time_ns(self) -> int:
+        """Time of the last block appended."""
+
+    @property
+    def durable_index(self) -> int:
+        """Highest index known to be synced."""
+
+    def reserve(self, byte_count: int, /) -> None:
+        """Set room aside for one block.
+
+        Raises:
+            LogFull: the disk has no room.
+            LogFailed: nothing more can be written.
+        """
+
+
+class Sequencer(ThreadedStage):
     """Drains the ring into pooled buffers and seals them as the log's next blocks.
 
     Waits while the ring is empty, and while all buffers are under way in later stages: their number is the pipeline's
     bound.
     """
 
+    name = "sequencer"
+
     def __init__(
         self,
-        queue: LockFreeTxQueue,
-        buffers: ObjectPool[Buffer],
-        log: WriteAheadLog,
+        queue: FrameQueue,
+        buffers: BufferPool,
+        log: ReservableLog,
         pending_frames: PendingFrames,
         counters: Counters,
-        outbox: Channel[SealedBlock],
+        log_writer: Intake[SealedBlock],
         *,
         cluster_id: int,
         epoch: int,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
+        """Seal what comes through ``queue`` behind the last block of ``log``, for ``log_writer``."""
+        super().__init__()
         self._queue = queue
         self._buffers = buffers
         self._log = log
         self._pending_frames = pending_frames
         self._counters = counters
-        self._outbox = outbox
+        self._log_writer = log_writer
         self._cluster_id = cluster_id
         self._epoch = epoch
+        self._clock = clock
         self._index = log.last_index
         self._position = log.last_position
         self._hash = log.last_hash
         self._time_ns = log.last_time_ns
         self._stopping = False
+        self._abandoned = False
+        counters.put(Counter.SEALED_INDEX, self._index)
+
+    @property
+    def closed(self) -> bool:
+        """Whether no more frames may be published: they may be left in the ring."""
+        return self._stopping or self._abandoned
 
     def stop(self) -> None:
-        """Seal what is in the ring, then end. Nothing may be admitted any more."""
+        """See `services.pipeline.stage`: what is in the ring is sealed. Nothing may be published any more."""
         self._stopping = True
         self._queue.wake()
 
-    def run(self) -> None:
-        """Seal blocks until stopped, then pass the end on to the next stage."""
-        frames = np.empty((BATCH_SIZE, 4), np.uint64)
-        try:
-            while True:
-                if self._queue.wait(_IDLE_WAIT_S):
-                    self._seal(frames)
-                    self._queue.rebalance_if_needed()
-                elif self._stopping:
-                    break
-        finally:
-            self._outbox.close()
+    def _work(self) -> None:
+        frames: FrameRows = np.empty((BATCH_SIZE, 4), np.uint64)
+        while not self._abandoned:
+            if self._queue.wait(_WAIT_S):
+                self._seal_next(frames)
+                self._queue.rebalance_if_needed()
+            elif self._stopping:
+                return
 
-    def _borrow(self) -> Buffer:
-        """Wait for a buffer; raises ChannelClosed where none will come, since the next stage has failed with them."""
-        while True:
-            try:
-                return self._buffers.borrow_object(_IDLE_WAIT_S)
-            except PoolExhausted:
-                if self._outbox.closed:
-                    raise ChannelClosed from None
-
-    def _seal(self, frames: np.ndarray[tuple[int, int], np.dtype[np.uint64]]) -> None:
+    def _seal_next(self, frames: FrameRows) -> None:
         buffer = self._borrow()
-        batch = self._queue.dequeue_exclusive_batch(buffer[HEADER_BYTES:], frames)
-        if not batch.count:
+        try:
+            sealed = self._seal(buffer, frames)
+        except BaseException:
+            self._buffers.return_object(buffer)
+            raise
+        if sealed is None:
             self._buffers.return_object(buffer)
             return
+        try:
+            self._log_writer.submit(sealed)
+        except ChannelClosed:
+            sealed.release()
+            raise
+
+    def _borrow(self) -> Buffer:
+        """Wait for a buffer.
+
+        Raises:
+            ChannelClosed: nobody would take the block, since a stage has failed.
+        """
+        while not (self._abandoned or self._log_writer.closed):
+            try:
+                return self._buffers.borrow_object(_WAIT_S)
+            except PoolExhausted:
+                continue
+        raise ChannelClosed
+
+    def _seal(self, buffer: Buffer, frames: FrameRows) -> SealedBlock | None:
+        """Make the next block of what waits; None where there is nothing, or no room for it on the disk."""
+        batch = self._queue.dequeue_exclusive_batch(buffer[HEADER_BYTES:], frames)
+        if not batch.count:
+            return None
         sealed_frames = frames[: batch.frames].copy()
         try:
             self._log.reserve(stored_bytes(batch.count, batch.payload_bytes))
         except LogFull:
-            self._buffers.return_object(buffer)
             self._pending_frames.refuse(sealed_frames, Refusal(Reason.LOG_FULL))
-            return
-        started_ns = time.monotonic_ns()
+            return None
+        started_ns = self._clock.monotonic_ns()
         # Block time never goes back, whatever the wall clock does between two blocks or two starts.
-        self._time_ns = max(self._time_ns + 1, time.time_ns())
+        self._time_ns = max(self._time_ns + 1, self._clock.time_ns())
         block = Block.seal(
             buffer,
             cluster_id=self._cluster_id,
@@ -113,8 +192,14 @@ class Sequencer:
             durable_index=self._log.durable_index,
         )
         self._index, self._position, self._hash = block.index, block.next_position, block.hash
-        self._outbox.put(SealedBlock(block, buffer, sealed_frames, time.time_ns()))
         self._counters.add(Counter.BLOCKS_SEALED)
         self._counters.add(Counter.TRANSACTIONS_SEALED, block.count)
-        self._counters.add(Counter.SEAL_NS, time.monotonic_ns() - started_ns)
+        self._counters.add(Counter.SEAL_NS, self._clock.monotonic_ns() - started_ns)
         self._counters.put(Counter.SEALED_INDEX, block.index)
+        return SealedBlock(block, buffer, self._buffers, sealed_frames, self._clock.time_ns())
+
+    def _abandon(self) -> None:
+        self._abandoned = True  # its thread looks at least every `_WAIT_S`
+
+    def _stop_next(self) -> None:
+        self._log_writer.stop()

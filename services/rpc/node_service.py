@@ -1,7 +1,9 @@
-"""``penstock.v1.NodeService``: how the node is doing."""
+"""``penstock.v1.NodeService``: the status of a node."""
 
-from collections.abc import Awaitable, Callable
-from typing import Final
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, Final
 
 import grpc
 
@@ -9,17 +11,42 @@ from penstock.contract.reasons import Reason
 from penstock.v1 import node_pb2
 from services.pipeline.channel import ChannelClosed
 from services.refusal import Refusal
+from services.release import running_version
 from services.rpc.handlers import service_handler, unary_method
 from services.rpc.rich_status import Context, abort
+from services.runtime import malloc_tuning
+from services.settings.model import NodeSettings
+from services.telemetry.counters import Counter, Counters
+from services.telemetry.throughput import PhaseThroughput
+from statestore.state_machine import StateMachine
 
 SERVICE: Final = "penstock.v1.NodeService"
 
+_REPLICAS: Final = 1
+
 
 class NodeService:
-    """Answers with what ``describe`` finds; it is given whether to compute the digest of the whole state, too."""
+    """Describes the node, each time as of one log index."""
 
-    def __init__(self, describe: Callable[[bool], Awaitable[node_pb2.GetStatusResponse]]) -> None:
-        self._describe = describe
+    def __init__(
+        self,
+        settings: NodeSettings,
+        query: Callable[[Callable[[StateMachine], Any]], "Future[Any]"],
+        counters: Counters,
+        throughput: PhaseThroughput,
+        condition: Callable[[], str],
+        *,
+        epoch: int,
+        started_ns: int,
+    ) -> None:
+        """Ask the state by ``query`` and the node's condition by ``condition``; ``started_ns`` is Unix time."""
+        self._settings = settings
+        self._query = query
+        self._counters = counters
+        self._throughput = throughput
+        self._condition = condition
+        self._epoch = epoch
+        self._started_ns = started_ns
 
     def handler(self) -> grpc.ServiceRpcHandler:
         """The service's methods."""
@@ -36,3 +63,47 @@ class NodeService:
             return await self._describe(request.with_state_digest)
         except ChannelClosed:
             await abort(context, Refusal(Reason.SHUTTING_DOWN))
+
+    async def _describe(self, with_state_digest: bool) -> node_pb2.GetStatusResponse:
+        asked = self._query(
+            lambda state: (
+                state.applied_index,
+                state.applied_position,
+                state.effects_digest,
+                state.state_digest() if with_state_digest else 0,
+            )
+        )
+        applied_index, applied, effects, digest = await asyncio.wrap_future(asked)
+        # Read in this order: what moves on in between is then ahead, as it must be.
+        committed_index = self._counters[Counter.COMMITTED_INDEX]
+        durable_index = self._counters[Counter.DURABLE_INDEX]
+        sealed_index = self._counters[Counter.SEALED_INDEX]
+        assert applied_index <= committed_index <= durable_index <= sealed_index
+        resident, mapped = await asyncio.to_thread(malloc_tuning.resident_bytes)
+        return node_pb2.GetStatusResponse(
+            version=running_version(),
+            cluster_id=self._settings.node.cluster_id,
+            epoch=self._epoch,
+            condition=self._condition(),
+            durability=self._settings.log.sync_mode,
+            replicas=_REPLICAS,
+            sealed_index=sealed_index,
+            durable_index=durable_index,
+            committed_index=committed_index,
+            applied_index=applied_index,
+            applied_transactions=applied,
+            effects_digest=effects,
+            state_digest=digest,
+            phases=[
+                node_pb2.PhaseStatus(
+                    name=pace.name,
+                    achieved_tps=pace.achieved_tps,
+                    target_tps=pace.target_tps,
+                    transactions=pace.transactions,
+                )
+                for pace in self._throughput.read()
+            ],
+            started_unix_nano=self._started_ns,
+            resident_bytes=resident,
+            mapped_bytes=mapped,
+        )

@@ -69,6 +69,9 @@ class NodeServer:
             try:
                 port = self._server.add_insecure_port(address)
             except RuntimeError as error:
+                # gRPC lets go of the addresses before this one when a server stops that had started, and not before.
+                await self._server.start()
+                await self._server.stop(None)
                 raise ListenError(
                     f"cannot listen on {address}: it is in use, not an address of this machine, or in a directory that "
                     "does not exist; choose another in listen.addresses"

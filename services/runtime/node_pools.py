@@ -18,18 +18,19 @@ from services.settings.model import PoolingSettings
 class NodePools:
     """One pool manager and its typed pools."""
 
-    def __init__(self, settings: PoolingSettings) -> None:
+    def __init__(self, settings: PoolingSettings, *, idle_max: int | None = None) -> None:
+        """Make the pools; ``idle_max`` bounds what each keeps ready (None: all of it, 0: every borrow makes anew)."""
         self.manager: Final = ObjectPoolManager(settings.bytes_max)
         self.transactions: Final[ObjectPool[NDArray[Any]]] = self.manager.create_pool(
             PoolKind.TRANSACTIONS,
             ArrayFactory(1, RECORD, per_allocation=settings.transactions),
-            PoolOptions(max_total=settings.transactions, wait_s=0),
+            PoolOptions(max_total=settings.transactions, wait_s=0, idle_max=idle_max),
             object_bytes=RECORD_BYTES,
         )
         self.blocks: Final[ObjectPool[Buffer]] = self.manager.create_pool(
             PoolKind.BLOCKS,
             BufferFactory(BLOCK_BYTES_MAX),
-            PoolOptions(max_total=settings.block_bytes_max // BLOCK_BYTES_MAX),
+            PoolOptions(max_total=settings.block_bytes_max // BLOCK_BYTES_MAX, idle_max=idle_max),
             object_bytes=BLOCK_BYTES_MAX,
         )
         # As many as the budget lets the pool be resized to.
@@ -37,7 +38,7 @@ class NodePools:
         self.messages: Final[ObjectPool[SharedBuffer]] = self.manager.create_pool(
             PoolKind.MESSAGES,
             self._shared,
-            PoolOptions(max_total=settings.messages),
+            PoolOptions(max_total=settings.messages, idle_max=idle_max),
             object_bytes=settings.message_bytes,
         )
         if settings.preallocate:

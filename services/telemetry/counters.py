@@ -55,6 +55,7 @@ class Counter(IntEnum):
     SYNCS = _LOG_WRITER + 4
     WRITE_NS = _LOG_WRITER + 5
     SYNC_NS = _LOG_WRITER + 6
+    COMMITTED_INDEX = _LOG_WRITER + 7  # written under the commit gate's lock
 
     # The applier: block to state and results.
     BLOCKS_APPLIED = _APPLIER + 0

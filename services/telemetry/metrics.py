@@ -88,6 +88,9 @@ METRICS: Final = (
     Metric("penstock.log.write.busy", "s", "Time spent writing blocks.", Counter.WRITE_NS, scale=_NS),
     Metric("penstock.log.sync.busy", "s", "Time spent waiting for syncs.", Counter.SYNC_NS, scale=_NS),
     Metric("penstock.log.index", "1", "Index of the newest durable block.", Counter.DURABLE_INDEX, is_level=True),
+    Metric(
+        "penstock.commit.index", "1", "Index of the newest committed block.", Counter.COMMITTED_INDEX, is_level=True
+    ),
     Metric("penstock.state.blocks", "{block}", "Blocks applied.", Counter.BLOCKS_APPLIED),
     Metric("penstock.state.transactions", "{transaction}", "Transactions applied.", Counter.TRANSACTIONS_APPLIED),
     Metric("penstock.state.busy", "s", "Time spent applying blocks.", Counter.APPLY_NS, scale=_NS),

@@ -13,6 +13,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from penstock.v1 import node_pb2, node_pb2_grpc
+from tests.eventually import eventually
 
 START_TIMEOUT_S = 120.0  # the first start of all compiles
 
@@ -55,12 +56,13 @@ class NodeProcess:
         """Start and wait until the node says that it serves; returns the seconds this took."""
         started = time.monotonic()
         process = self.spawn()
-        while time.monotonic() - started < START_TIMEOUT_S:
+
+        def serves() -> bool:
             assert process.poll() is None, f"the node ended with {process.returncode}: {self.output.read_text()}"
-            if self.healthy():
-                return time.monotonic() - started
-            time.sleep(0.02)
-        raise AssertionError(f"the node does not serve after {START_TIMEOUT_S} s: {self.output.read_text()}")
+            return self.healthy()
+
+        eventually(serves, "a node that serves", timeout_s=START_TIMEOUT_S)
+        return time.monotonic() - started
 
     def healthy(self) -> bool:
         if not Path(self.target.removeprefix("unix:")).exists():

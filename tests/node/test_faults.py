@@ -16,6 +16,7 @@ from google.rpc import error_details_pb2
 from penstock.client.async_client import AsyncClient
 from penstock.contract import result_code
 from penstock.v1 import state_pb2, state_pb2_grpc, txqueue_pb2, txqueue_pb2_grpc
+from tests.eventually import eventually
 from tests.frames import frame, rows, status_of
 from tests.node.serve_process import NodeProcess
 
@@ -29,16 +30,16 @@ def submit_one(node: NodeProcess, client_id: int, sequence: int = 1) -> txqueue_
         return stub.SubmitFrame(frame(rows(1, client_id=client_id, sequence=sequence)), timeout=10)
 
 
-def test_a_client_that_disconnects_mid_stream_harms_nobody(node: NodeProcess) -> None:
+def test_a_client_that_disconnects_mid_stream_harms_nobody(shared_node: NodeProcess) -> None:
     for _ in range(5):
-        with grpc.insecure_channel(node.target) as channel:
+        with grpc.insecure_channel(shared_node.target) as channel:
             call: Any = channel.stream_stream("/penstock.v1.TxQueueService/SubmitStream")(iter([BIG_FRAME] * 20))  # type: ignore[arg-type]
             next(iter(call))
             call.cancel()
-    assert submit_one(node, client_id=99).results == bytes([result_code.OK])
+    assert submit_one(shared_node, client_id=99).results == bytes([result_code.OK])
 
 
-def test_a_client_that_never_reads_its_receipts_is_held_back_and_harms_nobody(node: NodeProcess) -> None:
+def test_a_client_that_never_reads_its_receipts_is_held_back_and_harms_nobody(shared_node: NodeProcess) -> None:
     taken = 0
 
     def frames() -> Iterator[bytes]:
@@ -47,28 +48,33 @@ def test_a_client_that_never_reads_its_receipts_is_held_back_and_harms_nobody(no
             taken += 1
             yield BIG_FRAME
 
-    assert node.process is not None
+    assert shared_node.process is not None
     # Receipts of 10 kB each fill the client's flow-control window soon.
-    with grpc.insecure_channel(node.target, options=[("grpc.http2.bdp_probe", 0)]) as channel:
+    with grpc.insecure_channel(shared_node.target, options=[("grpc.http2.bdp_probe", 0)]) as channel:
         call: Any = channel.stream_stream("/penstock.v1.TxQueueService/SubmitStream")(frames())  # type: ignore[arg-type]
-        before = -1
-        while taken != before:
-            before = taken
-            time.sleep(0.5)
-        resident = psutil.Process(node.process.pid).memory_info().rss
+        before, changed_s = -1, time.monotonic()
+
+        def is_held_back() -> bool:
+            nonlocal before, changed_s
+            if taken != before:
+                before, changed_s = taken, time.monotonic()
+            return time.monotonic() - changed_s >= 0.5
+
+        eventually(is_held_back, "a node that reads no more")
+        resident = psutil.Process(shared_node.process.pid).memory_info().rss
         for number in range(20):
             started = time.monotonic()
-            assert submit_one(node, client_id=1000 + number).results == bytes([result_code.OK])
+            assert submit_one(shared_node, client_id=1000 + number).results == bytes([result_code.OK])
             assert time.monotonic() - started < 1
         assert taken < 2000, "the node must stop reading from a client that reads nothing"
         assert resident < 600 * MIB
         call.cancel()
-    assert submit_one(node, client_id=2000).results == bytes([result_code.OK])
+    assert submit_one(shared_node, client_id=2000).results == bytes([result_code.OK])
 
 
-async def test_a_deadline_ends_the_call_and_a_retry_finds_the_outcome(node: NodeProcess) -> None:
+async def test_a_deadline_ends_the_call_and_a_retry_finds_the_outcome(shared_node: NodeProcess) -> None:
     request = frame(rows(3, client_id=7))
-    async with grpc.aio.insecure_channel(node.target) as channel:
+    async with grpc.aio.insecure_channel(shared_node.target) as channel:
         stub = txqueue_pb2_grpc.TxQueueServiceStub(channel)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.SubmitFrame(request, timeout=1e-6)
@@ -159,13 +165,13 @@ async def test_a_full_disk_refuses_transactions_serves_reads_and_recovers_by_its
         assert node.stop() == 0
 
 
-def test_a_log_in_use_by_another_node_is_refused(node: NodeProcess, tmp_path: Path) -> None:
-    (tmp_path / "second").mkdir()
-    second = NodeProcess(tmp_path / "second", "--data-dir", str(tmp_path / "data"))
+def test_a_log_in_use_by_another_node_is_refused(shared_node: NodeProcess, tmp_path: Path) -> None:
+    second = NodeProcess(tmp_path, "--data-dir", str(shared_node.directory / "data"))
     code, output = second.fails_with()
     assert code == 1
     assert "in use by process" in output
-    assert str(node.process.pid if node.process else 0) in output
+    assert shared_node.process is not None
+    assert str(shared_node.process.pid) in output
 
 
 def test_a_log_of_another_cluster_is_refused(tmp_path: Path) -> None:
@@ -206,7 +212,7 @@ def test_what_a_killed_node_was_asked_to_hold_is_there_after_a_restart(tmp_path:
     )
 
 
-async def test_the_client_speaks_to_the_node(node: NodeProcess) -> None:
-    async with AsyncClient(node.target) as client:
+async def test_the_client_speaks_to_the_node(shared_node: NodeProcess) -> None:
+    async with AsyncClient(shared_node.target) as client:
         receipt = await client.submit_frame(rows(100))
         assert set(receipt.results) == {result_code.OK}

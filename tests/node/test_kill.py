@@ -94,7 +94,7 @@ def _check(node: NodeProcess, sent: list[Sent], effects_digest: int, state_diges
     assert (model.effects_digest, model.state_digest()) == (effects_digest, state_digest)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 async def test_killed_at_any_moment_nothing_acknowledged_is_lost_and_nothing_applied_twice(
     tmp_path: Path, seed: int
 ) -> None:

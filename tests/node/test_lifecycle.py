@@ -1,7 +1,6 @@
 """However a node ends, it ends; and what it cannot hold it does not take."""
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,44 +10,10 @@ import pytest
 
 from penstock.contract import opcode, result_code
 from penstock.v1 import node_pb2, node_pb2_grpc, state_pb2, state_pb2_grpc, txqueue_pb2_grpc
-from services.pipeline.channel import Channel, ChannelClosed
 from tests.frames import frame, rows, status_of
 from tests.node.serve_process import NodeProcess
 
 MIB = 1 << 20
-
-
-def test_an_inbox_gives_all_that_was_put_before_its_end_and_refuses_the_rest() -> None:
-    channel: Channel[int] = Channel()
-    for number in range(3):
-        channel.put(number)
-    channel.close()
-    channel.close()
-    with pytest.raises(ChannelClosed):
-        channel.put(3)
-    assert [channel.get(), channel.get()] == [0, 1]
-    assert channel.get_waiting() == [2, None]
-    assert channel.rest() == []
-
-
-def test_nothing_that_was_put_while_an_inbox_closes_is_lost_or_left() -> None:
-    for _ in range(200):
-        channel: Channel[int] = Channel()
-        taken: list[int] = []
-
-        def put(channel: Channel[int] = channel, taken: list[int] = taken) -> None:
-            for number in range(50):
-                try:
-                    channel.put(number)
-                except ChannelClosed:
-                    return
-                taken.append(number)
-
-        putter = threading.Thread(target=put)
-        putter.start()
-        channel.close()
-        putter.join()
-        assert channel.rest() == taken
 
 
 async def test_a_node_stops_while_it_is_asked_for_its_status_all_the_time(node: NodeProcess) -> None:
@@ -104,26 +69,26 @@ async def test_full_tables_refuse_frames_and_never_stop_the_node(
     assert node.status().applied_transactions == taken + 1
 
 
-async def test_keys_made_to_collide_do_not_stop_the_node(node: NodeProcess) -> None:
+async def test_keys_made_to_collide_do_not_stop_the_node(shared_node: NodeProcess) -> None:
     """What stopped a node for good while its hash was public: accounts that it could not tell apart by their hashes."""
     accounts = rows(10_000, client_id=3, operation=opcode.OPEN_ACCOUNT)
     accounts["key_lo"] = np.arange(10_000, dtype=np.uint64) << np.uint64(50)
-    async with grpc.aio.insecure_channel(node.target) as channel:
+    async with grpc.aio.insecure_channel(shared_node.target) as channel:
         receipt = await txqueue_pb2_grpc.TxQueueServiceStub(channel).SubmitFrame(frame(accounts), timeout=10)
     assert set(receipt.results) == {result_code.OK}
 
 
-async def test_an_answer_that_would_be_too_large_is_refused_before_it_is_made(node: NodeProcess) -> None:
+async def test_an_answer_that_would_be_too_large_is_refused_before_it_is_made(shared_node: NodeProcess) -> None:
     value = bytes(MIB - 64)
     put = rows(1, client_id=4, operation=opcode.PUT, operand_hi=1, key_lo=65, payload_length=len(value))
-    async with grpc.aio.insecure_channel(node.target) as channel:
+    async with grpc.aio.insecure_channel(shared_node.target) as channel:
         await txqueue_pb2_grpc.TxQueueServiceStub(channel).SubmitFrame(frame(put, value), timeout=10)
         keys = [state_pb2.Key(value=b"A")] * 5000
-        before = node.status().resident_bytes
+        before = shared_node.status().resident_bytes
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await state_pb2_grpc.StateServiceStub(channel).BatchRead(state_pb2.BatchReadRequest(keys=keys), timeout=10)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert node.status().resident_bytes < before + 64 * MIB
+    assert shared_node.status().resident_bytes < before + 64 * MIB
 
 
 def test_parameters_of_the_state_cannot_change_under_a_log(tmp_path: Path) -> None:
@@ -134,13 +99,14 @@ def test_parameters_of_the_state_cannot_change_under_a_log(tmp_path: Path) -> No
     assert "was made with state.session_capacity 65536, not 2" in output
 
 
-def test_a_second_node_that_is_refused_leaves_the_first_ones_results(node: NodeProcess, tmp_path: Path) -> None:
-    with grpc.insecure_channel(node.target) as channel:
+def test_a_second_node_that_is_refused_leaves_the_first_ones_results(shared_node: NodeProcess, tmp_path: Path) -> None:
+    with grpc.insecure_channel(shared_node.target) as channel:
         stub = txqueue_pb2_grpc.TxQueueServiceStub(channel)
-        stub.SubmitFrame(frame(rows(5)), timeout=10)
-        (tmp_path / "second").mkdir()
-        code, _ = NodeProcess(tmp_path / "second", "--data-dir", str(tmp_path / "data")).fails_with()
+        receipt = stub.SubmitFrame(frame(rows(5, client_id=6)), timeout=10)
+        code, _ = NodeProcess(tmp_path, "--data-dir", str(shared_node.directory / "data")).fails_with()
         assert code == 1
-        watch = state_pb2_grpc.StateServiceStub(channel).Watch(state_pb2.WatchRequest(effective_only=True), timeout=10)
+        watch = state_pb2_grpc.StateServiceStub(channel).Watch(
+            state_pb2.WatchRequest(from_index=receipt.log_index, effective_only=True), timeout=10
+        )
         assert next(iter(watch)).results == bytes([result_code.OK]) * 5
         watch.cancel()

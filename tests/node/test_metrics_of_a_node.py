@@ -3,14 +3,15 @@
 import contextlib
 import re
 import socket
-import time
 import urllib.request
+from functools import partial
 from pathlib import Path
 
 import grpc
 
 from penstock.v1 import state_pb2, state_pb2_grpc, txqueue_pb2_grpc
 from services.telemetry.throughput import PHASES
+from tests.eventually import eventually
 from tests.frames import frame, rows
 from tests.node.serve_process import NodeProcess
 
@@ -45,6 +46,10 @@ def still_metrics(text: str) -> set[str]:
     return {name for name, series in values.items() if not any(series) and not name.endswith("_bucket")}
 
 
+def all_have_moved(port: int) -> bool:
+    return not still_metrics(scrape(port)) - MAY_STAY_ZERO
+
+
 def test_every_metric_moves_and_phases_have_targets(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
@@ -58,10 +63,11 @@ def test_every_metric_moves_and_phases_have_targets(tmp_path: Path) -> None:
         state_pb2_grpc.StateServiceStub(channel).Read(
             state_pb2.ReadRequest(key=state_pb2.Key(counter=b"A")), timeout=10
         )
-        deadline = time.monotonic() + 10  # the pools are looked at once a second
-        while (still := still_metrics(text := scrape(port)) - MAY_STAY_ZERO) and time.monotonic() < deadline:
-            time.sleep(0.1)
-    assert not still
+        eventually(
+            partial(all_have_moved, port), "a first change of every metric", timeout_s=10
+        )  # the pools are looked at once a second
+        text = scrape(port)
+    assert not still_metrics(text) - MAY_STAY_ZERO
     targets = {
         phase: float(value)
         for phase, value in re.findall(

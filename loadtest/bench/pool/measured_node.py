@@ -17,15 +17,20 @@ import time
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import services.node
-import services.runtime.node_pools
-from pooling.core.pool_options import PoolOptions
+from penstock.host.clock import Clock
+from penstock.host.executor import Executor
 from pooling.gc.gc_pauses import GcPauses
+from pooling.manager import ObjectPoolManager
 from replication.log.write_ahead_log import WriteAheadLog
+from services import node
 from services.cli.main import main
+from services.node_parts import NodeParts, open_log
 from services.runtime.maintenance import Maintenance
+from services.runtime.node_pools import NodePools
+from services.settings.model import NodeSettings, PoolingSettings
+from services.telemetry.counters import Counters
 
 _RECYCLE_EVERY_S: Final = 0.25
 _BLOCKS_KEPT: Final = 1_000  # more than are ever on their way from the log to the tables
@@ -37,51 +42,54 @@ class _PauseWatch:
     def __init__(self) -> None:
         self.pauses: Final = GcPauses()
         self._started_ns = 0
-        start_housekeeping = Maintenance.start
 
-        def start(housekeeping: Maintenance) -> None:
-            start_housekeeping(housekeeping)
-            gc.callbacks.append(self._observe)
-
-        vars(services.node)["Maintenance"] = type("Maintenance", (Maintenance,), {"start": start})
-
-    def _observe(self, phase: str, _info: dict[str, int]) -> None:
+    def observe(self, phase: str, _info: dict[str, int]) -> None:
         if phase == "start":
             self._started_ns = time.perf_counter_ns()
         else:
             self.pauses.add(time.perf_counter_ns() - self._started_ns)
 
 
-def _make_every_object_anew() -> None:
-    os.environ["PENSTOCK_POOLING_GC_SCHEDULE"] = "python"
-    vars(services.runtime.node_pools)["PoolOptions"] = partial(PoolOptions, idle_max=0)
+class _WatchedMaintenance(Maintenance):
+    """The node's own maintenance, whose start is when the node has started."""
+
+    def __init__(
+        self, watch: _PauseWatch, pools: ObjectPoolManager, counters: Counters, settings: PoolingSettings
+    ) -> None:
+        super().__init__(pools, counters, settings)
+        self._watch = watch
+
+    def start(self) -> None:
+        """Start, and watch from now on."""
+        super().start()
+        gc.callbacks.append(self._watch.observe)
 
 
-def _recycle_the_log() -> None:
-    def open_and_follow(*arguments: Any, **options: Any) -> WriteAheadLog:
-        log = WriteAheadLog.open(*arguments, **options)
-        threading.Thread(target=follow, args=(log,), name="recycler", daemon=True).start()
-        return log
+def _open_recycled_log(settings: NodeSettings, clock: Clock, executor: Executor) -> WriteAheadLog:
+    """Open the node's log, and give up its segments behind the node."""
+    log = open_log(settings, clock, executor)
 
-    def follow(log: WriteAheadLog) -> None:
+    def recycle() -> None:
         while True:
             time.sleep(_RECYCLE_EVERY_S)
             log.recycle_below(max(0, log.durable_index - _BLOCKS_KEPT))
 
-    class FollowedLog:
-        open = staticmethod(open_and_follow)
-
-    vars(services.node)["WriteAheadLog"] = FollowedLog
+    threading.Thread(target=recycle, name="recycler", daemon=True).start()
+    return log
 
 
 def run(report: Path, arguments: list[str], *, pooled: bool) -> None:
     """Run ``penstock`` with these arguments, and write the report when it ends."""
     if not pooled:
-        _make_every_object_anew()
-    _recycle_the_log()
+        os.environ["PENSTOCK_POOLING_GC_SCHEDULE"] = "python"
     watch = _PauseWatch()
+    parts = NodeParts(
+        pools=NodePools if pooled else partial(NodePools, idle_max=0),
+        maintenance=partial(_WatchedMaintenance, watch),
+        log=_open_recycled_log,
+    )
     try:
-        main(arguments, prog_name="penstock")
+        main(arguments, prog_name="penstock", obj=partial(node.run, parts=parts))
     finally:
         report.write_text(json.dumps(asdict(watch.pauses.read())))
 

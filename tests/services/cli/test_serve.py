@@ -3,13 +3,11 @@ import subprocess
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
 
 import click
 import pytest
 from click.testing import CliRunner
 
-import services
 from services.cli.config import config
 from services.cli.dev import dev
 from services.cli.main import main
@@ -19,27 +17,22 @@ from services.rpc.server import ListenError
 from services.settings.model import NodeSettings
 
 
-@pytest.fixture
-def node(monkeypatch: pytest.MonkeyPatch) -> list[NodeSettings]:
-    """Stand in for the node: notes the settings it is run with, and ends with the code 7."""
-    ran: list[NodeSettings] = []
+class FakeNode:
+    """Stands in for the node: notes the settings it is run with, and ends with the code 7."""
 
-    async def run(settings: NodeSettings) -> int:
-        ran.append(settings)
+    def __init__(self) -> None:
+        self.settings: list[NodeSettings] = []
+
+    async def run(self, settings: NodeSettings) -> int:
+        self.settings.append(settings)
         assert settings.node.data_dir.is_dir() or settings.node.data_dir == Path("penstock-data")
         if settings.node.name == "deaf":
             raise ListenError("cannot listen; choose another")
         return 7
 
-    module = ModuleType("services.node")
-    module.run = run  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "services.node", module)
-    monkeypatch.setattr(services, "node", module, raising=False)
-    return ran
 
-
-def run(*args: str, environment: dict[str, str] | None = None) -> tuple[int, str]:
-    result = CliRunner().invoke(main, args, env=environment)
+def run(*args: str, node: FakeNode | None = None, environment: dict[str, str] | None = None) -> tuple[int, str]:
+    result = CliRunner().invoke(main, args, env=environment, obj=node.run if node else None)
     return result.exit_code, result.output
 
 
@@ -95,25 +88,28 @@ def test_settings_that_cannot_be_used_are_explained_without_a_traceback(args: li
         assert told in output
 
 
-def test_serve_runs_the_node_and_ends_with_its_code(node: list[NodeSettings]) -> None:
-    code, _ = run("serve", "--sync-mode", "interval")
+def test_serve_runs_the_node_and_ends_with_its_code() -> None:
+    node = FakeNode()
+    code, _ = run("serve", "--sync-mode", "interval", node=node)
     assert code == 7
-    assert node[0].log.sync_mode == "interval"
+    assert node.settings[0].log.sync_mode == "interval"
     assert gc.isenabled(), "garbage is not collected while a node starts, and is again afterwards"
 
 
-def test_a_node_that_cannot_start_says_why_in_a_line(node: list[NodeSettings]) -> None:
-    code, output = run("serve", "--set", "node.name=deaf")
+def test_a_node_that_cannot_start_says_why_in_a_line() -> None:
+    code, output = run("serve", "--set", "node.name=deaf", node=FakeNode())
     assert (code, output) == (1, "Error: cannot listen; choose another\n")
 
 
-def test_dev_removes_its_log_at_the_end(node: list[NodeSettings]) -> None:
-    code, _ = run("dev")
+def test_dev_removes_its_log_at_the_end() -> None:
+    node = FakeNode()
+    code, _ = run("dev", node=node)
     assert code == 7
-    assert not node[0].node.data_dir.exists()
+    assert not node.settings[0].node.data_dir.exists()
 
 
-def test_dev_keeps_a_directory_that_was_named(node: list[NodeSettings], tmp_path: Path) -> None:
-    run("dev", "--data-dir", str(tmp_path))
-    assert node[0].node.data_dir == tmp_path
+def test_dev_keeps_a_directory_that_was_named(tmp_path: Path) -> None:
+    node = FakeNode()
+    run("dev", "--data-dir", str(tmp_path), node=node)
+    assert node.settings[0].node.data_dir == tmp_path
     assert tmp_path.is_dir()

@@ -1,0 +1,83 @@
+"""The parts of a node: a factory for each thing that it opens, the real ones by default.
+
+Tests, benchmarks and simulations give other factories; the node itself is the same.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from penstock.host.clock import SYSTEM_CLOCK, Clock
+from penstock.host.executor import THREADS, Executor
+from pooling.manager import ObjectPoolManager
+from replication.log.write_ahead_log import WriteAheadLog
+from services.pipeline.results_file import ResultsFile
+from services.rpc.server import NodeServer
+from services.runtime import malloc_tuning, warmup
+from services.runtime.maintenance import Maintenance
+from services.runtime.node_pools import NodePools
+from services.settings.model import NodeSettings, PoolingSettings, QueueSettings, StateSettings
+from services.telemetry import telemetry
+from services.telemetry.counters import Counters
+from services.telemetry.telemetry import Telemetry
+from services.telemetry.throughput import PhaseThroughput
+from statestore.state_machine import StateMachine
+from txqueue.queue import LockFreeTxQueue
+
+
+def create_queue(settings: QueueSettings) -> LockFreeTxQueue:
+    """Create the ring, in memory that this process alone has."""
+    return LockFreeTxQueue.create(
+        None, slots=settings.slots, buffer_bytes=settings.producer_buffer_bytes, wait=settings.wait
+    )
+
+
+def create_state(settings: StateSettings) -> StateMachine:
+    """Create the empty state that the log is replayed into."""
+    return StateMachine(
+        bytes_max=settings.bytes_max,
+        session_capacity=settings.session_capacity,
+        session_horizon_ns=settings.session_horizon_s * 1_000_000_000,
+    )
+
+
+def open_log(settings: NodeSettings, clock: Clock, executor: Executor) -> WriteAheadLog:
+    """Open the node's log, or create it; what it does in the background goes by ``clock`` and runs on ``executor``.
+
+    Raises:
+        LogError: the log is in use, foreign, corrupted, of a newer version, or cannot be written.
+    """
+    return WriteAheadLog.open(
+        settings.node.data_dir / "log",
+        settings.node.cluster_id,
+        segment_bytes=settings.log.segment_bytes,
+        sync_mode=settings.log.sync_mode,
+        interval_ms=settings.log.sync_interval_ms,
+        parameters={
+            "state.session_capacity": settings.state.session_capacity,
+            "state.session_horizon_s": settings.state.session_horizon_s,
+        },
+        clock=clock,
+        executor=executor,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeParts:
+    """What a node is made with. Whatever a factory returns, the node closes."""
+
+    clock: Clock = SYSTEM_CLOCK
+    executor: Executor = THREADS
+    """Runs the stages of the pipeline, and the log's work in the background."""
+    load_kernels: Callable[[], None] = warmup.load_kernels
+    pools: Callable[[PoolingSettings], NodePools] = NodePools
+    queue: Callable[[QueueSettings], LockFreeTxQueue] = create_queue
+    telemetry: Callable[[NodeSettings, Counters, PhaseThroughput], Telemetry] = telemetry.start
+    state: Callable[[StateSettings], StateMachine] = create_state
+    results_file: Callable[[Path], ResultsFile] = ResultsFile
+    maintenance: Callable[[ObjectPoolManager, Counters, PoolingSettings], Maintenance] = Maintenance
+    log: Callable[[NodeSettings, Clock, Executor], WriteAheadLog] = open_log
+    settle: Callable[[], None] = malloc_tuning.settle_after_start
+    server: Callable[[Sequence[str], Sequence[grpc.ServiceRpcHandler]], NodeServer] = NodeServer

@@ -1,0 +1,188 @@
+"""The sequencer, between a fake ring and a fake log writer."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from penstock.contract.limits import BATCH_SIZE
+from penstock.contract.reasons import Reason
+from replication.log.block import HEADER_BYTES, NO_HASH
+from services.pipeline.sequencer import Sequencer
+from services.refusal import Refusal
+from services.telemetry.counters import Counter, Counters
+from tests.fakes import ManualClock
+from tests.frames import rows
+from tests.services.pipeline.fakes import CLUSTER_ID, EPOCH, RECORDS, FakeLog, FakeQueue, Submitters
+from tests.services.pipeline.stage_contract import PassingStageContract, ThreadedStageBench
+
+
+class SequencerBench(ThreadedStageBench):
+    def __init__(self, log: FakeLog | None = None) -> None:
+        super().__init__()
+        self.queue = FakeQueue()
+        self.log = log or FakeLog()
+        self.clock = ManualClock()
+        self.counters = Counters()
+        self.submitters = Submitters(self.counters)
+        self._frames = 0
+        self.stage = Sequencer(
+            self.queue,
+            self.pool,
+            self.log,
+            self.submitters.pending_frames,
+            self.counters,
+            self.next,
+            cluster_id=CLUSTER_ID,
+            epoch=EPOCH,
+            clock=self.clock,
+        )
+        self.start()
+
+    def submit(self) -> None:
+        self._frames += 1
+        self.queue.publish(self.submitters.register(self._frames))
+
+    def work(self) -> None:
+        if not self.stage.closed:
+            self.stage.stop()  # the fake ring cannot wait for more
+        super().work()
+
+    def in_the_middle(self, act: Callable[[], None]) -> None:
+        self.queue.on_dequeue = act
+
+
+class TestSequencer(PassingStageContract):
+    def make_bench(self) -> SequencerBench:
+        return SequencerBench()
+
+
+def test_blocks_are_chained_and_numbered_without_gaps_behind_the_log_s_last() -> None:
+    log = FakeLog()
+    log.last_index, log.last_position, log.last_hash, log.durable_index = 7, 100, b"h" * 16, 6
+    bench = SequencerBench(log)
+    for _ in range(3):
+        bench.submit()
+    bench.work()
+    blocks = [sealed.block for sealed in bench.next.blocks]
+    assert [block.index for block in blocks] == [8, 9, 10]
+    assert [block.first_position for block in blocks] == [100, 100 + RECORDS, 100 + 2 * RECORDS]
+    assert [block.previous_hash for block in blocks] == [b"h" * 16, blocks[0].hash, blocks[1].hash]
+    assert {(block.cluster_id, block.epoch, block.durable_index) for block in blocks} == {(CLUSTER_ID, EPOCH, 6)}
+    for block in blocks:
+        block.verify()
+        assert block.body.tobytes() == rows(RECORDS).tobytes()
+    assert bench.counters[Counter.SEALED_INDEX] == 10
+    assert bench.counters[Counter.TRANSACTIONS_SEALED] == 3 * RECORDS
+
+
+def test_a_new_log_begins_with_block_1() -> None:
+    bench = SequencerBench()
+    bench.submit()
+    bench.work()
+    (sealed,) = bench.next.blocks
+    assert (sealed.block.index, sealed.block.first_position, sealed.block.previous_hash) == (1, 0, NO_HASH)
+    assert sealed.frames.tolist() == [[1, 0, RECORDS, 0]]
+    assert sealed.sealed_ns == sealed.block.time_ns == bench.clock.now_ns
+    assert np.shares_memory(sealed.buffer[HEADER_BYTES:], sealed.block.body)
+
+
+def test_block_time_is_the_clock_s_and_never_goes_back_or_stands_still() -> None:
+    log = FakeLog()
+    log.last_time_ns = 500
+    bench = SequencerBench(log)
+    times = iter([400, 1000, 1000, 300, 2000])
+
+    def turn_the_clock() -> None:
+        bench.clock.now_ns = next(times)
+
+    bench.in_the_middle(turn_the_clock)
+    for _ in range(5):
+        bench.submit()
+    bench.work()
+    assert [sealed.block.time_ns for sealed in bench.next.blocks] == [501, 1000, 1001, 1002, 2000]
+
+
+def test_without_a_buffer_frames_stay_in_the_ring_until_one_comes_back() -> None:
+    bench = SequencerBench()
+    taken = [bench.pool.borrow_object() for _ in range(8)]
+    waits = 0
+
+    def bring_one_back_late() -> None:
+        nonlocal waits
+        waits += 1
+        assert len(bench.queue) == 1, "nothing is taken from the ring that has no place to go"
+        if waits == 3:
+            bench.pool.return_object(taken.pop())
+
+    bench.pool.on_exhausted = bring_one_back_late
+    bench.submit()
+    bench.work()
+    assert waits == 3
+    assert bench.passed_on == [1]
+
+
+def test_without_a_buffer_the_sequencer_ends_once_the_stage_behind_has_failed() -> None:
+    bench = SequencerBench()
+    for _ in range(8):
+        bench.pool.borrow_object()
+    bench.pool.on_exhausted = bench.next.stop
+    bench.submit()
+    bench.work()
+    assert bench.failures == []
+    assert bench.passed_on == []
+
+
+def test_without_a_buffer_the_sequencer_ends_once_it_is_made_to_fail() -> None:
+    bench = SequencerBench()
+    for _ in range(8):
+        bench.pool.borrow_object()
+    bench.pool.on_exhausted = lambda: bench.stage.fail(OSError("elsewhere"))
+    bench.submit()
+    bench.work()
+    assert bench.passed_on == []
+
+
+def test_a_full_disk_refuses_the_frames_and_numbers_nothing() -> None:
+    bench = SequencerBench()
+    bench.log.full = True
+    bench.submit()
+
+    def free_the_disk_for_the_second() -> None:
+        bench.log.full = len(bench.queue) == 2
+
+    bench.submit()
+    bench.in_the_middle(free_the_disk_for_the_second)
+    bench.work()
+    refused = bench.submitters.answers.pop(1)
+    assert isinstance(refused, Refusal)
+    assert refused.reason is Reason.LOG_FULL
+    assert bench.submitters.answers == {}
+    assert bench.passed_on == [1]
+    assert bench.pool.lent == 1
+
+
+def test_an_empty_batch_returns_its_buffer() -> None:
+    bench = SequencerBench()
+    bench.submit()
+    bench.in_the_middle(bench.queue._frames.clear)
+    bench.work()
+    assert bench.passed_on == []
+    assert bench.pool.lent == 0
+
+
+def test_a_stop_wakes_a_sequencer_that_waits() -> None:
+    bench = SequencerBench()
+    bench.stage.stop()
+    assert bench.queue.wakes == 1
+
+
+def test_rows_of_frames_are_the_block_s_own() -> None:
+    """The array that the ring writes them into is used again for the next block."""
+    bench = SequencerBench()
+    bench.submit()
+    bench.submit()
+    bench.work()
+    first, second = (sealed.frames for sealed in bench.next.blocks)
+    assert (first[0, 0], second[0, 0]) == (1, 2)
+    assert first.base is None
+    assert first.shape[0] < BATCH_SIZE
