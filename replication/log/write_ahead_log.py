@@ -80,8 +80,6 @@ class WriteAheadLog:
         """What recovery cut off, for the operator to know."""
         self._segment_bytes = segment_bytes
         self._tip = recovered.tip
-        self._last_content = recovered.last_content
-        """Of the last segment, from recovery until it is replayed or changed."""
         self._watermark_index = 0
         self._failure: str | None = None
         self._disk, self._clock, self._executor = disk, clock, executor
@@ -148,7 +146,7 @@ class WriteAheadLog:
         try:
             is_empty = not segment_files(directory)
             cluster_id = adopt_metadata(directory, cluster_id, parameters or {}, disk, rng, is_empty=is_empty)
-            recovered = recover(directory, cluster_id, disk, executor)
+            recovered = recover(directory, cluster_id, disk)
             truncated_path(directory).unlink(missing_ok=True)
             return cls(
                 directory,
@@ -218,8 +216,7 @@ class WriteAheadLog:
         to_index = self.last_index if to_index is None else to_index
         if not 0 <= to_index <= self.last_index:
             raise ValueError(f"replay to block {to_index}: the log ends with block {self.last_index}")
-        content, self._last_content = self._last_content, None
-        for block in read_blocks(self._index.segments, to_index, self._disk, self._executor, content):
+        for block in read_blocks(self._index.segments, to_index, self._disk):
             on_block(block)
 
     def reserve(self, byte_count: int) -> None:
@@ -259,7 +256,6 @@ class WriteAheadLog:
         except OSError as error:
             raise self._fail(error) from error
         self._tip = tip
-        self._last_content = None
         self._index.last_index = tip.index
 
     def sync(self) -> int:
@@ -397,7 +393,6 @@ class WriteAheadLog:
         del prepared[: prepared.index(self._index.segments[-1].path) + 1]
         removed = self._index.truncate_after(index)
         self._tip = tip
-        self._last_content = None
         self._watermark_index = self.durable_index
         self._watermark.lower_to(self.durable_index)
         if removed:

@@ -16,7 +16,6 @@ import numpy as np
 
 from penstock.contract import flag, opcode
 from penstock.contract.record import RECORD
-from penstock.host.executor import THREADS
 from replication.log.block import Block, BlockKind
 from replication.log.directory_lock import DirectoryLock
 from replication.log.disk import Disk
@@ -53,13 +52,13 @@ def dump(directory: Path, first: int, last: int | None, records: bool, as_json: 
         with contextlib.ExitStack() as stack:
             try:
                 stack.enter_context(DirectoryLock.acquire_shared(directory))
-                end = recover(directory, cluster_id, Disk(), THREADS).tip.index
+                end = recover(directory, cluster_id, Disk()).tip.index
             except LogInUse:
                 # Blocks up to the watermark are whole; behind it, blocks appear while they are being looked for.
                 end = read_durable_watermark(directory, cluster_id)
                 click.echo(f"the log is in use: showing blocks up to {end}", err=True)
             segments = find_segments(directory, cluster_id, Disk()).used
-            for block in read_blocks(segments, min(last or end, end), Disk(), THREADS):
+            for block in read_blocks(segments, min(last or end, end), Disk()):
                 if block.index < first:
                     continue
                 for row in _transactions(block) if records else [_header(block)]:
@@ -74,8 +73,8 @@ def verify(directory: Path) -> None:
         cluster_id = _cluster_id(directory)
         blocks = block_bytes = 0
         with DirectoryLock.acquire_shared(directory):
-            found = recover(directory, cluster_id, Disk(), THREADS)
-            for block in read_blocks(found.segments, found.tip.index, Disk(), THREADS):
+            found = recover(directory, cluster_id, Disk())
+            for block in read_blocks(found.segments, found.tip.index, Disk()):
                 blocks += 1
                 block_bytes += block.stored_bytes
         start_index, start_position = (1, 0)

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from penstock.host.executor import THREADS
 from pooling.buffers import aligned_buffer
 from replication.log.block import HEADER_BYTES, Block, stored_bytes
 from replication.log.disk import Disk
@@ -62,8 +61,8 @@ def replayed(log: WriteAheadLog, to_index: int | None = None) -> list[bytes]:
 
 def recovered(directory: Path) -> tuple[int, list[bytes]]:
     """Last index and hashes of the blocks of a log that nobody has open; changes nothing."""
-    found = recover(directory, CLUSTER, Disk(), THREADS)
-    return found.tip.index, [block.hash for block in read_blocks(found.segments, found.tip.index, Disk(), THREADS)]
+    found = recover(directory, CLUSTER, Disk())
+    return found.tip.index, [block.hash for block in read_blocks(found.segments, found.tip.index, Disk())]
 
 
 def flip(path: Path, offset: int) -> None:
