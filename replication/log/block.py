@@ -189,7 +189,9 @@ class Block:
     def parse(cls, buffer: NDArray[np.uint8]) -> Self:
         """Read the block at the start of ``buffer`` (``uint8``, may be longer and read-only), without reading its body.
 
-        Raises as :meth:`parse_header`, and :class:`BlockInvalid` where the body would overrun the buffer.
+        Raises:
+            BlockInvalid: no whole header stands there, or the body would overrun the buffer.
+            BlockVersionUnsupported: the header is whole, and of another version.
         """
         block = cls.parse_header(buffer)
         if block.stored_bytes > buffer.size:
@@ -200,8 +202,9 @@ class Block:
     def parse_header(cls, buffer: NDArray[np.uint8]) -> Self:
         """Read a header alone; the body's views may be short.
 
-        Raises :class:`BlockInvalid` where no whole header stands, and :class:`BlockVersionUnsupported` for a whole one
-        of another version.
+        Raises:
+            BlockInvalid: no whole header stands there.
+            BlockVersionUnsupported: the header is whole, and of another version.
         """
         if buffer.size < HEADER_BYTES:
             raise BlockInvalid(f"{buffer.size} bytes are too few for a header")
@@ -221,7 +224,11 @@ class Block:
         return block
 
     def verify(self) -> None:
-        """Compare the body with its hash; raises :class:`BlockInvalid` where they differ."""
+        """Compare the body with its hash.
+
+        Raises:
+            BlockInvalid: they differ.
+        """
         if xxh3_128_digest(self.body.data) != self.body_hash:
             raise BlockInvalid("the body's hash does not match")
 

@@ -1,4 +1,4 @@
-"""What the log asks of the operating system, in one place, so that tests can put a disk that loses writes beneath it.
+"""Disk: all that the log asks of the operating system's files, so that tests can put one that loses writes beneath it.
 
 Writing goes past the page cache (``O_DIRECT``): per 64 bytes of log it costs a fifth of what a buffered write or a
 mapping with ``msync`` does, has the lowest latency, and does not push hot pages out. It wants pages: offsets, lengths

@@ -1,4 +1,4 @@
-"""Recovery and replay: where a log ends and why, found when it is opened; then its blocks, read from the front.
+"""Recovery and replay: the end of a log, found when it is opened; then its blocks, read from the front.
 
 **Recovery** reads as little as tells the end: the header of every segment, and all blocks of the last one in use, with
 whatever stands behind them. The chain ends where no whole block with the next index and the right previous hash stands.

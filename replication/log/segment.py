@@ -77,7 +77,9 @@ class Segment:
     def parse(cls, path: Path, page: NDArray[np.uint8]) -> Self | None:
         """Read a header page (``uint8[4096]``); ``None`` where the segment is prepared and not yet used.
 
-        Raises :class:`SegmentInvalid`, and :class:`LogVersionUnsupported` for a whole header of another version.
+        Raises:
+            SegmentInvalid: the page holds something else, or a header of another file.
+            LogVersionUnsupported: the header is whole, and of another version.
         """
         if page.size < PAGE_BYTES:
             raise SegmentInvalid(f"the file ends within its header, after {page.size} bytes")
