@@ -1,1 +1,1 @@
-"""The gRPC services of a node, the stages of its pipeline, its settings and telemetry. Start at `services.node`."""
+"""A node: gRPC services, admission, the stages of the pipeline, settings, telemetry. Start at `node`."""

@@ -1,4 +1,4 @@
-"""What client, node and compiled code agree on: record, limits, numbers, and the frame's bytes on the wire.
+"""The contract of client, node and compiled code: record, limits, numbers, reasons, and the frame's bytes on the wire.
 
-Plain integers and numpy; everything else stands on it, and it imports nothing of the project.
+Plain integers and numpy; it imports nothing else of the project. Start at `record`.
 """

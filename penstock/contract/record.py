@@ -45,7 +45,8 @@ Words = npt.NDArray[np.uint64]
 def as_words(records: npt.NDArray[np.void] | Words) -> Words:
     """The uint64[n, 8] view of a C-contiguous RECORD[n] or uint64[n, 8] array; copies nothing.
 
-    Raises TypeError where it is neither.
+    Raises:
+        TypeError: the array is neither.
     """
     if records.flags.c_contiguous:
         if records.dtype == RECORD and records.ndim == 1:

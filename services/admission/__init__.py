@@ -1,1 +1,1 @@
-"""What decides whether a frame may enter the ring: is it valid, and is there room for its effects?"""
+"""Admission: validation of frames, room for their effects, limits. Start at `admission`."""

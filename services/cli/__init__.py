@@ -1,1 +1,1 @@
-"""The command line: `main` finds the commands, the other files are the node's own."""
+"""The command line of a node, a file for each command. Start at `main`, which finds the commands."""

@@ -1,4 +1,4 @@
-"""``penstock log``: look into a write-ahead log, and check it. Changes nothing.
+"""``penstock log``: a write-ahead log, printed and checked. Changes nothing.
 
 Exit codes: 0 all is well, 1 the log is corrupted, 2 it cannot be read as asked.
 """

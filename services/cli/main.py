@@ -1,11 +1,11 @@
-"""The command ``penstock``.
+"""The command ``penstock``: a group of the commands that installed packages register.
 
-Commands live in the packages above and register as entry points of the group ``penstock.commands``. Only the one
-that is called is imported: ``penstock --help`` costs neither numba nor gRPC.
+They register as entry points of the group ``penstock.commands``. Only the one that is called is imported: ``penstock
+--help`` costs neither numba nor gRPC.
 """
 
 import ast
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distribution, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -26,7 +26,9 @@ class InstalledCommands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import a command, or give None where no package registers it."""
-        for entry in entry_points(group=_GROUP, name=cmd_name):
+        # Those of our own distribution are found without reading all that is installed.
+        own = distribution(DISTRIBUTION).entry_points.select(group=_GROUP, name=cmd_name)
+        for entry in own or entry_points(group=_GROUP, name=cmd_name):
             command = entry.load()
             assert isinstance(command, click.Command)
             return command

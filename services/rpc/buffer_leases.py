@@ -1,7 +1,7 @@
-"""Which process has borrowed which shared buffer, and what happens when it dies.
+"""Buffer leases: shared buffers lent to processes of this host, and taken back when a process ends.
 
-A borrower is watched through a pidfd, which the kernel makes readable when that very process ends, be it by SIGKILL:
-its buffers are back in the pool within the same turn of the event loop. A dead process cannot write into them any more.
+A borrower is watched through a pidfd, which the kernel makes readable when that very process ends, also by SIGKILL. Its
+buffers are then back in the pool within one turn of the event loop; a dead process cannot write into them any more.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ class BorrowerUnknown(Exception):
 
 
 class BorrowersTooMany(Exception):
-    """The node cannot watch one more process. Let some return what they have, or allow the node more open files."""
+    """The node has no file descriptor left to watch another process with."""
 
 
 class LeaseUnknown(Exception):
@@ -50,8 +50,9 @@ class BufferLeases:
 
         Raises:
             BorrowerUnknown: there is no such process.
-            BorrowersTooMany: the node has no file descriptor left to watch it.
+            BorrowersTooMany: the node has no file descriptor left to watch it with.
             PoolExhausted: no buffer came back within ``wait_s``.
+            PoolClosed: the pool was closed.
         """
         borrower = self._watch(process_id)
         borrower.borrowing += 1

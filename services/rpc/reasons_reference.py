@@ -1,4 +1,4 @@
-"""Reference of reasons: the lists in the documentation and in the protos, generated from the enum.
+"""Reasons reference: the lists of reasons in the documentation and in the protos, generated from the enum.
 
 ``python -m services.rpc.reasons_reference`` writes them into a checkout; a test fails where they differ.
 """

@@ -1,1 +1,1 @@
-"""The process that a node is: allocator, gRPC, warm-up, pools, upkeep."""
+"""The process of a node: allocator and gRPC tuning, warm-up, pools, maintenance. Each file stands alone."""

@@ -1,1 +1,1 @@
-"""What an operator may choose: the model of all settings, and the layers they come from."""
+"""Settings of a node. Start at `model`, which declares them; `layers` reads them from files and elsewhere."""

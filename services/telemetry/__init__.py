@@ -1,1 +1,1 @@
-"""What a node counts and shows: counters, metrics, traces, throughput of each phase against its target."""
+"""Telemetry: counters, metrics, traces, throughput of each phase. Start at `telemetry`, what the pipeline sees."""
