@@ -5,7 +5,7 @@ freed block goes to its class's free list and serves that class again; it never 
 ways cost a few instructions and depend on nothing but the order of calls, which keeps replicas equal byte for byte.
 """
 
-from statestore.kernel.invariants import is_heap_block, is_marked_free, mark_free
+from statestore.kernel.invariants import FREED, is_heap_block, is_marked_free, mark
 from statestore.kernel.kernel_types import HeapBlock
 from statestore.kernel.layout import (
     BUCKETS_END,
@@ -53,6 +53,8 @@ def allocate(words: Words, length: U64) -> HeapBlock:
         assert UNCHECKED or is_heap_block(words, block), "a free list leads out of the heap"
         assert UNCHECKED or is_marked_free(words, block), "a freed block was written to"
         words[HEAP_FREE_LISTS + number] = words[block]
+        if CHECKED:
+            mark(words, block, ZERO)
         return block
     bottom = words[HEAP_BOTTOM]
     assert UNCHECKED or words[BUCKETS_END] <= bottom, "buckets and heap overlap"
@@ -70,7 +72,7 @@ def release(words: Words, block: HeapBlock, length: U64) -> None:
         assert UNCHECKED or not is_marked_free(words, block), "a block is freed twice"
         number, _ = size_class(length)
         if CHECKED:
-            mark_free(words, block)
+            mark(words, block, FREED)
         words[block] = words[HEAP_FREE_LISTS + number]
         words[HEAP_FREE_LISTS + number] = block
 

@@ -77,10 +77,10 @@ def is_marked_free(words: Words, block: HeapBlock) -> bool:
 
 
 @inner
-def mark_free(words: Words, block: HeapBlock) -> None:
-    """Makes a heap block look freed."""
+def mark(words: Words, block: HeapBlock, what: U64) -> None:
+    """Makes a heap block look freed, with FREED, or no longer so."""
     for k in u64_range(ONE, HEAP_UNIT_WORDS):
-        words[block + k] = FREED
+        words[block + k] = what
 
 
 @inner
