@@ -1,20 +1,24 @@
-"""The three pools that every node has, by what they hold, and how many: the specification's counts by default."""
+"""The typed pools of a node: their names, the specification's counts, and what is in force."""
 
 from enum import StrEnum
-from typing import Final
 
 
 class PoolKind(StrEnum):
-    """Names the typed pools."""
+    """Names of the typed pools.
+
+    The specification preallocates 10,000 transactions, 5,000 blocks and 50,000 message buffers. A node makes objects
+    when they are first needed, unless its settings say ``pooling.preallocate``, and bounds how many there may be.
+    """
 
     TRANSACTIONS = "transactions"
-    """Single records, ``RECORD[1]``, zeroed."""
+    """Single records, ``RECORD[1]``, zeroed. At most ``pooling.transactions``, by default the specification's count."""
     BLOCKS = "blocks"
-    """Page-aligned ``uint8[n]`` that hold a block each, with whatever the last one left."""
+    """Page-aligned ``uint8[n]``, each for one block, with whatever the last one left in it.
+
+    Their number is how many blocks may be under way between ring and tables, and is bounded by their memory
+    (``pooling.block_bytes_max``): 17 by default. 5,000 of them would take 23 GB, and make queues longer instead of the
+    node faster.
+    """
     MESSAGES = "messages"
-    """Buffers in a region that other processes of the host can map."""
-
-
-TRANSACTIONS: Final = 10_000
-BLOCKS: Final = 5_000
-MESSAGES: Final = 50_000
+    """Buffers that other processes of the host can map. At most ``pooling.messages``, by default the specification's
+    count."""

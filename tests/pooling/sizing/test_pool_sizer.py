@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pooling.sizing.forecasts import Demand, HighWaterMark, LittlesLaw, RecentPeak, Rhythm, Trend, default_forecasters
+from pooling.sizing.forecasts import (
+    Demand,
+    HighWaterMark,
+    HoltTrend,
+    LittlesLaw,
+    RecentPeak,
+    SeasonalNaive,
+    default_forecasters,
+)
 from pooling.sizing.pool_sizer import PoolSizer
 
 S = 1_000_000_000
@@ -141,28 +149,28 @@ def test_littles_law_multiplies_rate_and_holding_time() -> None:
 
 
 def test_a_trend_foresees_more_of_a_steady_growth() -> None:
-    forecaster = Trend()
+    forecaster = HoltTrend()
     foreseen = [forecaster.forecast(_demand(0, float(peak))) for peak in range(0, 1_000, 10)]
     assert foreseen[-1] == pytest.approx(1_000, rel=0.02)
 
 
-def test_a_rhythm_recalls_the_same_time_of_the_last_round() -> None:
-    hourly = Rhythm(3_600, 60)
+def test_a_seasonal_forecast_recalls_the_same_time_of_the_last_season() -> None:
+    hourly = SeasonalNaive(3_600, 60)
     for minute in range(1, 180):
         hourly.forecast(_demand(minute * 60, 50.0 if minute % 60 == 30 else 3.0))
     assert hourly.forecast(_demand(209 * 60, 3.0)) == 50.0
     assert hourly.forecast(_demand(210 * 60, 50.0)) == 3.0
 
 
-def test_a_rhythm_recalls_the_last_round_within_a_part_too() -> None:
-    hourly = Rhythm(3_600, 2)
+def test_a_seasonal_forecast_recalls_the_last_season_within_a_bin_too() -> None:
+    hourly = SeasonalNaive(3_600, 2)
     for minute in range(1, 60 * 3 + 10):
         foreseen = hourly.forecast(_demand(minute * 60, 50.0 if minute % 60 == 20 else 3.0))
     assert foreseen == 50.0
 
 
-def test_a_rhythm_does_not_recall_a_round_before_the_last() -> None:
-    hourly = Rhythm(3_600, 60)
+def test_a_seasonal_forecast_does_not_recall_a_season_before_the_last() -> None:
+    hourly = SeasonalNaive(3_600, 60)
     hourly.forecast(_demand(30 * 60, 50.0))
     assert hourly.forecast(_demand((60 * 3 + 29) * 60, 3.0)) == 3.0
 
