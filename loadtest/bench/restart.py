@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from loadtest.load.account_setup import open_accounts
 from loadtest.load.coordinator import LoadPlan, run_load
@@ -12,11 +12,9 @@ from loadtest.load.frame_source import AccountSetupSource
 from loadtest.load.workload import Workload
 from loadtest.node.node_process import running_node, status_of
 
-_ROUNDS: Final = 3
 
-
-def measure_restart(directory: Path, transactions: int) -> dict[str, Any]:
-    """Seconds until serving, three times each, on an empty log and on one of ``transactions`` or more transfers.
+def measure_restart(directory: Path, transactions: int, rounds: int = 3) -> dict[str, Any]:
+    """Seconds until serving, ``rounds`` times each, on an empty log and on one of ``transactions`` or more transfers.
 
     The very first start is not counted: it may compile.
 
@@ -26,13 +24,13 @@ def measure_restart(directory: Path, transactions: int) -> dict[str, Any]:
     workload = Workload()
     with running_node(directory / "warm-up"):
         pass
-    empty = [_serving_after(directory / f"empty-{number}") for number in range(_ROUNDS)]
+    empty = [_serving_after(directory / f"empty-{number}") for number in range(rounds)]
     with running_node(directory / "full") as node:
         asyncio.run(open_accounts(node.target, AccountSetupSource(workload, secrets.randbits(63) | 1), lambda: None))
         while (held := status_of(node.target).applied_transactions) < transactions:
             run_load(LoadPlan(node.target, workload, seconds=1.0, warmup_s=0.0))
         node.stop()
-    full = [_serving_after(directory / "full") for _ in range(_ROUNDS)]
+    full = [_serving_after(directory / "full") for _ in range(rounds)]
     return {"empty_s": empty, "full_s": full, "transactions": held}
 
 

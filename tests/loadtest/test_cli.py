@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from loadtest.cli.demo import demo
 from loadtest.cli.load import load
+from loadtest.node.node_process import running_node
 
 
 @pytest.mark.parametrize(
@@ -39,3 +40,25 @@ def test_the_demo_commits_verifies_and_writes_its_figures(tmp_path: Path) -> Non
     assert {"cores", "cpu", "versions", "seed", "commit"} <= figures["conditions"].keys()
     assert (figures["replicas"], figures["durability"]) == (1, "block")
     assert [path.name for path in out.parent.iterdir()] == ["demo.json"], "the node's log is gone"
+
+
+def test_a_load_on_a_running_node_is_verified_and_writes_its_figures(tmp_path: Path) -> None:
+    out = tmp_path / "load.json"
+    with running_node(tmp_path / "node") as node:
+        options = ["--target", node.target, "--seconds", "0.3", "--warmup", "0.1", "--accounts", "2000"]
+        answer = CliRunner().invoke(load, [*options, "--json", str(out), "--verify", str(node.log_directory)])
+    assert answer.exit_code == 0, answer.output
+    assert "verification: verified" in answer.output
+    figures = json.loads(out.read_text())
+    assert figures["verification"]["verified"]
+    assert figures["committed"] > 0
+
+
+def test_a_load_whose_log_does_not_hold_it_fails(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with running_node(tmp_path / "node") as node:
+        options = ["--target", node.target, "--seconds", "0.1", "--warmup", "0", "--accounts", "100", "--frame", "100"]
+        answer = CliRunner().invoke(load, [*options, "--verify", str(tmp_path / "empty")])
+    assert answer.exit_code == 1, answer.output
+    assert "NOT verified" in answer.output
+    assert "acknowledged and lost" in " ".join(answer.output.replace("│", " ").split())

@@ -15,11 +15,12 @@ from loadtest.bench.pool.locked_pool import LockedPool
 from loadtest.bench.pool.malloc_loops import BATCH, malloc_by_batch, malloc_one_by_one
 from loadtest.bench.pool.pipeline_bench import measure_pipeline
 from loadtest.bench.pool.pool_bench import GLIBC, PoolBenchRun, Ratio
-from loadtest.bench.pool.pool_report import glibc_table
+from loadtest.bench.pool.pool_report import glibc_table, pipeline_table, pool_table
 from loadtest.bench.pool.python_pools import GENERIC_POOL
 from loadtest.bench.timed_loop import Row, measure
 from loadtest.cli.bench import bench
 from loadtest.load.workload import Workload
+from tests.loadtest.tables import rows_of
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +138,31 @@ def test_the_time_in_proportion_to_glibc_stands_in_a_table_by_size_and_way() -> 
     table = glibc_table(PoolBenchRun([], ratios))
     assert [list(column.cells) for column in table.columns] == [["64", "65,536"], *[["0.08", "65.56"]] * 2]
     assert [column.header for column in table.columns] == ["bytes", *ways]
+
+
+def test_every_row_stands_in_a_table_beside_the_others_of_its_size_and_threads() -> None:
+    what = "allocate + free"
+    rows = [Row(impl, what, size, 2, 10.0, 20.5, 3e6) for impl in ("penstock arena", GLIBC) for size in (64, 65_536)]
+    lines = rows_of(pool_table(PoolBenchRun(rows, [Ratio(GLIBC, what, 65_536, 2, 0.5)])))
+    shown = [line[4:] for line in lines if line[:3] == what.split() and line[4:]]
+    figures = ["10.0", "20.5", "3.00"]
+    assert shown == [
+        ["2", "penstock", "arena", *figures],
+        ["2", "glibc", "malloc", *figures],
+        ["2", "penstock", "arena", *figures],
+        ["2", "glibc", "malloc", *figures, "0.50"],
+    ]
+    assert [line[3] for line in lines if line[:3] == what.split() and line[4:]] == ["64", "64", "65,536", "65,536"]
+
+
+def test_the_pipelines_nodes_stand_in_a_table_with_the_ratios_above() -> None:
+    pauses = {"p50": 0.1, "p99": 0.2, "p999": 0.3, "max": 0.4}
+    node = {"tps": 2_500_000, "p99_ms": 7.5, "pauses": 1_000, "pause_ms": pauses, "resident_mib": [1, 140]}
+    nodes = {variant: {**node, "resident_drift": 0.0125} for variant in ("pooled", "unpooled")}
+    lines = rows_of(pipeline_table({**nodes, "seconds": 20.0, "tps_ratio": 1.25, "p99_ratio": 0.75}))
+    assert {"1.25,", "0.75"} <= set(lines[0])
+    for variant in ("pooled", "unpooled"):
+        assert [variant, "2.50", "7.5", "1,000", "0.3", "0.4", "140", "+1.25%"] in lines
 
 
 def test_the_locked_pool_lends_the_last_returned_and_refuses_a_second_return() -> None:

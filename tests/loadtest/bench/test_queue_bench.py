@@ -14,7 +14,7 @@ import pytest
 from loadtest.bench.queue.contestant import Cell, Timing, running
 from loadtest.bench.queue.penstock_queue import CompiledPenstockQueue
 from loadtest.bench.queue.queue_bench import Result
-from loadtest.bench.queue.queue_report import findings, rows
+from loadtest.bench.queue.queue_report import Finding, findings, findings_table, rows, rows_table
 from loadtest.bench.queue.timed_run import (
     MEASURED_NS,
     RecordsLost,
@@ -25,6 +25,7 @@ from loadtest.bench.queue.timed_run import (
     start_producers,
     wait_for_start,
 )
+from tests.loadtest.tables import rows_of
 
 IN_CI = os.environ.get("CI") == "true"
 BOOST = Path("/usr/include/boost/lockfree/queue.hpp")
@@ -152,3 +153,15 @@ def test_a_finding_says_how_far_it_came(rate: float, reached: str) -> None:
     cell = Cell("thread", 2, 1_000)
     (finding,) = findings([result("penstock", cell, rate), result("moodycamel", cell, 1.0)])
     assert finding.reached == reached
+
+
+def test_the_tables_show_medians_extremes_and_what_was_reached() -> None:
+    cell = Cell("thread", 2, 1)
+    timed = Result("penstock", cell, (1e6, 2e6, 4e6), ((10.0, 20.0, 30.0),) * 3)
+    lines = rows_of(rows_table([timed, result("moodycamel", Cell("thread", 1, 1_000), 5e6)]))
+    assert ["penstock", "thread", "2", "1", "2.00", "1.00", "4.00", "500.0", "10.0", "20.0", "30.0"] in lines
+    assert ["moodycamel", "thread", "1", "1,000", "5.00", "5.00", "5.00", "200.0"] in lines
+    found = [Finding("speed", "x", 0.5, 1.0, 0.75, 0.7, 0.8), Finding("other", "ns", None, None, 1.0, 1.0, 1.0)]
+    lines = rows_of(findings_table(found))
+    assert ["speed", "0.75", "x", "0.70", "x", "0.80", "x", "0.50", "x", "1.00", "x", "floor"] in lines
+    assert ["other", "1.00", "ns", "1.00", "ns", "1.00", "ns"] in lines

@@ -9,9 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from loadtest.bench.sizing.demand_traces import KINDS, TICK_S, Trace, make_trace
-from loadtest.bench.sizing.sizing_comparison import PolicyResult, compare, simulate, verdicts
+from loadtest.bench.sizing.sizing_comparison import PolicyResult, Row, Verdict, compare, simulate, verdicts
 from loadtest.bench.sizing.sizing_policies import SHIPPED, Fixed, HighWaterMark, Oracle, Policy
+from loadtest.bench.sizing.sizing_report import rows_table, verdicts_table
 from loadtest.cli.bench import bench
+from tests.loadtest.tables import rows_of
 
 
 @cache
@@ -120,3 +122,19 @@ def test_verdicts_show_losses_too() -> None:
     found = verdicts(compare([5], ["steady"]))
     assert all(verdict.cost <= verdict.shipped_cost for verdict in found)
     assert any(verdict.cost < verdict.shipped_cost for verdict in found)
+
+
+def test_the_tables_show_every_policy_and_who_beats_it() -> None:
+    rows = [
+        Row("steady", SHIPPED, PolicyResult(2e-6, 0.5)),
+        Row("steady", "fixed max", PolicyResult(3e-6, 0.75), dominated_by=[SHIPPED, "oracle"]),
+        Row("bursty", "fixed p95", PolicyResult(5e-6, 0.25)),
+    ]
+    lines = rows_of(rows_table(rows))
+    assert ["steady", *SHIPPED.split(), "2", "0.500"] in lines
+    assert ["steady", "fixed", "max", "3", "0.750", "learned", "0.99", "and", "1", "more"] in lines
+    assert ["bursty", "fixed", "p95", "5", "0.250"] in lines
+    verdict = Verdict("steady", 1_000.0, "fixed max", 0.25, 0.5, "fixed p95", 0.375)
+    assert ["steady", "1,000", "fixed", "max", "0.250", "fixed", "p95", "0.375", "0.500"] in rows_of(
+        verdicts_table([verdict])
+    )

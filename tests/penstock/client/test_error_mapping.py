@@ -2,10 +2,13 @@
 
 import pickle
 
+import grpc
 import pytest
+from google.rpc import error_details_pb2, status_pb2
 
 from penstock.client import errors
 from penstock.client.results import Result, ResultCode
+from penstock.client.transport.error_mapping import STATUS_DETAILS, error_of_call
 
 EXAMPLES = [
     errors.ClientClosed("closed"),
@@ -32,3 +35,37 @@ def test_all_errors_share_one_root() -> None:
 
 def test_an_unknown_outcome_names_the_ids_to_submit_again() -> None:
     assert "sequence 6 of client 5" in str(errors.OutcomeUnknown(5, 6, 1, "waited 1 s"))
+
+
+def test_reused_sequences_say_what_to_do() -> None:
+    assert "give a next_sequence never used" in str(errors.SequenceReused(5, 6))
+
+
+def failed_call(code: grpc.StatusCode, *trailers: tuple[str, str | bytes]) -> grpc.aio.AioRpcError:
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(*trailers), details="as it stands")
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, errors.Unavailable),
+        (grpc.StatusCode.INVALID_ARGUMENT, errors.InvalidRequest),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, errors.Overloaded),
+        (grpc.StatusCode.DATA_LOSS, errors.ServerError),
+    ],
+)
+def test_a_call_that_failed_without_details_is_known_by_its_code(
+    code: grpc.StatusCode, kind: type[errors.Refused]
+) -> None:
+    error = error_of_call(failed_call(code, ("other", b"bytes")))
+    assert type(error) is kind
+    assert (str(error), error.code, error.reason) == ("as it stands", code.value[0], "")
+
+
+def test_a_call_that_failed_with_details_is_known_by_its_reason() -> None:
+    status = status_pb2.Status(code=grpc.StatusCode.OUT_OF_RANGE.value[0], message="gone")
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason="BLOCK_GONE", metadata={"oldest": "7"}))
+    status.details.add().Pack(error_details_pb2.Help())  # a kind of details that this client does not know
+    error = error_of_call(failed_call(grpc.StatusCode.OUT_OF_RANGE, (STATUS_DETAILS, status.SerializeToString())))
+    assert type(error) is errors.BlockGone
+    assert (str(error), error.details) == ("gone", {"oldest": "7"})

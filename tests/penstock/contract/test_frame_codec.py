@@ -96,3 +96,7 @@ def test_receipts_parse_as_the_contract_says(
 def test_what_is_no_frame_is_told_why(message: bytes, told: str) -> None:
     with pytest.raises(MalformedFrame, match=told):
         locate_frame(message)
+
+
+def test_a_frame_of_nothing_but_fields_that_are_not_known_is_empty() -> None:
+    assert locate_frame(b"\x98\x06\x00" * 16) == (0, 0, 0, 0, 0, "")

@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from loadtest.bench.pair.pair_bench import Comparison, Figures, MetricMissing, Pair, compare, run_pairs
-from loadtest.bench.pair.pair_report import comparison_figures, progress_line, verdict_line
+from loadtest.bench.pair.pair_report import comparison_figures, comparison_table, progress_line, verdict_line
+from tests.loadtest.tables import rows_of
 
 
 def test_the_runs_of_a_pair_stand_side_by_side_with_one_seed_and_each_side_goes_first_in_turn() -> None:
@@ -94,4 +95,7 @@ def test_the_report_has_the_ratio_its_interval_and_both_medians() -> None:
     assert (figures["before_median"], figures["after_median"], figures["ratio_median"]) == (4.0, 2.5, 1.75)
     assert figures["interval"] == {"median": 1.75, "low": 1.5, "high": 2.0, "coverage": pytest.approx(0.9785, abs=1e-4)}
     assert len(figures["ratios"]) == 10
+    assert ["ms", "(lower", "is", "better)", "4", "2.5", "1.750", "1.500", "to", "2.000"] in rows_of(
+        comparison_table([comparison])
+    )
     assert progress_line(comparison, 20) == "pair 10 of 20: ms 6 before, 4 after, ratio 1.500; median 1.750"
