@@ -25,9 +25,10 @@ def main() -> None:
 
 def _search_first(lib: Path) -> None:
     """Import from ``lib`` before all other places, here and in the processes to come."""
-    given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    elsewhere = [place for place in given if place and not _is_here(place)]
-    if len(elsewhere) < len(given):  # PYTHONPATH names the working directory, or nothing at all
+    named = os.environ.get("PYTHONPATH")
+    given = named.split(os.pathsep) if named else []
+    elsewhere = [place for place in given if not _is_here(place)]
+    if len(elsewhere) < len(given):
         sys.path[:] = [place for place in sys.path if not _is_here(place)]
     sys.path.insert(0, str(lib))
     os.environ["PYTHONPATH"] = os.pathsep.join([str(lib), *elsewhere])
