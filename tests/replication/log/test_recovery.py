@@ -15,6 +15,7 @@ from replication.log.block import Block
 from replication.log.disk import Disk
 from replication.log.durable_watermark import read_durable_watermark
 from replication.log.errors import LogCorrupted, LogVersionUnsupported
+from replication.log.segment import Segment
 from replication.log.write_ahead_log import WriteAheadLog
 from tests.replication.log.chain import (
     CLUSTER,
@@ -24,6 +25,7 @@ from tests.replication.log.chain import (
     flip,
     hashes,
     recovered,
+    replayed,
     seal_after,
 )
 from tests.replication.log.unsafe_disk import CrashDisk, abandon
@@ -279,3 +281,124 @@ def _rewrite(path: Path, offset: int, header_bytes: int) -> None:
     end = offset + header_bytes
     data[end - 4 : end] = struct.pack("<I", zlib.crc32(data[offset : end - 4]))
     path.write_bytes(data)
+
+
+def _start_next_segment(directory: Path, number: int, first_index: int, first_position: int) -> Path:
+    """Leave a segment as a power cut may: its header was written, its first block was not."""
+    path = directory / f"{number:010d}.segment"
+    segment = Segment(path, CLUSTER, number, first_index, first_position, SEGMENT_BYTES)
+    path.write_bytes(segment.header_page().ljust(SEGMENT_BYTES, b"\0"))
+    return path
+
+
+def test_a_segment_that_holds_a_header_only_goes_on_where_the_one_before_it_ends(tmp_path: Path) -> None:
+    written = _damaged_log(tmp_path)
+    _start_next_segment(tmp_path, 4, 7, 2400)
+    with _open(tmp_path) as log:
+        assert log.last_hash == written[-1]
+        assert replayed(log) == written
+        written += [block.hash for block in append(log, [400, 10])]
+        assert hashes(log) == written
+    assert recovered(tmp_path) == (8, written)
+
+
+def test_damage_before_a_segment_that_holds_a_header_only_is_corruption(tmp_path: Path) -> None:
+    _damaged_log(tmp_path)
+    _start_next_segment(tmp_path, 4, 7, 2400)
+    flip(tmp_path / "0000000003.segment", 4096 + 28672 + 500)
+    with pytest.raises(LogCorrupted, match="goes on at block 7") as caught:
+        _open(tmp_path)
+    assert caught.value.index == 6
+
+
+def test_a_header_only_in_the_first_segment_is_an_empty_log(tmp_path: Path) -> None:
+    _open(tmp_path).close()
+    _start_next_segment(tmp_path, 1, 1, 0)
+    with _open(tmp_path) as log:
+        assert log.last_index == 0
+        append(log, [1])
+    assert recovered(tmp_path)[0] == 1
+
+
+def test_a_recycled_log_without_a_whole_block_is_corruption(tmp_path: Path) -> None:
+    with _open(tmp_path) as log:
+        append(log, [900])
+        append(log, [10])
+        log.recycle_below(2)
+    (tmp_path / "durable").unlink()
+    flip(tmp_path / "0000000002.segment", 4096 + 200)
+    with pytest.raises(LogCorrupted, match="at least one had been durable"):
+        _open(tmp_path)
+
+
+def test_a_segment_that_cannot_follow_the_one_before_it_is_corruption(tmp_path: Path) -> None:
+    _damaged_log(tmp_path)
+    _start_next_segment(tmp_path, 2, 1, 0)
+    with pytest.raises(LogCorrupted, match="cannot follow"):
+        _open(tmp_path)
+
+
+def test_a_segment_of_another_chain_in_the_middle_is_found_by_whoever_reads_it(tmp_path: Path) -> None:
+    _damaged_log(tmp_path / "a")
+    other = _open(tmp_path / "b")
+    for _ in range(6):
+        append(other, [400], epoch=2)
+    abandon(other)
+    name = "0000000002.segment"
+    (tmp_path / "a" / name).write_bytes((tmp_path / "b" / name).read_bytes())
+    with pytest.raises(LogCorrupted, match="does not follow") as caught:
+        _start(tmp_path / "a")
+    assert caught.value.index == 3
+    with _open(tmp_path / "a") as log, pytest.raises(LogCorrupted, match="does not follow"):
+        hashes(log)
+
+
+@pytest.mark.parametrize("to_index", [0, 1, 2, 3, 6])
+def test_a_replay_ends_at_the_index_that_it_was_given(tmp_path: Path, to_index: int) -> None:
+    written = _damaged_log(tmp_path)
+    with _open(tmp_path) as log:
+        assert replayed(log, to_index) == written[:to_index]
+        assert log.last_index == 6, "what is behind it stays in the log"
+
+
+def test_a_replay_to_an_index_looks_at_no_later_block(tmp_path: Path) -> None:
+    written = _damaged_log(tmp_path)
+    flip(tmp_path / "0000000002.segment", 4096 + 500)
+    with _open(tmp_path) as log:
+        assert replayed(log, 2) == written[:2]
+        with pytest.raises(LogCorrupted):
+            replayed(log, 3)
+
+
+def test_a_replay_beyond_the_log_is_refused(tmp_path: Path) -> None:
+    _damaged_log(tmp_path)
+    with _open(tmp_path) as log:
+        for to_index in (-1, 7):
+            with pytest.raises(ValueError, match="ends with block 6"):
+                replayed(log, to_index)
+
+
+def test_a_replay_gives_what_was_appended_since_the_log_was_opened(tmp_path: Path) -> None:
+    written = _damaged_log(tmp_path)
+    with _open(tmp_path) as log:
+        written += [block.hash for block in append(log, [400, 400, 1])]
+        assert replayed(log) == written
+
+
+def test_a_recycled_log_is_replayed_from_its_first_block(tmp_path: Path) -> None:
+    written = _damaged_log(tmp_path)
+    with _open(tmp_path) as log:
+        log.recycle_below(3)
+        assert replayed(log) == written[2:]
+        assert replayed(log, 1) == []
+
+
+def test_a_block_of_another_cluster_is_corruption(tmp_path: Path) -> None:
+    _damaged_log(tmp_path)
+    path = tmp_path / "0000000002.segment"
+    data = bytearray(path.read_bytes())
+    data[4096 + 8] ^= 1
+    data[4096 + 124 : 4096 + 128] = struct.pack("<I", zlib.crc32(data[4096 : 4096 + 124]))
+    path.write_bytes(data)
+    with pytest.raises(LogCorrupted, match="the block is cluster"):
+        _start(tmp_path)

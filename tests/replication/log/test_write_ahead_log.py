@@ -376,3 +376,46 @@ def test_a_watermark_that_cannot_be_raised_does_not_stop_the_log(
         assert log.durable_index == 2
         disk.refuses = False
     assert read_durable_watermark(tmp_path, CLUSTER) == 2
+
+
+@pytest.mark.parametrize("segment_bytes", [4096, 65_537])
+def test_segments_that_are_too_small_or_not_whole_pages_are_refused(tmp_path: Path, segment_bytes: int) -> None:
+    with pytest.raises(ValueError, match="whole pages"):
+        WriteAheadLog.open(tmp_path, CLUSTER, segment_bytes=segment_bytes)
+
+
+def test_an_interval_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="more than 0"):
+        WriteAheadLog.open(tmp_path, CLUSTER, sync_mode="interval", interval_ms=0)
+
+
+@pytest.mark.parametrize(("reason", "error"), [(NO_SPACE, LogFull), (BROKEN, OSError)])
+def test_a_disk_that_fails_at_opening_leaves_the_log_free_for_another_try(
+    tmp_path: Path, reason: int, error: type[Exception]
+) -> None:
+    disk = FailingDisk()
+    disk.failing["write"] = reason
+    with pytest.raises(error):
+        _open(tmp_path, disk)
+    _open(tmp_path).close()
+
+
+def test_a_block_of_another_cluster_is_refused(tmp_path: Path) -> None:
+    with _open(tmp_path / "a") as log, WriteAheadLog.open(tmp_path / "b", CLUSTER + 1) as other:
+        block = seal_after(other, 1)
+        with pytest.raises(ValueError, match="of cluster"):
+            log.append([block])
+
+
+def test_recycled_segments_of_another_size_are_not_used_again(tmp_path: Path, executor: ManualExecutor) -> None:
+    with _open(tmp_path, executor=executor) as log:
+        for _ in range(3):
+            append(log, [900])
+        log.recycle_below(3)
+        assert len(list(tmp_path.glob("*.recycled"))) == 2
+    with WriteAheadLog.open(tmp_path, CLUSTER, segment_bytes=2 * SEGMENT_BYTES, executor=executor) as log:
+        assert run_background(executor, "log-preallocator") == 2
+        assert not list(tmp_path.glob("*.recycled"))
+        append(log, [900, 900])
+        assert log.first_index == 3
+        assert len(hashes(log, 3)) == 3
