@@ -13,16 +13,27 @@ from replication.log.block import Block, stored_bytes
 from replication.log.disk import Disk
 from replication.log.durable_watermark import read_durable_watermark
 from replication.log.errors import LogCorrupted, LogFailed, LogFull, LogRecycled, LogTruncated
+from replication.log.segment import segment_files, segment_number
 from replication.log.write_ahead_log import WriteAheadLog
 from tests.fakes import ManualClock, ManualExecutor
 from tests.replication.log.chain import CLUSTER, SEGMENT_BYTES, append, flip, hashes, recovered, replayed, seal_after
-from tests.replication.log.unsafe_disk import BROKEN, NO_SPACE, CrashDisk, FailingDisk, PowerCut, abandon
+from tests.replication.log.unsafe_disk import (
+    BROKEN,
+    NO_SPACE,
+    CrashDisk,
+    FailingDisk,
+    PowerCut,
+    abandon,
+    run_background,
+)
 
 FOUR_SEGMENTS = [400, 400, 400, 400, 400, 400, 100, 100]
 """Counts of blocks: two in each of three segments, two in a fourth."""
 
 
-def _open(directory: Path, disk: Disk | None = None, mode: str = "block") -> WriteAheadLog:
+def _open(
+    directory: Path, disk: Disk | None = None, mode: str = "block", executor: ManualExecutor | None = None
+) -> WriteAheadLog:
     return WriteAheadLog.open(
         directory,
         CLUSTER,
@@ -30,7 +41,7 @@ def _open(directory: Path, disk: Disk | None = None, mode: str = "block") -> Wri
         sync_mode=mode,
         disk=disk,
         clock=ManualClock(),
-        executor=ManualExecutor(),
+        executor=executor or ManualExecutor(),
     )
 
 
@@ -54,6 +65,19 @@ def test_the_log_ends_at_the_cut_and_goes_on_from_there(tmp_path: Path, index: i
     with _open(tmp_path) as log:
         assert log.torn_tail is None
         assert hashes(log) == replayed(log) == written
+
+
+@pytest.mark.parametrize("index", [0, 2, 3, 7])
+def test_segments_prepared_behind_the_cut_leave_no_gap_in_the_numbers(tmp_path: Path, index: int) -> None:
+    executor = ManualExecutor()
+    log = _open(tmp_path, executor=executor)
+    written = _fill(log, FOUR_SEGMENTS)
+    assert run_background(executor, "log-preallocator") > 0
+    log.truncate_after(index)
+    abandon(log)
+    numbers = [segment_number(path) for path in segment_files(tmp_path)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert recovered(tmp_path) == (index, written[:index])
 
 
 @pytest.mark.parametrize("index", [0, 1, 2, 5, 7])
@@ -229,13 +253,15 @@ def _interrupted(
 
     Returns whether it was done before, the hashes of the blocks before it, and the index that was durable then.
     """
-    disk = CrashDisk()
-    log = _open(directory, disk)
+    disk, executor = CrashDisk(), ManualExecutor()
+    log = _open(directory, disk, executor=executor)
     written = _fill(log, FOUR_SEGMENTS)
     if recycled:
         written += _fill(log, FOUR_SEGMENTS)
         log.recycle_below(9)
         written += _fill(log, [400] * 6)
+    run_background(executor, "log-preallocator")
+    assert len(log._preallocator._prepared) == 2, "segments are prepared behind what is cut"
     log._raise_watermark()
     log._watermark_index = 0  # a second later, it would be written again
     disk.steps_left = steps
