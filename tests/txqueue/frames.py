@@ -30,15 +30,15 @@ def assert_whole(frame: Frame) -> None:
     np.testing.assert_array_equal(frame.payloads, expected.payloads)
 
 
-class FrameConsumer:
-    """A consumer with its buffers."""
+class FrameReceiver:
+    """A consumer with its buffers, which receives one batch of frames after the other."""
 
     def __init__(self, queue: LockFreeTxQueue, rows: int = 4096) -> None:
         self.queue = queue
         self.body = np.zeros(BATCH_SIZE * RECORD_BYTES + FRAME_PAYLOAD_BYTES_MAX, np.uint8)
         self.rows = np.zeros((rows, 4), np.uint64)
 
-    def take(self, limit: int | None = None) -> list[Frame]:
+    def receive(self, limit: int | None = None) -> list[Frame]:
         batch = self.queue.dequeue_exclusive_batch(self.body, self.rows, limit)
         assert batch.count == self.rows[: batch.frames, 2].sum()
         assert batch.payload_bytes == self.rows[: batch.frames, 3].sum()

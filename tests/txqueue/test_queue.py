@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.contract.limits import BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX
-from tests.txqueue.frames import Frame, FrameConsumer, assert_whole, make
+from tests.txqueue.frames import Frame, FrameReceiver, assert_whole, make
 from txqueue.errors import (
     BodyTooSmall,
     ConsumerBusy,
@@ -39,14 +39,14 @@ def put(queue: LockFreeTxQueue, frame: Frame) -> None:
 
 
 def test_an_empty_queue_gives_an_empty_batch(queue: LockFreeTxQueue) -> None:
-    assert FrameConsumer(queue).take() == []
+    assert FrameReceiver(queue).receive() == []
 
 
 def test_records_and_payloads_come_out_in_order(queue: LockFreeTxQueue) -> None:
     sent = [make(token, count, size) for token, (count, size) in enumerate([(3, 100), (1, 0), (40, 1), (2, 64)])]
     for frame in sent:
         put(queue, frame)
-    got = FrameConsumer(queue).take()
+    got = FrameReceiver(queue).receive()
     assert [frame.token for frame in got] == [0, 1, 2, 3]
     for frame, original in zip(got, sent, strict=True):
         assert len(frame.records) == len(original.records)
@@ -58,14 +58,14 @@ def test_read_only_arrays_are_enqueued_by_the_same_machine_code(queue: LockFreeT
     queue.enqueue(records, np.frombuffer(b"abc", np.uint8))
     compiled: Any = ring.enqueue
     assert len(compiled.signatures) == 1
-    assert FrameConsumer(queue).take()[0].payloads.tobytes() == b"abc"
+    assert FrameReceiver(queue).receive()[0].payloads.tobytes() == b"abc"
 
 
 def test_the_largest_frame_fits_again_and_again(queue: LockFreeTxQueue) -> None:
-    taker = FrameConsumer(queue)
+    receiver = FrameReceiver(queue)
     for token in range(5):
         put(queue, make(token, BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX))
-        (frame,) = taker.take()
+        (frame,) = receiver.receive()
         assert_whole(frame)
 
 
@@ -73,7 +73,7 @@ def test_the_largest_frame_fits_again_and_again(queue: LockFreeTxQueue) -> None:
 def test_frames_over_the_limits_are_refused(queue: LockFreeTxQueue, count: int, payload_bytes: int) -> None:
     with pytest.raises(FrameTooLarge, match="split"):
         queue.enqueue(np.zeros((count, 8), np.uint64), np.zeros(payload_bytes, np.uint8))
-    assert FrameConsumer(queue).take() == []
+    assert FrameReceiver(queue).receive() == []
 
 
 def test_a_frame_larger_than_the_area_is_refused() -> None:
@@ -106,28 +106,28 @@ def test_records_of_another_type_are_refused(queue: LockFreeTxQueue, records: An
 def test_a_batch_stops_at_the_limit_but_never_cuts_a_frame(queue: LockFreeTxQueue) -> None:
     for token in range(5):
         put(queue, make(token, 100))
-    taker = FrameConsumer(queue)
-    assert len(taker.take(limit=250)) == 2
-    assert len(taker.take(limit=7)) == 1
-    assert len(taker.take()) == 2
+    receiver = FrameReceiver(queue)
+    assert len(receiver.receive(limit=250)) == 2
+    assert len(receiver.receive(limit=7)) == 1
+    assert len(receiver.receive()) == 2
 
 
 def test_a_batch_holds_at_most_ten_thousand_records_and_four_mebibytes(queue: LockFreeTxQueue) -> None:
-    taker = FrameConsumer(queue)
+    receiver = FrameReceiver(queue)
     for token, count in enumerate([6000, 4000, 1]):
         put(queue, make(token, count))
-    assert [frame.token for frame in taker.take(limit=1 << 40)] == [0, 1]
-    assert [frame.token for frame in taker.take()] == [2]
+    assert [frame.token for frame in receiver.receive(limit=1 << 40)] == [0, 1]
+    assert [frame.token for frame in receiver.receive()] == [2]
     for token, size in enumerate([3 << 20, 1 << 20, 1]):
         put(queue, make(token, 1, size))
-    assert [frame.token for frame in taker.take()] == [0, 1]
-    assert [frame.token for frame in taker.take()] == [2]
+    assert [frame.token for frame in receiver.receive()] == [0, 1]
+    assert [frame.token for frame in receiver.receive()] == [2]
 
 
 def test_a_batch_holds_at_most_as_many_frames_as_there_are_rows(queue: LockFreeTxQueue) -> None:
     for token in range(3):
         put(queue, make(token, 1))
-    assert len(FrameConsumer(queue, rows=2).take()) == 2
+    assert len(FrameReceiver(queue, rows=2).receive()) == 2
     with pytest.raises(ValueError, match=r"uint64\[n, 4\]"):
         queue.dequeue_exclusive_batch(np.zeros(64, np.uint8), np.zeros((0, 4), np.uint64))
 
@@ -136,19 +136,19 @@ def test_a_body_too_small_takes_nothing(queue: LockFreeTxQueue) -> None:
     put(queue, make(1, 2, 10))
     with pytest.raises(BodyTooSmall, match="138 bytes"):
         queue.dequeue_exclusive_batch(np.zeros(137, np.uint8), np.zeros((1, 4), np.uint64))
-    assert len(FrameConsumer(queue).take()) == 1
+    assert len(FrameReceiver(queue).receive()) == 1
 
 
 def test_a_second_consumer_is_refused_until_the_first_has_closed(tmp_path: Path) -> None:
     queue = LockFreeTxQueue.create(path := tmp_path / "ring")
     put(queue, make(1, 1))
-    taker = FrameConsumer(queue)
-    assert len(taker.take()) == 1
+    receiver = FrameReceiver(queue)
+    assert len(receiver.receive()) == 1
     with LockFreeTxQueue.attach(queue.path) as other, pytest.raises(ConsumerBusy, match="take_over"):
-        FrameConsumer(other).take()
+        FrameReceiver(other).receive()
     queue.close()
     with LockFreeTxQueue.attach(path) as other:
-        assert FrameConsumer(other).take() == []
+        assert FrameReceiver(other).receive() == []
 
 
 @pytest.mark.parametrize(
@@ -156,12 +156,12 @@ def test_a_second_consumer_is_refused_until_the_first_has_closed(tmp_path: Path)
 )
 def test_the_smallest_rings_work_for_ever(capacity: dict[str, Any]) -> None:
     with LockFreeTxQueue.create(None, **capacity) as queue:
-        taker = FrameConsumer(queue)
+        receiver = FrameReceiver(queue)
         for token in range(300):
             put(queue, make(token, 1))
             with pytest.raises(QueueFull):
                 put(queue, make(token, 1))
-            (frame,) = taker.take()
+            (frame,) = receiver.receive()
             assert frame.token == token
             assert_whole(frame)
         assert queue.get_queue_metrics().refused == 300
@@ -169,14 +169,14 @@ def test_the_smallest_rings_work_for_ever(capacity: dict[str, Any]) -> None:
 
 def test_a_full_queue_refuses_and_then_recovers() -> None:
     with LockFreeTxQueue.create(None, slots=64, producers=4, buffer_bytes=4096) as queue:
-        taker = FrameConsumer(queue)
+        receiver = FrameReceiver(queue)
         put(queue, make(0, 30))
         put(queue, make(1, 30))
         with pytest.raises(QueueFull):
             put(queue, make(2, 2))
-        assert [frame.token for frame in taker.take()] == [0, 1]
+        assert [frame.token for frame in receiver.receive()] == [0, 1]
         put(queue, make(2, 62))
-        assert [frame.token for frame in taker.take()] == [2]
+        assert [frame.token for frame in receiver.receive()] == [2]
 
 
 def test_an_emptied_area_is_used_from_its_front_and_whole() -> None:
@@ -184,16 +184,16 @@ def test_an_emptied_area_is_used_from_its_front_and_whole() -> None:
         LockFreeTxQueue.create(None, slots=64, producers=1, buffer_bytes=1 << 20) as queue,
         queue.register() as producer,
     ):
-        taker = FrameConsumer(queue)
+        receiver = FrameReceiver(queue)
         first = ring.claim(queue.words, producer.index, 1000, 0)
         for token in range(50):
             frame = make(token, 1000)
             producer.enqueue(frame.records, token=token)
-            taker.take()
+            receiver.receive()
             assert ring.claim(queue.words, producer.index, 1000, 0) == first
         for token in range(16):
             producer.enqueue(make(token, 1000).records, token=token)
-        assert [frame.token for frame in taker.take()] == list(range(10))
+        assert [frame.token for frame in receiver.receive()] == list(range(10))
 
 
 def test_an_aborted_claim_leaves_no_trace(queue: LockFreeTxQueue) -> None:
@@ -201,7 +201,7 @@ def test_an_aborted_claim_leaves_no_trace(queue: LockFreeTxQueue) -> None:
         assert ring.claim(queue.words, producer.index, 5, 0) > 0
         producer.enqueue(make(7, 2).records, token=7)
         assert ring.claim(queue.words, producer.index, 5, 0) > 0
-    (frame,) = FrameConsumer(queue).take()
+    (frame,) = FrameReceiver(queue).receive()
     assert_whole(frame)
 
 
@@ -223,7 +223,7 @@ def test_a_closed_producer_refuses_and_its_place_is_free() -> None:
             producer.enqueue(make(1, 1).records)
         with pytest.raises(ProducersExhausted, match="still waiting"):
             queue.register()
-        FrameConsumer(queue).take()
+        FrameReceiver(queue).receive()
         queue.register().close()
 
 
@@ -252,7 +252,7 @@ def test_only_a_ring_can_be_attached(tmp_path: Path) -> None:
 def test_metrics_count_everything(queue: LockFreeTxQueue) -> None:
     for token in range(4):
         put(queue, make(token, 10, 5))
-    FrameConsumer(queue).take(limit=20)
+    FrameReceiver(queue).receive(limit=20)
     metrics = queue.get_queue_metrics()
     assert (metrics.enqueued, metrics.dequeued, metrics.size) == (40, 20, 20)
     assert (metrics.frames_enqueued, metrics.frames_dequeued) == (4, 2)
@@ -265,10 +265,10 @@ def test_the_bound_is_small_when_idle_and_full_under_load(queue: LockFreeTxQueue
         assert bound < BATCH_SIZE
     for token in range(60):
         put(queue, make(token, 100))
-    taker = FrameConsumer(queue)
-    assert taker.take()[0].token == 0, "at once, and in a small batch"
+    receiver = FrameReceiver(queue)
+    assert receiver.receive()[0].token == 0, "at once, and in a small batch"
     assert queue.rebalance_if_needed() == BATCH_SIZE
-    assert len(taker.take()) == 59
+    assert len(receiver.receive()) == 59
     assert queue.rebalance_if_needed() == BATCH_SIZE // 2
 
 
@@ -285,7 +285,7 @@ aborts_strategy = st.tuples(st.just("abort"), st.integers(0, 1), st.integers(1, 
 def test_any_sequence_of_operations_behaves_like_a_bounded_queue(steps: list[Any], buffer_bytes: int) -> None:
     with LockFreeTxQueue.create(None, slots=8, producers=2, buffer_bytes=buffer_bytes) as queue:
         producers = [queue.register(), queue.register()]
-        taker = FrameConsumer(queue)
+        receiver = FrameReceiver(queue)
         waiting: deque[tuple[int, int, int]] = deque()
         for token, (what, first, count, size) in enumerate(steps):
             if what == "put":
@@ -298,7 +298,7 @@ def test_any_sequence_of_operations_behaves_like_a_bounded_queue(steps: list[Any
             elif what == "abort":
                 ring.claim(queue.words, producers[first].index, count, size)
             else:
-                got = taker.take(limit=first)
+                got = receiver.receive(limit=first)
                 assert bool(got) == bool(waiting)
                 for taken in got:
                     assert (taken.token, len(taken.records), taken.payloads.size) == waiting.popleft()

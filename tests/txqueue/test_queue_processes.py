@@ -4,67 +4,26 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.models.tools import require
-from tests.txqueue.frames import Frame, FrameConsumer, assert_whole, make
+from tests.txqueue.frames import Frame, FrameReceiver, assert_whole, make
+from tests.txqueue.producer_process import process, run
 from txqueue import queue as queue_module
 from txqueue.errors import ProducersExhausted, RegionForeign
 from txqueue.queue import LockFreeTxQueue
 from txqueue.region.process_identity import process_namespace
-
-PRELUDE = """
-import os, signal, sys
-from pathlib import Path
-from tests.txqueue.frames import make
-from txqueue.ring import ring
-from txqueue.ring import consumer_state, layout as ring_layout
-from txqueue.errors import QueueFull
-from txqueue.queue import LockFreeTxQueue
-
-queue = LockFreeTxQueue.attach(Path(sys.argv[1]))
-producer = queue.register()
-
-def put(token, count=3, size=50):
-    frame = make(token, count, size)
-    while True:
-        try:
-            return producer.enqueue(frame.records, frame.payloads, frame.token)
-        except QueueFull:
-            pass
-
-def die():
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
 
 
 @pytest.fixture
 def queue(tmp_path: Path) -> Iterator[LockFreeTxQueue]:
     with LockFreeTxQueue.create(tmp_path / "ring", slots=64, producers=8, buffer_bytes=1 << 16) as queue:
         yield queue
-
-
-@contextmanager
-def process(queue: LockFreeTxQueue, script: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs the script with a producer of this queue; kills it in the end, if need be."""
-    command = [sys.executable, "-c", PRELUDE + textwrap.dedent(script), str(queue.path)]
-    with subprocess.Popen(command, cwd=Path(__file__).parents[2]) as child:
-        try:
-            yield child
-        finally:
-            child.kill()
-
-
-def run(queue: LockFreeTxQueue, script: str) -> int:
-    with process(queue, script) as child:
-        return child.wait(60)
 
 
 def put(queue: LockFreeTxQueue, token: int) -> None:
@@ -81,12 +40,12 @@ def tokens(frames: list[Frame]) -> list[int]:
 def test_frames_of_several_processes_arrive_in_each_ones_order(queue: LockFreeTxQueue) -> None:
     script = "for number in range(3000): put(os.getpid() << 12 | number, 1 + number % 7)"
     with process(queue, script) as one, process(queue, script) as other:
-        taker = FrameConsumer(queue)
+        receiver = FrameReceiver(queue)
         got: dict[int, list[int]] = {one.pid: [], other.pid: []}
         deadline = time.monotonic() + 60
         while sum(map(len, got.values())) < 6000:
             assert time.monotonic() < deadline
-            for token in tokens(taker.take()):
+            for token in tokens(receiver.receive()):
                 got[token >> 12].append(token & 4095)
             queue.wait(0.01)
         assert all(numbers == list(range(3000)) for numbers in got.values())
@@ -109,13 +68,13 @@ def test_three_hundred_processes_share_a_ring(tmp_path: Path) -> None:
         LockFreeTxQueue.create(tmp_path / "ring", slots=512, producers=304, buffer_bytes=1 << 12) as queue,
         process(queue, script) as parent,
     ):
-        taker = FrameConsumer(queue)
+        receiver = FrameReceiver(queue)
         got: dict[int, list[int]] = {child: [] for child in range(300)}
         deadline = time.monotonic() + 120
         while sum(map(len, got.values())) < 6000:
             assert time.monotonic() < deadline
             queue.wait(0.01)
-            for token in tokens(taker.take()):
+            for token in tokens(receiver.receive()):
                 got[token >> 12].append(token & 4095)
         assert all(numbers == list(range(20)) for numbers in got.values())
         assert parent.wait(60) == 0
@@ -126,13 +85,13 @@ def test_a_producer_killed_between_claim_and_publish_leaves_no_trace(queue: Lock
     script = "put(1); first = ring.claim(queue.words, producer.index, 5, 0); queue.words[first] = 7; die()"
     assert run(queue, script) == -signal.SIGKILL
     put(queue, 2)
-    assert tokens(FrameConsumer(queue).take()) == [1, 2]
+    assert tokens(FrameReceiver(queue).receive()) == [1, 2]
 
 
 def test_a_producer_killed_after_publishing_loses_nothing(queue: LockFreeTxQueue) -> None:
     assert run(queue, "put(1); put(2); die()") == -signal.SIGKILL
     put(queue, 3)
-    assert tokens(FrameConsumer(queue).take()) == [1, 2, 3]
+    assert tokens(FrameReceiver(queue).receive()) == [1, 2, 3]
 
 
 def test_a_producer_killed_before_it_moved_the_tail_on_is_helped(queue: LockFreeTxQueue) -> None:
@@ -149,7 +108,7 @@ def test_a_producer_killed_before_it_moved_the_tail_on_is_helped(queue: LockFree
     """
     assert run(queue, script) == -signal.SIGKILL
     put(queue, 3)
-    assert tokens(FrameConsumer(queue).take()) == [1, 2, 3]
+    assert tokens(FrameReceiver(queue).receive()) == [1, 2, 3]
     metrics = queue.get_queue_metrics()
     assert (metrics.frames_enqueued, metrics.frames_dequeued, metrics.size) == (3, 3, 0)
 
@@ -158,14 +117,14 @@ def test_a_stopped_producer_stalls_nobody(queue: LockFreeTxQueue) -> None:
     script = "put(1); ring.claim(queue.words, producer.index, 5, 0); os.kill(os.getpid(), signal.SIGSTOP); put(99)"
     with process(queue, script) as child:
         assert os.WIFSTOPPED(os.waitpid(child.pid, os.WUNTRACED)[1])
-        taker = FrameConsumer(queue)
-        assert tokens(taker.take()) == [1]
+        receiver = FrameReceiver(queue)
+        assert tokens(receiver.receive()) == [1]
         for token in range(2, 200):
             put(queue, token)
-            assert tokens(taker.take()) == [token]
+            assert tokens(receiver.receive()) == [token]
         os.kill(child.pid, signal.SIGCONT)
         child.wait(60)
-        assert tokens(taker.take()) == [99]
+        assert tokens(receiver.receive()) == [99]
 
 
 def test_dead_processes_producers_are_used_again_once_their_frames_are_taken(queue: LockFreeTxQueue) -> None:
@@ -174,36 +133,36 @@ def test_dead_processes_producers_are_used_again_once_their_frames_are_taken(que
     held = [queue.register() for _ in range(7)]
     with pytest.raises(ProducersExhausted, match="still waiting"):
         queue.register()
-    assert tokens(FrameConsumer(queue).take()) == [1]
+    assert tokens(FrameReceiver(queue).receive()) == [1]
     held.append(queue.register())
     assert sorted(producer.index for producer in held) == list(range(8))
 
 
 def test_killing_producers_at_random_moments_loses_only_what_was_not_published(queue: LockFreeTxQueue) -> None:
     random = np.random.default_rng(7)
-    taker = FrameConsumer(queue)
+    receiver = FrameReceiver(queue)
     for _ in range(3):
         with process(queue, "put(0)\nfor number in range(1, 1 << 30): put(number, 1 + number % 9)") as child:
             assert queue.wait(60)
             got: list[int] = []
             until = time.monotonic() + random.uniform(0, 0.02)
             while time.monotonic() < until:
-                got += tokens(taker.take())
+                got += tokens(receiver.receive())
             child.kill()
             child.wait()
-        while frames := tokens(taker.take()):
+        while frames := tokens(receiver.receive()):
             got += frames
         assert got == list(range(len(got)))
         assert len(got) > 0
         put(queue, 5)
-        assert tokens(taker.take()) == [5]
+        assert tokens(receiver.receive()) == [5]
     assert queue.get_queue_metrics().size == 0
 
 
 def test_a_sleeping_consumer_is_woken_from_another_process(queue: LockFreeTxQueue) -> None:
-    with process(queue, "import time; time.sleep(0.2); put(1)"):
+    with process(queue, "while queue.get_queue_metrics().parks == 0: pass\nput(1)"):
         assert queue.wait(60)
-    assert tokens(FrameConsumer(queue).take()) == [1]
+    assert tokens(FrameReceiver(queue).receive()) == [1]
     assert queue.get_queue_metrics().parks == 1
 
 
@@ -221,7 +180,7 @@ def test_a_forked_child_may_not_write_as_its_parent(queue: LockFreeTxQueue) -> N
         put(8)
     """
     assert run(queue, script) == 0
-    assert tokens(FrameConsumer(queue).take()) == [7, 8]
+    assert tokens(FrameReceiver(queue).receive()) == [7, 8]
 
 
 def test_a_fork_leaves_the_producers_of_other_threads_to_the_parent(queue: LockFreeTxQueue) -> None:
@@ -246,7 +205,7 @@ def test_a_fork_leaves_the_producers_of_other_threads_to_the_parent(queue: LockF
         thread.join()
     """
     assert run(queue, script) == 0
-    assert tokens(FrameConsumer(queue).take()) == [1, 2]
+    assert tokens(FrameReceiver(queue).receive()) == [1, 2]
 
 
 def test_a_process_that_ends_keeps_its_place_until_none_of_its_threads_can_write(queue: LockFreeTxQueue) -> None:
@@ -259,8 +218,7 @@ def test_a_process_that_ends_keeps_its_place_until_none_of_its_threads_can_write
     """
     # Functions registered earlier are called later: this one after all that the package has registered.
     early = "import atexit; atexit.register(lambda: look())\n"
-    command = [sys.executable, "-c", early + PRELUDE + textwrap.dedent(script), str(queue.path)]
-    assert subprocess.run(command, cwd=Path(__file__).parents[2], check=False).returncode == 0
+    assert run(queue, script, first=early) == 0
     assert queue.register().index == 0, "it is dead by now"
 
 

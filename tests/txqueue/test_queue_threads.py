@@ -12,11 +12,12 @@ import pytest
 from numba import njit
 from numpy.typing import NDArray
 
-from tests.txqueue.frames import FrameConsumer, assert_whole, make
+from tests.txqueue.frames import FrameReceiver, assert_whole, make
 from txqueue.errors import QueueFull
 from txqueue.jit.cpu import pause
 from txqueue.queue import LockFreeTxQueue
-from txqueue.ring import ring
+from txqueue.region.futex import yield_processor
+from txqueue.ring import layout, ring
 
 TOKEN_BITS = 32
 
@@ -69,7 +70,9 @@ def switching_often() -> Iterator[None]:
         (1, 20_000, 3, 100, {"slots": 4, "producers": 2, "buffer_bytes": 512}),
         (2, 50_000, 40, 0, {}),
         (4, 20_000, 5, 300, {"slots": 8, "producers": 4, "buffer_bytes": 2048}),
-        (16, 5_000, 20, 50, {"slots": 32, "producers": 16, "buffer_bytes": 16384}),
+        pytest.param(
+            *(16, 5_000, 20, 50, {"slots": 32, "producers": 16, "buffer_bytes": 16384}), marks=pytest.mark.slow
+        ),
         (256, 200, 10, 10, {"slots": 1 << 16, "producers": 256, "buffer_bytes": 1 << 18}),
     ],
 )
@@ -84,7 +87,7 @@ def test_every_frame_arrives_once_whole_and_in_its_producers_order(
             )
             for producer in producers
         ]
-        taker = FrameConsumer(queue)
+        receiver = FrameReceiver(queue)
         expected = dict.fromkeys((producer.index for producer in producers), 0)
         for worker in workers:
             worker.start()
@@ -92,9 +95,9 @@ def test_every_frame_arrives_once_whole_and_in_its_producers_order(
         remaining = threads * frames
         while remaining:
             assert time.monotonic() < deadline, f"{remaining} frames are missing"
-            batch = queue.dequeue_exclusive_batch(taker.body, taker.rows)
-            rows = taker.rows[: batch.frames]
-            assert count_wrong(taker.body, rows, batch.count) == 0
+            batch = queue.dequeue_exclusive_batch(receiver.body, receiver.rows)
+            rows = receiver.rows[: batch.frames]
+            assert count_wrong(receiver.body, rows, batch.count) == 0
             for token in rows[:, 0].tolist():
                 producer = token >> TOKEN_BITS
                 assert token & ((1 << TOKEN_BITS) - 1) == expected[producer]
@@ -104,7 +107,7 @@ def test_every_frame_arrives_once_whole_and_in_its_producers_order(
                 queue.wait(0.001)
         for worker in workers:
             worker.join()
-        assert taker.take() == []
+        assert receiver.receive() == []
         metrics = queue.get_queue_metrics()
         assert metrics.frames_dequeued == metrics.frames_enqueued == threads * frames
         assert metrics.size == 0
@@ -115,7 +118,7 @@ def test_every_frame_arrives_once_whole_and_in_its_producers_order(
 @pytest.mark.usefixtures("switching_often")
 def test_each_thread_gets_a_producer_of_its_own_and_gives_it_back() -> None:
     with LockFreeTxQueue.create(None, slots=64, producers=8) as queue:
-        taker = FrameConsumer(queue)
+        receiver = FrameReceiver(queue)
         for _ in range(5):
             numbers = count()
 
@@ -127,14 +130,14 @@ def test_each_thread_gets_a_producer_of_its_own_and_gives_it_back() -> None:
                             queue.enqueue(frame.records, frame.payloads, frame.token)
                             break
                         except QueueFull:
-                            time.sleep(0)
+                            yield_processor()
 
             workers = [threading.Thread(target=work) for _ in range(8)]
             for worker in workers:
                 worker.start()
             tokens: list[int] = []
             while len(tokens) < 1600:
-                for frame in taker.take():
+                for frame in receiver.receive():
                     assert_whole(frame)
                     tokens.append(frame.token)
                 queue.wait(0.01)
@@ -154,16 +157,17 @@ def test_a_parked_consumer_wakes_for_every_frame() -> None:
         def work() -> None:
             for token in range(rounds):
                 ready.acquire()
-                time.sleep(0.0003 if token % 2 else 0)
+                while token % 2 and queue.words[layout.PARKED] == layout.AWAKE:
+                    yield_processor()
                 queue.enqueue(make(token, 1).records, token=time.monotonic_ns())
 
         worker = threading.Thread(target=work)
         worker.start()
-        taker = FrameConsumer(queue)
+        receiver = FrameReceiver(queue)
         for _ in range(rounds):
             ready.release()
             assert queue.wait(10), "a wake was lost"
-            (frame,) = taker.take()
+            (frame,) = receiver.receive()
             latencies_s.append((time.monotonic_ns() - frame.token) * 1e-9)
         worker.join()
         assert queue.get_queue_metrics().parks > 0

@@ -20,7 +20,7 @@ from llvmlite import ir
 from numba.core import types
 from numpy.typing import NDArray
 
-from tests.txqueue.frames import Frame, FrameConsumer, assert_whole, make
+from tests.txqueue.frames import Frame, FrameReceiver, assert_whole, make
 from txqueue.errors import ProducersExhausted, QueueFull
 from txqueue.jit.atomics import store_release
 from txqueue.jit.decorators import kernel
@@ -79,7 +79,7 @@ def _publish(words: NDArray[np.uint64], producer: int, content: NDArray[np.uint6
 
 
 @kernel
-def _take(
+def _dequeue(
     words: NDArray[np.uint64],
     state: NDArray[np.uint64],
     body: NDArray[np.uint8],
@@ -173,7 +173,7 @@ class Scene:
         controls = int(self.queue.words[ring_layout.CONTROLS_AT])
         return int(self.queue.words[controls + _PLACE * ring_layout.CONTROL_WORDS + ring_layout.OWNER])
 
-    def leave_place(self, taker: FrameConsumer) -> None:
+    def leave_place(self, receiver: FrameReceiver) -> None:
         """A process dies with the place, a frame that was taken, and a claim."""
         process = os.fork()
         if process == 0:
@@ -182,31 +182,31 @@ class Scene:
             ring.claim(self.queue.words, producer.index, 1, 0)
             os._exit(0)
         os.waitpid(process, 0)
-        assert self.tokens(taker.take()) == [5]
+        assert self.tokens(receiver.receive()) == [5]
         assert self.holder() != 0
 
-    def take(self) -> None:
+    def dequeue(self) -> None:
         """What a child does as a consumer."""
         queue = LockFreeTxQueue.attach(self.path)
         queue._consumer.check()
-        _take(queue.words, queue._consumer.state, self.body, self.rows, self.notes)
+        _dequeue(queue.words, queue._consumer.state, self.body, self.rows, self.notes)
         os._exit(0)
 
 
 def producer_kill(scene: Scene, steps: int) -> bool:
     """The frame arrives whole or not at all, others are not disturbed, and the place is of use again."""
     with LockFreeTxQueue.attach(scene.path) as consumer:
-        taker = FrameConsumer(consumer)
+        receiver = FrameReceiver(consumer)
         child = Stepped(scene.publish, scene.notes, steps)
         ended = child.has_ended
         child.kill()
         scene.put(scene.mine, 1)
-        got = scene.tokens(taker.take())
+        got = scene.tokens(receiver.receive())
         assert got == [7, 1] or (got == [1] and not ended)
         scene.put(scene.mine, 2)
         with scene.queue.register() as successor:
             scene.put(successor, 3)
-            assert scene.tokens(taker.take()) == [2, 3]
+            assert scene.tokens(receiver.receive()) == [2, 3]
     metrics = scene.queue.get_queue_metrics()
     assert metrics.size == 0
     assert metrics.frames_enqueued == metrics.frames_dequeued
@@ -216,13 +216,13 @@ def producer_kill(scene: Scene, steps: int) -> bool:
 def producer_stop(scene: Scene, steps: int) -> bool:
     """Others go on as if it were not there, nobody gets its place, and its frame arrives once, whole."""
     with LockFreeTxQueue.attach(scene.path) as consumer:
-        taker = FrameConsumer(consumer)
+        receiver = FrameReceiver(consumer)
         child = Stepped(scene.publish, scene.notes, steps)
         ended = child.has_ended
         got: list[int] = []
         for token in (1, 2, 3):
             scene.put(scene.mine, token)
-            got += scene.tokens(taker.take())
+            got += scene.tokens(receiver.receive())
         try:
             scene.queue.register()
             raise AssertionError("a stopped process lost its place")
@@ -230,7 +230,7 @@ def producer_stop(scene: Scene, steps: int) -> bool:
             pass
         assert got in ([1, 2, 3], [7, 1, 2, 3])
         child.go_on()
-        got += scene.tokens(taker.take())
+        got += scene.tokens(receiver.receive())
         assert sorted(got) == [1, 2, 3, 7]
     return ended
 
@@ -238,15 +238,15 @@ def producer_stop(scene: Scene, steps: int) -> bool:
 def registration_kill(scene: Scene, steps: int) -> bool:
     """The place is of use to the next one."""
     with LockFreeTxQueue.attach(scene.path) as consumer:
-        taker = FrameConsumer(consumer)
-        scene.leave_place(taker)
+        receiver = FrameReceiver(consumer)
+        scene.leave_place(receiver)
         child = Stepped(scene.register, scene.notes, steps)
         ended = child.has_ended
         child.kill()
         with scene.queue.register() as successor:
             for token in (1, 2, 3):
                 scene.put(successor, token)
-                assert scene.tokens(taker.take()) == [token]
+                assert scene.tokens(receiver.receive()) == [token]
     metrics = scene.queue.get_queue_metrics()
     assert metrics.size == 0
     assert metrics.enqueued == metrics.dequeued == metrics.frames_enqueued * _RECORDS
@@ -256,8 +256,8 @@ def registration_kill(scene: Scene, steps: int) -> bool:
 def registration_stop(scene: Scene, steps: int) -> bool:
     """The place gets one owner, whoever goes on first."""
     with LockFreeTxQueue.attach(scene.path) as consumer:
-        taker = FrameConsumer(consumer)
-        scene.leave_place(taker)
+        receiver = FrameReceiver(consumer)
+        scene.leave_place(receiver)
         child = Stepped(scene.register, scene.notes, steps)
         ended = child.has_ended
         try:
@@ -271,7 +271,7 @@ def registration_stop(scene: Scene, steps: int) -> bool:
             assert int(scene.notes[1]) - 100 == 0, "it came too late"
         with successor:
             scene.put(successor, 1)
-            assert scene.tokens(taker.take()) == [1]
+            assert scene.tokens(receiver.receive()) == [1]
     return ended
 
 
@@ -279,7 +279,7 @@ def consumer_kill(scene: Scene, steps: int) -> bool:
     """What it committed is gone, what it had not is taken again, and no producer is left waiting for room."""
     scene.put(scene.mine, 1)
     before = int(scene.queue.words[ring_layout.HEAD]) >> ring_layout.EPOCH_BITS
-    child = Stepped(scene.take, scene.notes, steps)
+    child = Stepped(scene.dequeue, scene.notes, steps)
     ended = child.has_ended
     child.kill()
     committed = (int(scene.queue.words[ring_layout.HEAD]) >> ring_layout.EPOCH_BITS) - before
@@ -287,9 +287,9 @@ def consumer_kill(scene: Scene, steps: int) -> bool:
     if committed:
         scene.put(scene.mine, 2)  # before anybody took over: only the dead one could have told that there is room
     with LockFreeTxQueue.attach(scene.path) as consumer:
-        assert scene.tokens(FrameConsumer(consumer).take()) == ([2] if committed else [1])
+        assert scene.tokens(FrameReceiver(consumer).receive()) == ([2] if committed else [1])
         scene.put(scene.mine, 3)
-        assert scene.tokens(FrameConsumer(consumer).take()) == [3]
+        assert scene.tokens(FrameReceiver(consumer).receive()) == [3]
         assert consumer.get_queue_metrics().size == 0
     return ended
 
@@ -297,12 +297,12 @@ def consumer_kill(scene: Scene, steps: int) -> bool:
 def consumer_stop(scene: Scene, steps: int) -> bool:
     """Whoever takes over and the one that was stopped commit each frame once between them; the latter finds out."""
     scene.put(scene.mine, 1)
-    child = Stepped(scene.take, scene.notes, steps)
+    child = Stepped(scene.dequeue, scene.notes, steps)
     ended = child.has_ended
     with LockFreeTxQueue.attach(scene.path) as consumer:
         consumer.take_over()
-        taker = FrameConsumer(consumer)
-        got = scene.tokens(taker.take())
+        receiver = FrameReceiver(consumer)
+        got = scene.tokens(receiver.receive())
         try:
             scene.put(scene.mine, 2)
         except QueueFull:
@@ -311,9 +311,9 @@ def consumer_stop(scene: Scene, steps: int) -> bool:
         child_took = int(scene.notes[1]) - 100
         assert child_took in (1, ring_consumer.FENCED)
         assert got == ([] if child_took == 1 else [1])
-        assert scene.tokens(taker.take()) == [2]
+        assert scene.tokens(receiver.receive()) == [2]
         scene.put(scene.mine, 3)
-        assert scene.tokens(taker.take()) == [3]
+        assert scene.tokens(receiver.receive()) == [3]
     return ended
 
 
@@ -321,18 +321,18 @@ def consumer_overwritten(scene: Scene, steps: int) -> bool:
     """Headers that it is about to read become records of whatever content: it finds out that it was replaced."""
     for token in (1, 2):
         scene.mine.enqueue(make(token, 1).records, token=token)
-    child = Stepped(scene.take, scene.notes, steps)
+    child = Stepped(scene.dequeue, scene.notes, steps)
     ended = child.has_ended
     with LockFreeTxQueue.attach(scene.path) as consumer:
         consumer.take_over()
-        taker = FrameConsumer(consumer)
-        got = scene.tokens(taker.take())
+        receiver = FrameReceiver(consumer)
+        got = scene.tokens(receiver.receive())
         scene.mine.enqueue(np.full((_RECORDS_NEARLY_ALL, 8), _ALL_ONES), token=3)
         child.go_on()
         child_took = int(scene.notes[1]) - 100
         assert child_took in (2, ring_consumer.FENCED)
         assert got == ([] if child_took == 2 else [1, 2])
-        assert [frame.token for frame in taker.take()] == [3]
+        assert [frame.token for frame in receiver.receive()] == [3]
     return ended
 
 

@@ -7,9 +7,7 @@ import itertools
 import math
 import random
 import signal
-import subprocess
 import sys
-import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,29 +18,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.models.ring.linearizability import Operation, dequeue, enqueue, in_time, is_linearizable
-from tests.txqueue.frames import FrameConsumer, make
+from tests.txqueue.frames import FrameReceiver, make
+from tests.txqueue.producer_process import process
 from txqueue.errors import QueueFull
 from txqueue.queue import LockFreeTxQueue
+from txqueue.region.futex import yield_processor
 
 PRODUCERS = 4
 FRAMES = 40
 
 
-def take(taker: FrameConsumer, limit: int) -> Operation:
+def dequeue_batch(receiver: FrameReceiver, limit: int) -> Operation:
     called = time.monotonic_ns()
-    batch = taker.queue.dequeue_exclusive_batch(taker.body, taker.rows, limit)
+    batch = receiver.queue.dequeue_exclusive_batch(receiver.body, receiver.rows, limit)
     returned = time.monotonic_ns()
-    return dequeue(called, returned, *taker.rows[: batch.frames, 0].tolist())
+    return dequeue(called, returned, *receiver.rows[: batch.frames, 0].tolist())
 
 
-def take_all(queue: LockFreeTxQueue, is_over: Callable[[], bool], seed: int = 1) -> list[Operation]:
+def drain(queue: LockFreeTxQueue, is_over: Callable[[], bool], seed: int = 1) -> list[Operation]:
     """Dequeues with changing limits until it is over and the queue is empty."""
-    chance, taker = random.Random(seed), FrameConsumer(queue)
+    chance, receiver = random.Random(seed), FrameReceiver(queue)
     history: list[Operation] = []
     while not (over := is_over()) or history[-1].dequeued:
-        history.append(take(taker, chance.randrange(1, 6)))
+        history.append(dequeue_batch(receiver, chance.randrange(1, 6)))
         if not over and not history[-1].dequeued:
-            time.sleep(chance.uniform(0, 0.0003))
+            queue.wait(chance.uniform(0, 0.0003))
     return history
 
 
@@ -52,11 +52,11 @@ def produce(queue: LockFreeTxQueue, first: int, history: list[Operation]) -> Non
         while True:
             called = time.monotonic_ns()
             if value % 4 == 0:
-                time.sleep(0)  # lets others overlap this one, which a microsecond alone seldom does
+                yield_processor()  # lets others overlap this one, which a microsecond alone seldom does
             try:
                 queue.enqueue(records, token=value)
             except QueueFull:
-                time.sleep(0)
+                yield_processor()
                 continue
             history.append(enqueue(called, time.monotonic_ns(), value))
             break
@@ -75,7 +75,7 @@ def recorded() -> list[Operation]:
             ]
             for thread in threads:
                 thread.start()
-            taken = take_all(queue, lambda: not any(thread.is_alive() for thread in threads))
+            taken = drain(queue, lambda: not any(thread.is_alive() for thread in threads))
     finally:
         sys.setswitchinterval(interval_s)
     return history + taken
@@ -89,37 +89,29 @@ def test_a_history_of_threads_is_linearizable(recorded: list[Operation]) -> None
 
 def test_a_history_of_processes_is_linearizable_even_where_one_was_killed(tmp_path: Path) -> None:
     script = """
-        import os, sys, time
-        from pathlib import Path
-        from tests.txqueue.frames import make
-        from txqueue.errors import QueueFull
-        from txqueue.queue import LockFreeTxQueue
-
-        queue = LockFreeTxQueue.attach(Path(sys.argv[1]))
-        first, frames = int(sys.argv[3]), int(sys.argv[4])
-        log = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT)
+        import time
+        first, frames = {first}, {frames}
+        log = os.open({log!r}, os.O_WRONLY | os.O_CREAT)
         for value in range(first, first + frames):
             records = make(value, 1).records
             while True:
                 os.write(log, b"call %d %d\\n" % (value, time.monotonic_ns()))
                 try:
-                    queue.enqueue(records, token=value)
+                    producer.enqueue(records, token=value)
                 except QueueFull:
                     os.write(log, b"full %d %d\\n" % (value, time.monotonic_ns()))
                     continue
                 os.write(log, b"done %d %d\\n" % (value, time.monotonic_ns()))
                 break
     """
-    with LockFreeTxQueue.create(tmp_path / "ring", slots=16, producers=4, buffer_bytes=1024) as queue:
-        logs = [tmp_path / "lives", tmp_path / "dies"]
-        children = [
-            subprocess.Popen(
-                [sys.executable, "-c", textwrap.dedent(script), queue.path, log, str(number << 32), str(frames)],
-                cwd=Path(__file__).parents[3],
-            )
-            for number, (log, frames) in enumerate(zip(logs, (400, 1 << 30), strict=True))
-        ]
-        lives, dies = children
+    logs = [tmp_path / "lives", tmp_path / "dies"]
+    lasting = script.format(log=str(logs[0]), first=0, frames=400)
+    endless = script.format(log=str(logs[1]), first=1 << 32, frames=1 << 30)
+    with (
+        LockFreeTxQueue.create(tmp_path / "ring", slots=16, producers=4, buffer_bytes=1024) as queue,
+        process(queue, lasting) as lives,
+        process(queue, endless) as dies,
+    ):
 
         def is_over() -> bool:
             has_begun = logs[1].exists() and logs[1].stat().st_size > 10_000
@@ -128,12 +120,7 @@ def test_a_history_of_processes_is_linearizable_even_where_one_was_killed(tmp_pa
                 dies.wait()
             return dies.poll() is not None
 
-        try:
-            taken = take_all(queue, is_over)
-        finally:
-            for child in children:
-                child.kill()
-                child.wait()
+        taken = drain(queue, is_over)
         assert (lives.returncode, dies.returncode) == (0, -signal.SIGKILL)
     history = taken + [operation for log in logs for operation in read_log(log)]
     assert sum(len(operation.dequeued) for operation in taken) >= 400

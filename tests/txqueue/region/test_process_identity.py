@@ -4,28 +4,27 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.txqueue.frames import FrameConsumer
-from tests.txqueue.test_queue_processes import process
+from tests.eventually import eventually
+from tests.txqueue.frames import FrameReceiver
+from tests.txqueue.producer_process import process
 from txqueue.errors import ProducersExhausted
 from txqueue.queue import LockFreeTxQueue
 from txqueue.region import process_identity
 
-SLEEP = [sys.executable, "-c", "import time; print(flush=True); time.sleep(60)"]
+WAIT = [sys.executable, "-c", "print(flush=True); input()"]
 
 END_FIRST_THREAD = """
-import ctypes, threading, time
+import ctypes, threading
 
-def go_on():
-    for token in range(600):
+def put_one_for_each_line():
+    for token, _ in enumerate(sys.stdin):
         put(token)
-        time.sleep(0.1)
 
-threading.Thread(target=go_on).start()
+threading.Thread(target=put_one_for_each_line).start()
 ctypes.CDLL(None).pthread_exit(None)
 """
 """The producer's thread goes on in a process whose first thread has ended."""
@@ -42,7 +41,7 @@ def name_of(pid: int) -> int:
 
 
 def test_a_process_is_alive_until_it_is_killed_and_dead_before_it_is_reaped() -> None:
-    with subprocess.Popen(SLEEP, stdout=subprocess.PIPE) as child:
+    with subprocess.Popen(WAIT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         child.stdout.readline()
         name = name_of(child.pid)
@@ -66,20 +65,16 @@ def test_a_producer_outlives_the_first_thread_of_its_process(tmp_path: Path) -> 
         LockFreeTxQueue.create(tmp_path / "ring", slots=4, producers=1, buffer_bytes=1 << 16) as queue,
         process(queue, END_FIRST_THREAD) as child,
     ):
-        taker = FrameConsumer(queue)
-        until = time.monotonic() + 60
-        while state_of(child.pid) != "Z":
-            assert time.monotonic() < until
-            time.sleep(0.01)
-        published = queue.get_queue_metrics().frames_enqueued
-        while queue.get_queue_metrics().frames_enqueued < published + 3:
-            assert time.monotonic() < until, "it does not go on"
-            while taker.take():
-                pass
+        assert child.stdin is not None
+        receiver = FrameReceiver(queue)
+        eventually(lambda: state_of(child.pid) == "Z", "the end of the first thread")
+        for token in range(3):
+            child.stdin.write(b"\n")
+            child.stdin.flush()
+            assert queue.wait(60), "it does not go on"
+            assert [frame.token for frame in receiver.receive()] == [token]
             with pytest.raises(ProducersExhausted):  # although none of its frames waits
                 queue.register()
         child.kill()
         assert child.wait(60) == -signal.SIGKILL
-        while taker.take():
-            pass
         queue.register().close()

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.txqueue.frames import FrameConsumer, make
-from tests.txqueue.test_queue_processes import process
+from tests.txqueue.frames import FrameReceiver, make
+from tests.txqueue.producer_process import process
 from txqueue import consumer
 from txqueue.errors import ConsumerBusy, ConsumerFenced, RegionForeign
 from txqueue.jit.compare_and_swap import compare_and_swap
@@ -31,8 +31,8 @@ def put(queue: LockFreeTxQueue, *tokens: int) -> None:
         queue.enqueue(make(token, 3).records, token=token)
 
 
-def tokens(taker: FrameConsumer, limit: int | None = None) -> list[int]:
-    return [frame.token for frame in taker.take(limit)]
+def tokens(receiver: FrameReceiver, limit: int | None = None) -> list[int]:
+    return [frame.token for frame in receiver.receive(limit)]
 
 
 CONSUME = """
@@ -46,7 +46,7 @@ def test_a_dead_processes_claim_is_taken_without_loss_or_repetition(queue: LockF
     put(queue, 1, 2, 3)
     with process(queue, CONSUME.format(limit=6) + "die()") as child:
         assert child.wait(60) == -signal.SIGKILL
-    assert tokens(FrameConsumer(queue)) == [3]
+    assert tokens(FrameReceiver(queue)) == [3]
 
 
 def test_a_consumer_that_was_only_stopped_is_fenced(queue: LockFreeTxQueue) -> None:
@@ -64,29 +64,29 @@ def test_a_consumer_that_was_only_stopped_is_fenced(queue: LockFreeTxQueue) -> N
     )
     with process(queue, script) as child:
         assert os.WIFSTOPPED(os.waitpid(child.pid, os.WUNTRACED)[1])
-        taker = FrameConsumer(queue)
+        receiver = FrameReceiver(queue)
         with pytest.raises(ConsumerBusy, match="take_over"):
-            taker.take()
+            receiver.receive()
         queue.take_over()
-        assert tokens(taker) == [2]
+        assert tokens(receiver) == [2]
         os.kill(child.pid, signal.SIGCONT)
         assert child.wait(60) == 0
         put(queue, 3)
-        assert tokens(taker) == [3], "the fenced one spoilt nothing"
+        assert tokens(receiver) == [3], "the fenced one spoilt nothing"
 
 
 def test_consumers_that_take_over_from_each_other_share_the_frames_out(queue: LockFreeTxQueue) -> None:
     with LockFreeTxQueue.attach(queue.path) as other:
-        takers = [FrameConsumer(queue), FrameConsumer(other)]
+        receivers = [FrameReceiver(queue), FrameReceiver(other)]
         other.take_over()
         got: list[int] = []
         for round_ in range(40):
             put(queue, *range(4 * round_, 4 * round_ + 4))
-            one, another = takers[round_ % 2], takers[1 - round_ % 2]
+            one, another = receivers[round_ % 2], receivers[1 - round_ % 2]
             one.queue.take_over()
             got += tokens(one, limit=6)
             with pytest.raises(ConsumerFenced):
-                another.take()
+                another.receive()
             got += tokens(one)
         assert got == list(range(160))
         assert queue.get_queue_metrics().size == 0
@@ -134,15 +134,15 @@ def test_a_take_over_between_the_steps_of_another_comes_after_it(
         assert name_and_epoch(queue) == (ANOTHER, epoch_in_force(queue))
         put(queue, 1)
         with pytest.raises(ConsumerFenced):
-            FrameConsumer(queue).take()
+            FrameReceiver(queue).receive()
         with pytest.raises(ConsumerBusy):
-            FrameConsumer(third).take()
+            FrameReceiver(third).receive()
         monkeypatch.setattr(consumer, "this_process", lambda: ONE)
         queue._consumer.resign()
         assert name_and_epoch(queue) == (ANOTHER, epoch_in_force(queue)), "a fenced one has nothing to resign"
         monkeypatch.setattr(consumer, "this_process", lambda: ANOTHER)
         faster._consumer.resign()
-        assert tokens(FrameConsumer(third)) == [1]
+        assert tokens(FrameReceiver(third)) == [1]
 
 
 def test_a_claim_whose_process_died_between_its_steps_is_taken(
@@ -155,7 +155,7 @@ def test_a_claim_whose_process_died_between_its_steps_is_taken(
         raise Died
 
     put(queue, 1, 2, 3)
-    holder = FrameConsumer(queue)
+    holder = FrameReceiver(queue)
     assert tokens(holder, 3) == [1]
     with LockFreeTxQueue.attach(queue.path) as dead, LockFreeTxQueue.attach(queue.path) as third:
         with monkeypatch.context() as patch:
@@ -164,42 +164,42 @@ def test_a_claim_whose_process_died_between_its_steps_is_taken(
             with pytest.raises(Died):
                 dead.take_over()
         assert tokens(holder, 3) == [2], "it is not fenced yet"
-        assert tokens(FrameConsumer(third)) == [3]
+        assert tokens(FrameReceiver(third)) == [3]
         assert name_and_epoch(queue)[1] == epoch_in_force(queue)
         with pytest.raises(ConsumerFenced):
-            holder.take()
+            holder.receive()
 
 
 def test_a_fenced_consumer_resigns_nothing_of_its_successor_in_the_same_process(queue: LockFreeTxQueue) -> None:
-    FrameConsumer(queue).take()
+    FrameReceiver(queue).receive()
     with LockFreeTxQueue.attach(queue.path) as successor, LockFreeTxQueue.attach(queue.path) as third:
         successor.take_over()
         queue._consumer.resign()
         with pytest.raises(ConsumerBusy):
-            FrameConsumer(third).take()
-        assert tokens(FrameConsumer(successor)) == []
+            FrameReceiver(third).receive()
+        assert tokens(FrameReceiver(successor)) == []
 
 
 def test_epochs_begin_anew_after_the_last(queue: LockFreeTxQueue) -> None:
     queue.words[ring_layout.HEAD] |= ring_layout.EPOCH_MASK - 1
     queue.words[ring_layout.CONSUMER] = ring_layout.EPOCH_MASK - 1
-    takers = [FrameConsumer(queue)]
+    receivers = [FrameReceiver(queue)]
     with LockFreeTxQueue.attach(queue.path) as other:
-        takers.append(FrameConsumer(other))
+        receivers.append(FrameReceiver(other))
         for token in range(6):
             put(queue, token)
-            one, another = takers[token % 2], takers[1 - token % 2]
+            one, another = receivers[token % 2], receivers[1 - token % 2]
             one.queue.take_over()
             assert tokens(one) == [token]
             if another.queue._consumer.has_claimed:
                 with pytest.raises(ConsumerFenced):
-                    another.take()
+                    another.receive()
         assert epoch_in_force(queue) == 4
 
 
 def test_a_fenced_consumer_cannot_make_its_successor_oversleep(queue: LockFreeTxQueue) -> None:
-    taker = FrameConsumer(queue)
-    taker.take()
+    receiver = FrameReceiver(queue)
+    receiver.receive()
     mark = int(queue._consumer.state[consumer_state.EPOCH]) + 1
     with LockFreeTxQueue.attach(queue.path) as successor:
         successor.take_over()
@@ -248,10 +248,10 @@ def test_every_wait_strategy_sees_frames_wakes_and_the_end_of_its_time(strategy:
 
 
 def test_distributions_tell_batch_sizes_and_dwell(queue: LockFreeTxQueue) -> None:
-    taker = FrameConsumer(queue)
+    receiver = FrameReceiver(queue)
     for token in range(64):
         put(queue, token)
-        tokens(taker)
+        tokens(receiver)
     metrics = queue.get_queue_metrics()
     assert metrics.batches == metrics.batch_sizes.total == 64
     assert metrics.batch_sizes.quantile(0.5) == 3
@@ -265,10 +265,10 @@ def test_dead_claims_and_padding_are_counted() -> None:
     with LockFreeTxQueue.create(None, slots=4, producers=1, buffer_bytes=1024) as queue:
         producer = queue.register()
         producer.enqueue(make(1, 8).records)
-        FrameConsumer(queue).take()
+        FrameReceiver(queue).receive()
         producer.enqueue(make(2, 8).records)
         assert queue.get_queue_metrics().padding_bytes == 1024 - 64 * 9
-        FrameConsumer(queue).take()
+        FrameReceiver(queue).receive()
         ring.claim(queue.words, producer.index, 1, 0)
         producer.close()
         queue.register().close()
@@ -295,7 +295,7 @@ def test_a_wake_takes_away_a_mark_that_it_did_not_see_at_first(
 def test_the_bound_is_small_when_idle_although_a_consumer_died_before_it_counted(queue: LockFreeTxQueue) -> None:
     queue.enqueue(make(1, 900).records)
     with LockFreeTxQueue.attach(queue.path) as dead:
-        FrameConsumer(dead).take()
+        FrameReceiver(dead).receive()
     consumed = int(queue.words[ring_layout.CONTROLS_AT]) + ring_layout.CONSUMED_RECORDS
     queue.words[consumed] = 0
     for _ in range(10):
