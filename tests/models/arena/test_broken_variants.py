@@ -51,7 +51,7 @@ VARIANTS: Final = {
         "runs.py",
         "return bool(cas(words, at, mark(packed, holder, layout.CACHED), mark(packed, holder, state)))",
         "words[np.uint64(at)] = np.uint64(mark(packed, holder, state))\n    return True",
-        "single_steps allocate_kept_run --runs-taken",
+        "single_steps allocate_cached_run --runs-taken",
         "AssertionError",
     ),
     "a cached run has its old generation": Broken(
