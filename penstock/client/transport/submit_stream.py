@@ -81,7 +81,8 @@ class SubmitStream:
         """Wait until every frame is answered or given up, and end the call."""
         await self._idle.wait()
         if self._call is not None:
-            with suppress(aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
+            # InternalError: the call ended by itself at this very moment, which grpc.aio reports for writes alone.
+            with suppress(aio.AioRpcError, aio.InternalError, asyncio.InvalidStateError, TimeoutError):
                 await self._call.done_writing()  # the node ends the call then
                 await asyncio.wait_for(self._ended.wait(), CLOSE_S)
         self._connection.cancel()
