@@ -16,13 +16,26 @@ SERVICE = "penstock.v1.TxQueueService"
 Status = health_pb2.HealthCheckResponse
 
 
-def handler() -> grpc.ServiceRpcHandler:
+class HeldCall:
+    """A call that came and is answered when the test says so."""
+
+    def __init__(self) -> None:
+        self.came = asyncio.Event()
+        self.may_answer = asyncio.Event()
+
+    async def answer(self) -> bytes:
+        self.came.set()
+        await self.may_answer.wait()
+        return b"answered"
+
+
+def handler(held: HeldCall | None = None) -> grpc.ServiceRpcHandler:
     async def submit_frame(message: bytes, _: object) -> bytes:
         return message
 
-    async def submit(message: bytes, _: object) -> bytes:
-        await asyncio.sleep(float(message))
-        return b"answered"
+    async def submit(_: bytes, __: object) -> bytes:
+        assert held is not None
+        return await held.answer()
 
     methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
         "SubmitFrame": grpc.unary_unary_rpc_method_handler(submit_frame),
@@ -89,15 +102,33 @@ async def test_the_largest_frame_passes_and_a_larger_message_than_the_limit_does
         assert await call(b"still here") == b"still here"
 
 
-async def test_a_stopping_node_answers_the_calls_in_progress(server: tuple[NodeServer, str]) -> None:
-    node, address = server
+async def test_a_stopping_node_answers_the_calls_in_progress(tmp_path: Path) -> None:
+    held = HeldCall()
+    node = NodeServer([f"unix:{tmp_path}/s"], [handler(held)])
+    (address,) = await node.start()
     async with grpc.aio.insecure_channel(address) as channel:
         submit: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{SERVICE}/Submit")
-        call = submit(b"0.2")
-        await call.wait_for_connection()
-        await asyncio.sleep(0.05)
-        await node.stop(5)
+        call = asyncio.ensure_future(submit(b""))
+        await held.came.wait()
+        stopped = asyncio.create_task(node.stop(60))
+        await asyncio.sleep(0)
+        held.may_answer.set()
         assert await call == b"answered"
+        await stopped
+
+
+async def test_a_call_that_does_not_end_is_cut_when_the_grace_is_over(tmp_path: Path) -> None:
+    held = HeldCall()
+    node = NodeServer([f"unix:{tmp_path}/s"], [handler(held)])
+    (address,) = await node.start()
+    async with grpc.aio.insecure_channel(address) as channel:
+        submit: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{SERVICE}/Submit")
+        call = asyncio.ensure_future(submit(b""))
+        await held.came.wait()
+        await node.stop(0)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
 async def test_a_port_in_use_is_refused_and_never_shared(server: tuple[NodeServer, str]) -> None:
