@@ -12,6 +12,7 @@ WHOLE_NODE = {"services.node", "tests.node.serve_process"}
 
 WITH_A_NODE_ONLY = {
     "services.node",
+    "services.node_parts",
     "services.pipeline.applier",
     "services.pipeline.log_writer",
     "services.pipeline.pipeline",
@@ -38,7 +39,7 @@ def imports_of(path: Path) -> Iterator[str]:
 
 TESTED = {
     name
-    for path in (ROOT / "tests" / "services").rglob("test_*.py")
+    for path in (ROOT / "tests" / "services").rglob("*.py")
     if not WHOLE_NODE & (names := set(imports_of(path)))
     for name in names
 }
