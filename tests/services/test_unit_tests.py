@@ -10,17 +10,8 @@ ROOT = Path(__file__).parents[2]
 WHOLE_NODE = {"services.node", "tests.node.serve_process"}
 """What starts a whole node: tests that import it do not count."""
 
-WITH_A_NODE_ONLY = {
-    "services.node",
-    "services.node_parts",
-    "services.pipeline.applier",
-    "services.pipeline.log_writer",
-    "services.pipeline.pipeline",
-    "services.pipeline.sealed_block",
-    "services.pipeline.sequencer",
-    "services.rpc.node_service",
-}
-"""Modules that are tested in a whole node only."""
+COMPOSITION = {"services.node", "services.node_parts"}
+"""What only puts a node together: its tests build whole nodes, of fakes or not."""
 
 
 def modules() -> list[str]:
@@ -45,6 +36,6 @@ TESTED = {
 }
 
 
-@pytest.mark.parametrize("module", [module for module in modules() if module not in WITH_A_NODE_ONLY])
+@pytest.mark.parametrize("module", [module for module in modules() if module not in COMPOSITION])
 def test_a_module_has_a_test_without_a_node(module: str) -> None:
     assert module in TESTED, f"no test under tests/services imports {module} without starting a node"
