@@ -1,3 +1,4 @@
+import errno
 import gc
 import subprocess
 import sys
@@ -28,6 +29,8 @@ class FakeNode:
         assert settings.node.data_dir.is_dir() or settings.node.data_dir == Path("penstock-data")
         if settings.node.name == "deaf":
             raise ListenError("cannot listen; choose another")
+        if settings.node.name == "homeless":
+            raise PermissionError(errno.EACCES, "Permission denied", "/data/log")
         return 7
 
 
@@ -99,6 +102,11 @@ def test_serve_runs_the_node_and_ends_with_its_code() -> None:
 def test_a_node_that_cannot_start_says_why_in_a_line() -> None:
     code, output = run("serve", "--set", "node.name=deaf", node=FakeNode())
     assert (code, output) == (1, "Error: cannot listen; choose another\n")
+
+
+def test_what_the_system_refuses_is_told_with_its_file() -> None:
+    code, output = run("serve", "--set", "node.name=homeless", node=FakeNode())
+    assert (code, output) == (1, "Error: /data/log: Permission denied\n")
 
 
 def test_dev_removes_its_log_at_the_end() -> None:
