@@ -287,8 +287,10 @@ class LockFreeTxQueue:
 
 
 def _check(region: Region) -> None:
-    """Refuses a region whose capacities do not fit its size, as compiled code would follow them out of bounds; and one
-    whose creator sees other process ids than this process.
+    """Refuses a region that this process could not use safely.
+
+    Its capacities must fit its size, as compiled code would follow them out of bounds; and its creator must see the
+    process ids that this process sees.
 
     Raises:
         RegionForeign: it is such a region.

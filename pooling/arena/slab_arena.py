@@ -280,8 +280,10 @@ class SlabArena:
 
 
 class _ThreadHolder:
-    """The holder of one thread. When the thread ends, its holder stays with the process, for another thread to use, as
-    slots that were lent to it may still be in use.
+    """The holder of one thread.
+
+    When the thread ends, its holder stays with the process, for another thread to use, as slots that were lent to it
+    may still be in use.
     """
 
     def __init__(self, words: NDArray[np.uint64], unused: "deque[Holder]") -> None:

@@ -24,8 +24,9 @@ class Returner(Protocol):
 
 
 class Slot:
-    """Bytes lent by :meth:`SlabArena.allocate <pooling.arena.slab_arena.SlabArena.allocate>` until :meth:`release`, or
-    the end of a ``with`` block.
+    """Bytes lent by an arena until :meth:`release`, or the end of a ``with`` block.
+
+    :meth:`SlabArena.allocate <pooling.arena.slab_arena.SlabArena.allocate>` makes them.
 
     A slot is not returned while there are views of it, or views of those: :meth:`release` raises then, and a slot whose
     ``with`` block ends, or that is dropped, is returned as soon as its last view is gone.

@@ -109,8 +109,9 @@ def _select(
 
 @kernel
 def _seek(words: Words, producer: Int, offset: Int, word: Int) -> tuple[Int, Int, Int, Int]:
-    """Finds the frame that a slot's word announces: at the offset, at the buffer's front, or behind frames that another
-    consumer committed.
+    """Finds the frame that a slot's word announces.
+
+    It is at the offset, at the buffer's front, or behind frames that another consumer committed.
 
     Returns:
         Its offset, its index in ``words``, its records and its bytes of payloads. Both counts were read whole, and must
@@ -162,8 +163,10 @@ def _copy(words: Words, body: NDArray[np.uint8], frames: Words, count: Int) -> N
 
 @kernel
 def _account(words: Words, state: Words, count: Int, touched: Int, stamp: Int) -> None:
-    """Tells producers what they may overwrite, and counts. What is stored for a producer are totals, not sums to add:
-    where a consumer died or was stopped before this, the producer's next frame sets them right.
+    """Tells producers what they may overwrite, and counts.
+
+    What is stored for a producer are totals, not sums to add: where a consumer died or was stopped before this, the
+    producer's next frame sets them right.
     """
     while touched != _NONE:
         cursor_at = consumer_state.CURSORS + touched * consumer_state.CURSOR_WORDS

@@ -53,8 +53,9 @@ def poll(words: Words, state: Words, rounds: Int, parks: Int) -> Int:
 
 @kernel
 def pause_after_small_batch(count: Int) -> None:
-    """Waits some microseconds after a batch of few records, so that producers get ahead: as long as 200 pauses take,
-    which is 1 to 10 by the processor.
+    """Waits some microseconds after a batch of few records, so that producers get ahead.
+
+    As long as 200 pauses take, which is 1 to 10 by the processor.
 
     For compiled consumers, which would else look again sooner than a line travels between cores. The processor of one
     that stays right behind its producer fetches the lines that the producer is about to write, and each frame waits for

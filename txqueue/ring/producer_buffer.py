@@ -73,8 +73,9 @@ def prefetch_ahead(words: Words, producer: Int, end: Int, need: Int) -> None:
 
 @kernel
 def _advance_oldest(words: Words, control: Int, oldest: Int, committed: Int) -> Int:
-    """Moves OLDEST, before anything below it is overwritten: a consumer that looks at OLDEST after it read a frame's
-    header knows whether it read that header whole.
+    """Moves OLDEST, before anything below it is overwritten.
+
+    A consumer that looks at OLDEST after it read a frame's header knows whether it read that header whole.
     """
     if committed <= oldest:
         return oldest

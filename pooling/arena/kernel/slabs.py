@@ -46,8 +46,10 @@ _CUT_NEW_SLAB = 2
 
 @inner
 def fill(words: Words, holder: Int, size_class: Int, want: Int) -> Int:
-    """Fills an empty magazine with up to ``want`` slots: from candidate slabs, beginning with the one last drawn from;
-    else from all candidates; else from a new slab; else from any slab at all.
+    """Fills an empty magazine with up to ``want`` slots.
+
+    They come from candidate slabs, beginning with the one last drawn from; else from all candidates; else from a new
+    slab; else from any slab at all.
 
     Returns:
         Slots that are in it now. The caller counts them in the magazine's tally.
