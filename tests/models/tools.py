@@ -15,3 +15,8 @@ def require(program: str, package: str) -> str:
             pytest.fail(reason)
         pytest.skip(reason)
     return path
+
+
+def unmeasured() -> dict[str, str]:
+    """The environment of a process that is stepped through: coverage would multiply its instructions."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}

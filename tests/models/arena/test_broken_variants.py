@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import pytest
 
 from tests.models.arena.single_steps import NOT_ALLOWED
+from tests.models.tools import unmeasured
 
 ROOT: Final = Path(__file__).parents[3]
 
@@ -116,7 +117,7 @@ def test_it_is_found_when(tmp_path: Path, name: str) -> None:
         command = ["-m", "tests.models.arena.single_steps", *arguments]
     else:
         command = ["-m", "pytest", "-p", "no:cacheprovider", f"tests/pooling/arena/{program}", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    environment = {**unmeasured(), "PYTHONPATH": str(tmp_path)}
     ran = subprocess.run(
         [sys.executable, *command],
         cwd=tmp_path,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.models.arena.single_steps import NOT_ALLOWED
+from tests.models.tools import unmeasured
 
 OPERATIONS = {
     # operation: states of the metadata that there are at least
@@ -36,7 +37,13 @@ OPERATIONS = {
 def single_steps(*arguments: str) -> dict[str, int]:
     command = [sys.executable, "-m", "tests.models.arena.single_steps", *arguments]
     run = subprocess.run(
-        command, cwd=Path(__file__).parents[3], capture_output=True, text=True, timeout=120, check=False
+        command,
+        cwd=Path(__file__).parents[3],
+        env=unmeasured(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     if run.returncode == NOT_ALLOWED and os.environ.get("CI") != "true":
         pytest.skip("this machine does not let a process be traced")

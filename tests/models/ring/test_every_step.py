@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.models.tools import unmeasured
+
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="steps through x86 machine code")
 
 REGISTRATIONS = ["registration-kill", "registration-stop"]
@@ -16,7 +18,9 @@ SCENES = ["producer-kill", "producer-stop", "consumer-kill", "consumer-stop", "c
 
 def run(scene: str, first: int, every: int) -> int:
     command = [sys.executable, "-m", "tests.models.ring.stepping", scene, "--first", str(first), "--every", str(every)]
-    done = subprocess.run(command, cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[3], env=unmeasured(), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, f"{' '.join(command[1:])}\n{done.stderr[-3000:]}"
     return int(done.stdout)
 
