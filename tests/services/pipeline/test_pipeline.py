@@ -14,6 +14,7 @@ from services.pipeline.commit_gate import CommitGate
 from services.pipeline.log_writer import LogWriter
 from services.pipeline.pipeline import Pipeline
 from services.pipeline.sequencer import Sequencer
+from services.pipeline.stage import Stage
 from services.telemetry.counters import Counter, Counters
 from services.telemetry.telemetry import NoTelemetry
 from tests.fakes import ManualClock, ManualExecutor, Parked
@@ -223,6 +224,11 @@ def test_two_stages_that_fail_are_reported_once_and_leave_nothing_held(bench: Pi
     bench.pipeline.stop()
     assert bench.failures == [first]
     bench.assert_ended()
+
+
+def test_each_stage_keeps_the_contract_of_stages(bench: PipelineBench) -> None:
+    stages: tuple[Stage, ...] = (bench.sequencer, bench.log_writer, bench.gate, bench.applier)
+    assert bench.pipeline._stages == stages, "in the order in which a transaction passes them"
 
 
 def test_a_query_after_the_end_is_refused(bench: PipelineBench) -> None:

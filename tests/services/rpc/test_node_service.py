@@ -88,3 +88,9 @@ async def test_a_node_whose_pipeline_has_ended_is_shutting_down(served: Served) 
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await served.stub.GetStatus(node_pb2.GetStatusRequest())
     assert refused(caught.value) == (Reason.SHUTTING_DOWN, [])
+
+
+async def test_a_state_ahead_of_the_commit_index_is_never_shown(served: Served) -> None:
+    served.counters.put(Counter.COMMITTED_INDEX, 4)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await served.stub.GetStatus(node_pb2.GetStatusRequest())
