@@ -30,7 +30,6 @@ if TYPE_CHECKING:
         Overloaded,
         PenstockError,
         Refused,
-        Rejected,
         SequenceReused,
         ServerError,
         Unavailable,
@@ -38,9 +37,10 @@ if TYPE_CHECKING:
     from penstock.client.keys import AccountKey, CounterKey, Entry, Key, ValueKey
     from penstock.client.operations import Add, Append, Cas, Delete, OpenAccount, Operation, Put, Transfer
     from penstock.client.options import BatchOptions, FlowOptions, RetryOptions
-    from penstock.client.results import DUPLICATE, FrameReceipt, Result, ResultCode
+    from penstock.client.results import FrameReceipt, Rejected, Result, ResultCode
     from penstock.client.watch import WatchedBlock
     from penstock.contract.record import RECORD
+    from penstock.contract.result_code import DUPLICATE
 
 _HOME: Final = {
     "client.async_client": ("AsyncClient",),
@@ -60,7 +60,6 @@ _HOME: Final = {
         "Overloaded",
         "PenstockError",
         "Refused",
-        "Rejected",
         "SequenceReused",
         "ServerError",
         "Unavailable",
@@ -68,7 +67,8 @@ _HOME: Final = {
     "client.operations": ("Add", "Append", "Cas", "Delete", "OpenAccount", "Operation", "Put", "Transfer"),
     "client.options": ("BatchOptions", "FlowOptions", "RetryOptions"),
     "contract.record": ("RECORD",),
-    "client.results": ("DUPLICATE", "FrameReceipt", "Result", "ResultCode"),
+    "contract.result_code": ("DUPLICATE",),
+    "client.results": ("FrameReceipt", "Rejected", "Result", "ResultCode"),
     "client.watch": ("WatchedBlock",),
 }
 _MODULE_OF: Final = {name: f"penstock.{module}" for module, names in _HOME.items() for name in names}

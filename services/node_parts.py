@@ -19,8 +19,8 @@ from services.runtime import malloc_tuning, warmup
 from services.runtime.maintenance import Maintenance
 from services.runtime.node_pools import NodePools
 from services.settings.model import NodeSettings, PoolingSettings, QueueSettings, StateSettings
-from services.telemetry import telemetry
 from services.telemetry.counters import Counters
+from services.telemetry.start import start_telemetry
 from services.telemetry.telemetry import Telemetry
 from services.telemetry.throughput import PhaseThroughput
 from statestore.state_machine import StateMachine
@@ -74,7 +74,7 @@ class NodeParts:
     load_kernels: Callable[[], None] = warmup.load_kernels
     pools: Callable[[PoolingSettings], NodePools] = NodePools
     queue: Callable[[QueueSettings], LockFreeTxQueue] = create_queue
-    telemetry: Callable[[NodeSettings, Counters, PhaseThroughput], Telemetry] = telemetry.start
+    telemetry: Callable[[NodeSettings, Counters, PhaseThroughput], Telemetry] = start_telemetry
     state: Callable[[StateSettings], StateMachine] = create_state
     results_file: Callable[[Path], ResultsFile] = ResultsFile
     maintenance: Callable[[ObjectPoolManager, Counters, PoolingSettings], Maintenance] = Maintenance

@@ -5,18 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.node.serve_process import NodeProcess
+from tests.node.serve_process import ServeProcess
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> Iterator[NodeProcess]:
+def node(tmp_path: Path) -> Iterator[ServeProcess]:
     """A node with default settings that serves, for one test alone."""
-    with NodeProcess(tmp_path) as running:
+    with ServeProcess(tmp_path) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def shared_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
+def shared_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServeProcess]:
     """A node with default settings that serves all tests of a module: each has client ids and keys of its own."""
-    with NodeProcess(tmp_path_factory.mktemp("node")) as running:
+    with ServeProcess(tmp_path_factory.mktemp("node")) as running:
         yield running

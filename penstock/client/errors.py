@@ -1,11 +1,6 @@
 """Errors of the clients, all of them a :class:`PenstockError`. A transaction's rejection is a result and no error."""
 
-from typing import TYPE_CHECKING
-
 import grpc
-
-if TYPE_CHECKING:
-    from penstock.client.results import Result
 
 
 class PenstockError(Exception):
@@ -18,17 +13,6 @@ class ClientClosed(PenstockError):
 
 class InvalidOperation(PenstockError, ValueError):
     """An argument that no node would take. Raised before anything is sent."""
-
-
-class Rejected(PenstockError):
-    """A transaction was rejected. Raised only by ``Result.raise_for_rejection``."""
-
-    def __init__(self, result: "Result") -> None:
-        super().__init__(result)
-        self.result = result
-
-    def __str__(self) -> str:
-        return f"transaction {self.result.position} was rejected: {self.result.code.name}"
 
 
 class OutcomeUnknown(PenstockError):

@@ -19,14 +19,7 @@ from penstock.contract.limits import (
     KEY_INLINE_BYTES_MAX,
     PAYLOAD_BYTES_MAX,
 )
-
-APPEND: Final = 1
-PUT: Final = 2
-DELETE: Final = 3
-CAS: Final = 4
-ADD: Final = 5
-TRANSFER: Final = 6
-OPEN_ACCOUNT: Final = 7
+from penstock.contract.opcode import ADD, APPEND, CAS, DELETE, OPEN_ACCOUNT, PUT, TRANSFER
 
 _pack_accounts = struct.Struct("<16x16s16sqHBBI").pack
 """key, operand, amount, namespace, operation, flags, payload_length"""

@@ -9,11 +9,10 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from penstock.client.errors import Rejected
+from penstock.client.errors import PenstockError
+from penstock.contract import result_code
+from penstock.contract.result_code import DUPLICATE
 from penstock.v1.txqueue_pb2 import SubmitStreamResponse
-
-DUPLICATE: Final = 128
-"""Set on top of a code in a frame's results where the transaction had been applied before."""
 
 
 class ResultCode(IntEnum):
@@ -21,18 +20,18 @@ class ResultCode(IntEnum):
 
     UNSPECIFIED = 0
     """A code of a newer node, which this client does not know: the transaction did not take effect."""
-    OK = 1
-    KEY_NOT_FOUND = 2
-    VERSION_MISMATCH = 3
-    OVERFLOW = 4
-    BELOW_FLOOR = 5
-    INSUFFICIENT_FUNDS = 6
-    ACCOUNT_NOT_FOUND = 7
-    SAME_ACCOUNT = 8
-    ACCOUNT_EXISTS = 9
-    LINKED_FAILED = 10
-    SEQUENCE_EXPIRED = 11
-    SESSIONS_EXHAUSTED = 12
+    OK = result_code.OK
+    KEY_NOT_FOUND = result_code.KEY_NOT_FOUND
+    VERSION_MISMATCH = result_code.VERSION_MISMATCH
+    OVERFLOW = result_code.OVERFLOW
+    BELOW_FLOOR = result_code.BELOW_FLOOR
+    INSUFFICIENT_FUNDS = result_code.INSUFFICIENT_FUNDS
+    ACCOUNT_NOT_FOUND = result_code.ACCOUNT_NOT_FOUND
+    SAME_ACCOUNT = result_code.SAME_ACCOUNT
+    ACCOUNT_EXISTS = result_code.ACCOUNT_EXISTS
+    LINKED_FAILED = result_code.LINKED_FAILED
+    SEQUENCE_EXPIRED = result_code.SEQUENCE_EXPIRED
+    SESSIONS_EXHAUSTED = result_code.SESSIONS_EXHAUSTED
 
 
 class Result(NamedTuple):
@@ -60,6 +59,17 @@ class Result(NamedTuple):
         if self.code is not ResultCode.OK:
             raise Rejected(self)
         return self
+
+
+class Rejected(PenstockError):
+    """A transaction was rejected. Raised only by ``Result.raise_for_rejection``."""
+
+    def __init__(self, result: Result) -> None:
+        super().__init__(result)
+        self.result = result
+
+    def __str__(self) -> str:
+        return f"transaction {self.result.position} was rejected: {self.result.code.name}"
 
 
 class FrameReceipt(NamedTuple):

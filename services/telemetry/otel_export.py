@@ -68,7 +68,7 @@ class ExportedTelemetry:
 
 
 def export(settings: NodeSettings, counters: Counters, throughput: PhaseThroughput) -> Telemetry:
-    """Build what ``settings.telemetry`` asks for; see `services.telemetry.telemetry.start`."""
+    """Build what ``settings.telemetry`` asks for; see `services.telemetry.start`."""
     readers: list[MetricReader] = []
     span_processors: list[SpanProcessor] = []
     on_close: Callable[[], None] | None = None

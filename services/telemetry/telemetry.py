@@ -1,16 +1,12 @@
 """Telemetry as the pipeline sees it: an interface of one call per block.
 
-OpenTelemetry is imported only where the settings ask for an endpoint; without one a node starts sooner and pays nothing
-per block.
+Nothing here needs OpenTelemetry, which `services.telemetry.start` imports only where the settings ask for an endpoint.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from services.settings.model import NodeSettings
-from services.telemetry.counters import Counters
-from services.telemetry.throughput import PhaseThroughput
 from txqueue.queue_metrics import QueueMetrics
 
 
@@ -55,16 +51,3 @@ class NoTelemetry:
 
     def close(self) -> None:
         """Do nothing."""
-
-
-def start(settings: NodeSettings, counters: Counters, throughput: PhaseThroughput) -> Telemetry:
-    """Offer what ``settings.telemetry`` asks for. Call it in the process that serves: exporters do not survive a fork.
-
-    Raises:
-        TelemetryError: the Prometheus port cannot be bound.
-    """
-    if not settings.telemetry.prometheus and settings.telemetry.otlp_endpoint is None:
-        return NoTelemetry()
-    from services.telemetry.otel_export import export
-
-    return export(settings, counters, throughput)

@@ -18,7 +18,7 @@ from tests.eventually import eventually
 START_TIMEOUT_S = 120.0  # the first start of all compiles
 
 
-class NodeProcess:
+class ServeProcess:
     """``penstock serve`` on a Unix socket; as a context manager it is stopped at the end."""
 
     def __init__(self, directory: Path, *options: str, environment: dict[str, str] | None = None) -> None:

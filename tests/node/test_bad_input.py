@@ -11,7 +11,7 @@ from google.rpc import error_details_pb2
 from penstock.contract import flag, opcode, result_code
 from penstock.v1 import txqueue_pb2, txqueue_pb2_grpc
 from tests.frames import frame, rows, status_of, transfers
-from tests.node.serve_process import NodeProcess
+from tests.node.serve_process import ServeProcess
 
 MIB = 1 << 20
 ONE_LONG_KEY = {"operation": opcode.PUT, "operand_hi": 20}
@@ -50,7 +50,7 @@ def channel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[grpc.Channel]:
     directory: Path = tmp_path_factory.mktemp("node")
     options = [("grpc.max_send_message_length", -1)]
     with (
-        NodeProcess(directory, "--set", "admission.namespaces=0-7") as node,
+        ServeProcess(directory, "--set", "admission.namespaces=0-7") as node,
         grpc.insecure_channel(node.target, options=options) as channel,
     ):
         yield channel

@@ -8,7 +8,7 @@ import pytest
 from penstock import Add, AsyncClient, ClientClosed, InvalidOperation, Result, SequenceReused
 from penstock.client.options import FlowOptions
 from tests.frames import rows
-from tests.node.serve_process import NodeProcess
+from tests.node.serve_process import ServeProcess
 
 
 async def test_a_client_id_without_a_sequence_to_go_on_from_is_refused() -> None:
@@ -17,7 +17,7 @@ async def test_a_client_id_without_a_sequence_to_go_on_from_is_refused() -> None
 
 
 async def test_sequences_that_an_earlier_run_used_fail_instead_of_doing_nothing(tmp_path: Path) -> None:
-    with NodeProcess(tmp_path) as node:
+    with ServeProcess(tmp_path) as node:
         async with AsyncClient(node.target, client_id=7, next_sequence=1) as first_run:
             for _ in range(2):
                 assert (await first_run.submit(Add(b"k", 1))).ok
@@ -33,7 +33,7 @@ async def test_sequences_that_an_earlier_run_used_fail_instead_of_doing_nothing(
 
 
 async def test_a_submitter_that_waits_for_room_while_the_client_closes_is_told(tmp_path: Path) -> None:
-    with NodeProcess(tmp_path) as node:
+    with ServeProcess(tmp_path) as node:
         client = AsyncClient(node.target, flow=FlowOptions(frames_max=1))
         answered = asyncio.create_task(client.submit(Add(b"k", 1)))
         waiting = asyncio.create_task(client.submit(Add(b"k", 1), sequence=900))

@@ -18,19 +18,19 @@ from penstock.contract import result_code
 from penstock.v1 import state_pb2, state_pb2_grpc, txqueue_pb2, txqueue_pb2_grpc
 from tests.eventually import eventually
 from tests.frames import frame, rows, status_of
-from tests.node.serve_process import NodeProcess
+from tests.node.serve_process import ServeProcess
 
 MIB = 1 << 20
 BIG_FRAME = txqueue_pb2.SubmitStreamRequest(records=rows(10_000).tobytes()).SerializeToString()
 
 
-def submit_one(node: NodeProcess, client_id: int, sequence: int = 1) -> txqueue_pb2.SubmitFrameResponse:
+def submit_one(node: ServeProcess, client_id: int, sequence: int = 1) -> txqueue_pb2.SubmitFrameResponse:
     with grpc.insecure_channel(node.target) as channel:
         stub = txqueue_pb2_grpc.TxQueueServiceStub(channel)
         return stub.SubmitFrame(frame(rows(1, client_id=client_id, sequence=sequence)), timeout=10)
 
 
-def test_a_client_that_disconnects_mid_stream_harms_nobody(shared_node: NodeProcess) -> None:
+def test_a_client_that_disconnects_mid_stream_harms_nobody(shared_node: ServeProcess) -> None:
     for _ in range(5):
         with grpc.insecure_channel(shared_node.target) as channel:
             call: Any = channel.stream_stream("/penstock.v1.TxQueueService/SubmitStream")(iter([BIG_FRAME] * 20))  # type: ignore[arg-type]
@@ -39,7 +39,7 @@ def test_a_client_that_disconnects_mid_stream_harms_nobody(shared_node: NodeProc
     assert submit_one(shared_node, client_id=99).results == bytes([result_code.OK])
 
 
-def test_a_client_that_never_reads_its_receipts_is_held_back_and_harms_nobody(shared_node: NodeProcess) -> None:
+def test_a_client_that_never_reads_its_receipts_is_held_back_and_harms_nobody(shared_node: ServeProcess) -> None:
     taken = 0
 
     def frames() -> Iterator[bytes]:
@@ -72,7 +72,7 @@ def test_a_client_that_never_reads_its_receipts_is_held_back_and_harms_nobody(sh
     assert submit_one(shared_node, client_id=2000).results == bytes([result_code.OK])
 
 
-async def test_a_deadline_ends_the_call_and_a_retry_finds_the_outcome(shared_node: NodeProcess) -> None:
+async def test_a_deadline_ends_the_call_and_a_retry_finds_the_outcome(shared_node: ServeProcess) -> None:
     request = frame(rows(3, client_id=7))
     # A connection of its own, which takes longer to make than the deadline allows.
     own_connection = [("grpc.use_local_subchannel_pool", 1)]
@@ -88,7 +88,7 @@ async def test_a_deadline_ends_the_call_and_a_retry_finds_the_outcome(shared_nod
 
 
 async def test_a_graceful_shutdown_answers_what_it_accepted(tmp_path: Path) -> None:
-    with NodeProcess(tmp_path) as node:
+    with ServeProcess(tmp_path) as node:
         async with grpc.aio.insecure_channel(node.target) as channel:
             call: Any = channel.stream_stream("/penstock.v1.TxQueueService/SubmitStream")()
             for _ in range(10):
@@ -138,7 +138,7 @@ async def test_a_full_disk_refuses_transactions_serves_reads_and_recovers_by_its
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(8 * MIB))
     options = ("--set", "log.segment_bytes=8MiB", "--data-dir", str(small_disk / "data"))
-    with NodeProcess(small_disk, *options) as node:
+    with ServeProcess(small_disk, *options) as node:
         async with grpc.aio.insecure_channel(node.target) as channel:
             stub = txqueue_pb2_grpc.TxQueueServiceStub(channel)
             accepted = 0
@@ -167,8 +167,8 @@ async def test_a_full_disk_refuses_transactions_serves_reads_and_recovers_by_its
         assert node.stop() == 0
 
 
-def test_a_log_in_use_by_another_node_is_refused(shared_node: NodeProcess, tmp_path: Path) -> None:
-    second = NodeProcess(tmp_path, "--data-dir", str(shared_node.directory / "data"))
+def test_a_log_in_use_by_another_node_is_refused(shared_node: ServeProcess, tmp_path: Path) -> None:
+    second = ServeProcess(tmp_path, "--data-dir", str(shared_node.directory / "data"))
     code, output = second.fails_with()
     assert code == 1
     assert "in use by process" in output
@@ -177,15 +177,15 @@ def test_a_log_in_use_by_another_node_is_refused(shared_node: NodeProcess, tmp_p
 
 
 def test_a_log_of_another_cluster_is_refused(tmp_path: Path) -> None:
-    with NodeProcess(tmp_path):
+    with ServeProcess(tmp_path):
         pass
-    code, output = NodeProcess(tmp_path, "--set", "node.cluster_id=2").fails_with()
+    code, output = ServeProcess(tmp_path, "--set", "node.cluster_id=2").fails_with()
     assert code == 1
     assert "belongs to cluster" in output
 
 
 def test_a_corrupted_segment_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
-    with NodeProcess(tmp_path) as node:
+    with ServeProcess(tmp_path) as node:
         for client_id in range(1, 10):
             submit_one(node, client_id)
         node.stop()
@@ -193,14 +193,14 @@ def test_a_corrupted_segment_is_refused_and_left_as_it_is(tmp_path: Path) -> Non
     content = bytearray(segment.read_bytes())
     content[4096 * 3 + 140] ^= 1  # in the body of the third block
     segment.write_bytes(content)
-    code, output = NodeProcess(tmp_path).fails_with()
+    code, output = ServeProcess(tmp_path).fails_with()
     assert code == 1
     assert "is corrupted at offset" in output
     assert segment.read_bytes() == content
 
 
 def test_what_a_killed_node_was_asked_to_hold_is_there_after_a_restart(tmp_path: Path) -> None:
-    with NodeProcess(tmp_path) as node:
+    with ServeProcess(tmp_path) as node:
         for client_id in range(1, 20):
             submit_one(node, client_id)
         before = node.status(with_state_digest=True)
@@ -214,7 +214,7 @@ def test_what_a_killed_node_was_asked_to_hold_is_there_after_a_restart(tmp_path:
     )
 
 
-async def test_the_client_speaks_to_the_node(shared_node: NodeProcess) -> None:
+async def test_the_client_speaks_to_the_node(shared_node: ServeProcess) -> None:
     async with AsyncClient(shared_node.target) as client:
         receipt = await client.submit_frame(rows(100))
         assert set(receipt.results) == {result_code.OK}

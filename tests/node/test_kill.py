@@ -15,7 +15,7 @@ from penstock.client.options import RetryOptions
 from penstock.client.results import FrameReceipt
 from penstock.contract import flag, opcode, record, result_code
 from tests.frames import rows, transfers
-from tests.node.serve_process import NodeProcess
+from tests.node.serve_process import ServeProcess
 
 ACCOUNTS = 50
 CLIENTS = 3
@@ -46,7 +46,7 @@ async def _send(client: AsyncClient, seed: int, sent: list[Sent], done: asyncio.
         sent.append((client.client_id, table.tobytes(), receipt))
 
 
-async def _load_and_kill(node: NodeProcess, kills: int, seed: int) -> list[Sent]:
+async def _load_and_kill(node: ServeProcess, kills: int, seed: int) -> list[Sent]:
     moments = random.Random(seed)
     sent: list[Sent] = []
     done = asyncio.Event()
@@ -70,7 +70,7 @@ async def _load_and_kill(node: NodeProcess, kills: int, seed: int) -> list[Sent]
     return sent
 
 
-def _check(node: NodeProcess, sent: list[Sent], effects_digest: int, state_digest: int) -> None:
+def _check(node: ServeProcess, sent: list[Sent], effects_digest: int, state_digest: int) -> None:
     model = ReferenceModel()
     log_records, log_results = bytearray(), bytearray()
     for block in read_blocks(node.log_directory):
@@ -98,7 +98,7 @@ def _check(node: NodeProcess, sent: list[Sent], effects_digest: int, state_diges
 async def test_killed_at_any_moment_nothing_acknowledged_is_lost_and_nothing_applied_twice(
     tmp_path: Path, seed: int
 ) -> None:
-    with NodeProcess(tmp_path) as node:
+    with ServeProcess(tmp_path) as node:
         sent = await _load_and_kill(node, kills=6, seed=seed)
         status = node.status(with_state_digest=True)
         assert node.stop() == 0

@@ -11,12 +11,12 @@ import pytest
 from penstock.contract import opcode, result_code
 from penstock.v1 import node_pb2, node_pb2_grpc, state_pb2, state_pb2_grpc, txqueue_pb2_grpc
 from tests.frames import frame, rows, status_of
-from tests.node.serve_process import NodeProcess
+from tests.node.serve_process import ServeProcess
 
 MIB = 1 << 20
 
 
-async def test_a_node_stops_while_it_is_asked_for_its_status_all_the_time(node: NodeProcess) -> None:
+async def test_a_node_stops_while_it_is_asked_for_its_status_all_the_time(node: ServeProcess) -> None:
     asking = True
 
     async def ask() -> None:
@@ -36,14 +36,14 @@ async def test_a_node_stops_while_it_is_asked_for_its_status_all_the_time(node: 
 
 
 @pytest.fixture
-async def small_state(tmp_path: Path) -> AsyncIterator[tuple[NodeProcess, grpc.aio.Channel]]:
-    with NodeProcess(tmp_path, "--set", "state.bytes_max=64MiB") as node:
+async def small_state(tmp_path: Path) -> AsyncIterator[tuple[ServeProcess, grpc.aio.Channel]]:
+    with ServeProcess(tmp_path, "--set", "state.bytes_max=64MiB") as node:
         async with grpc.aio.insecure_channel(node.target) as channel:
             yield node, channel
 
 
 async def test_full_tables_refuse_frames_and_never_stop_the_node(
-    small_state: tuple[NodeProcess, grpc.aio.Channel],
+    small_state: tuple[ServeProcess, grpc.aio.Channel],
 ) -> None:
     node, channel = small_state
     stub = txqueue_pb2_grpc.TxQueueServiceStub(channel)
@@ -69,7 +69,7 @@ async def test_full_tables_refuse_frames_and_never_stop_the_node(
     assert node.status().applied_transactions == taken + 1
 
 
-async def test_keys_made_to_collide_do_not_stop_the_node(shared_node: NodeProcess) -> None:
+async def test_keys_made_to_collide_do_not_stop_the_node(shared_node: ServeProcess) -> None:
     """What stopped a node for good while its hash was public: accounts that it could not tell apart by their hashes."""
     accounts = rows(10_000, client_id=3, operation=opcode.OPEN_ACCOUNT)
     accounts["key_lo"] = np.arange(10_000, dtype=np.uint64) << np.uint64(50)
@@ -78,7 +78,7 @@ async def test_keys_made_to_collide_do_not_stop_the_node(shared_node: NodeProces
     assert set(receipt.results) == {result_code.OK}
 
 
-async def test_an_answer_that_would_be_too_large_is_refused_before_it_is_made(shared_node: NodeProcess) -> None:
+async def test_an_answer_that_would_be_too_large_is_refused_before_it_is_made(shared_node: ServeProcess) -> None:
     value = bytes(MIB - 64)
     put = rows(1, client_id=4, operation=opcode.PUT, operand_hi=1, key_lo=65, payload_length=len(value))
     async with grpc.aio.insecure_channel(shared_node.target) as channel:
@@ -92,18 +92,18 @@ async def test_an_answer_that_would_be_too_large_is_refused_before_it_is_made(sh
 
 
 def test_parameters_of_the_state_cannot_change_under_a_log(tmp_path: Path) -> None:
-    with NodeProcess(tmp_path):
+    with ServeProcess(tmp_path):
         pass
-    code, output = NodeProcess(tmp_path, "--set", "state.session_capacity=2").fails_with()
+    code, output = ServeProcess(tmp_path, "--set", "state.session_capacity=2").fails_with()
     assert code == 1
     assert "was made with state.session_capacity 65536, not 2" in output
 
 
-def test_a_second_node_that_is_refused_leaves_the_first_ones_results(shared_node: NodeProcess, tmp_path: Path) -> None:
+def test_a_second_node_that_is_refused_leaves_the_first_ones_results(shared_node: ServeProcess, tmp_path: Path) -> None:
     with grpc.insecure_channel(shared_node.target) as channel:
         stub = txqueue_pb2_grpc.TxQueueServiceStub(channel)
         receipt = stub.SubmitFrame(frame(rows(5, client_id=6)), timeout=10)
-        code, _ = NodeProcess(tmp_path, "--data-dir", str(shared_node.directory / "data")).fails_with()
+        code, _ = ServeProcess(tmp_path, "--data-dir", str(shared_node.directory / "data")).fails_with()
         assert code == 1
         watch = state_pb2_grpc.StateServiceStub(channel).Watch(
             state_pb2.WatchRequest(from_index=receipt.log_index, effective_only=True), timeout=10

@@ -13,7 +13,7 @@ from penstock.v1 import state_pb2, state_pb2_grpc, txqueue_pb2_grpc
 from services.telemetry.throughput import PHASES
 from tests.eventually import eventually
 from tests.frames import frame, rows
-from tests.node.serve_process import NodeProcess
+from tests.node.serve_process import ServeProcess
 
 MAY_STAY_ZERO = {
     "penstock_gc_pauses_over_10ms_total",
@@ -54,7 +54,7 @@ def test_every_metric_moves_and_phases_have_targets(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     telemetry = ("--set", "telemetry.prometheus=true", "--set", f"telemetry.prometheus_port={port}")
-    with NodeProcess(tmp_path, *telemetry) as node, grpc.insecure_channel(node.target) as channel:
+    with ServeProcess(tmp_path, *telemetry) as node, grpc.insecure_channel(node.target) as channel:
         stub = txqueue_pb2_grpc.TxQueueServiceStub(channel)
         for client_id in range(1, 5):
             stub.SubmitFrame(frame(rows(1000, client_id=client_id, operation=5, operand_hi=1, key_lo=65)), timeout=10)

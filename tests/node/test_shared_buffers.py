@@ -15,20 +15,20 @@ from penstock.v1 import pooling_pb2, pooling_pb2_grpc, txqueue_pb2_grpc
 from pooling.shared_buffers import SharedBuffer, map_buffer
 from tests.eventually import eventually
 from tests.frames import frame, status_of, transfers
-from tests.node.serve_process import NodeProcess
+from tests.node.serve_process import ServeProcess
 
 Stub = pooling_pb2_grpc.PoolServiceStub
 BORROWER = [sys.executable, "-c", "import sys; sys.stdin.read()"]
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
-    with NodeProcess(tmp_path_factory.mktemp("node"), "--set", "pooling.messages=3") as node:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServeProcess]:
+    with ServeProcess(tmp_path_factory.mktemp("node"), "--set", "pooling.messages=3") as node:
         yield node
 
 
 @pytest.fixture
-def stub(running: NodeProcess) -> Iterator[Stub]:
+def stub(running: ServeProcess) -> Iterator[Stub]:
     with grpc.insecure_channel(running.target) as channel:
         yield Stub(channel)
 
@@ -68,7 +68,7 @@ def borrower() -> Iterator["subprocess.Popen[bytes]"]:
         process.kill()
 
 
-def test_the_typed_pools_are_there_and_the_pipeline_uses_them(running: NodeProcess, stub: Stub) -> None:
+def test_the_typed_pools_are_there_and_the_pipeline_uses_them(running: ServeProcess, stub: Stub) -> None:
     with grpc.insecure_channel(running.target) as channel:
         for client_id in range(1, 20):
             txqueue_pb2_grpc.TxQueueServiceStub(channel).SubmitFrame(

@@ -11,7 +11,7 @@ import pytest
 from penstock.contract import flag, opcode, result_code
 from penstock.v1 import state_pb2, state_pb2_grpc, txqueue_pb2, txqueue_pb2_grpc
 from tests.frames import frame, rows, transfers
-from tests.node.serve_process import NodeProcess
+from tests.node.serve_process import ServeProcess
 
 
 def account(number: int) -> bytes:
@@ -19,14 +19,14 @@ def account(number: int) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServeProcess]:
     directory: Path = tmp_path_factory.mktemp("node")
-    with NodeProcess(directory) as node:
+    with ServeProcess(directory) as node:
         yield node
 
 
 @pytest.fixture
-async def channel(running: NodeProcess) -> "grpc.aio.Channel":
+async def channel(running: ServeProcess) -> "grpc.aio.Channel":
     return grpc.aio.insecure_channel(running.target)
 
 

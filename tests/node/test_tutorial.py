@@ -6,13 +6,13 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from tests.node.serve_process import NodeProcess
+from tests.node.serve_process import ServeProcess
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
 BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
-def test_the_tutorial_prints_what_it_shows(node: NodeProcess) -> None:
+def test_the_tutorial_prints_what_it_shows(node: ServeProcess) -> None:
     blocks = BLOCK.findall(TUTORIAL.read_text())
     names: dict[str, Any] = {}
     printed = ""

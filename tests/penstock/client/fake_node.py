@@ -10,8 +10,8 @@ import grpc
 import numpy as np
 from grpc import aio
 
-from penstock.client.results import DUPLICATE
 from penstock.contract.record import RECORD
+from penstock.contract.result_code import DUPLICATE
 from penstock.v1 import txqueue_pb2 as pb
 from tests.penstock.client.fake_state import FakeState
 

@@ -6,10 +6,10 @@ import time
 import pytest
 
 from penstock.client.async_client import AsyncClient
-from penstock.client.errors import ClientClosed, InvalidOperation, Rejected
+from penstock.client.errors import ClientClosed, InvalidOperation
 from penstock.client.operations import Append, OpenAccount, Put, Transfer
 from penstock.client.options import BatchOptions, FlowOptions, RetryOptions
-from penstock.client.results import Result, ResultCode
+from penstock.client.results import Rejected, Result, ResultCode
 from tests.penstock.client.fake_node import FakeNode
 from tests.penstock.client.turns import turns, until
 

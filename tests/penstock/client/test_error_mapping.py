@@ -7,13 +7,13 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from penstock.client import errors
-from penstock.client.results import Result, ResultCode
+from penstock.client.results import Rejected, Result, ResultCode
 from penstock.client.transport.error_mapping import STATUS_DETAILS, error_of_call
 
 EXAMPLES = [
     errors.ClientClosed("closed"),
     errors.InvalidOperation("amount is 0"),
-    errors.Rejected(Result(ResultCode.OVERFLOW, False, 1, 2)),
+    Rejected(Result(ResultCode.OVERFLOW, False, 1, 2)),
     errors.OutcomeUnknown(5, 6, 7, "waited 1 s"),
     errors.Overloaded("full", code=8, reason="QUEUE_FULL", details={"queue": "1"}, retry_delay_s=0.5),
 ]

@@ -6,11 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.client.errors import InvalidOperation
-from penstock.client.results import DUPLICATE, Result, ResultCode, results_of
+from penstock.client.results import Result, ResultCode, results_of
 from penstock.client.transport.bulk_frame import frame_slices
 from penstock.contract.flag import LINKED
 from penstock.contract.limits import FRAME_PAYLOAD_BYTES_MAX
 from penstock.contract.record import RECORD, as_words
+from penstock.contract.result_code import DUPLICATE
 from penstock.v1.txqueue_pb2 import SubmitStreamResponse
 
 

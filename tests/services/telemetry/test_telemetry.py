@@ -13,10 +13,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from services.settings.model import NodeSettings
-from services.telemetry import telemetry
 from services.telemetry.counters import Counter, Counters
 from services.telemetry.metrics import METRICS
 from services.telemetry.otel_export import ExportedTelemetry
+from services.telemetry.start import start_telemetry
 from services.telemetry.telemetry import BlockTimes, TelemetryError
 from services.telemetry.throughput import PhaseThroughput
 
@@ -157,13 +157,13 @@ def test_prometheus_can_scrape_a_node() -> None:
         port = probe.getsockname()[1]
     settings = NodeSettings.model_validate({"telemetry": {"prometheus": True, "prometheus_port": port}})
     counters = Counters()
-    started = telemetry.start(settings, counters, PhaseThroughput(counters))
+    started = start_telemetry(settings, counters, PhaseThroughput(counters))
     counters.add(Counter.TRANSACTIONS_APPLIED, 12)
     started.observe_block(times())
     try:
         page = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5).read().decode()
         with pytest.raises(TelemetryError, match=r"choose another telemetry\.prometheus_host"):
-            telemetry.start(settings, counters, PhaseThroughput(counters))
+            start_telemetry(settings, counters, PhaseThroughput(counters))
     finally:
         started.close()
     lines = [line for line in page.splitlines() if not line.startswith("#")]
@@ -195,7 +195,7 @@ def test_metrics_and_spans_reach_a_collector() -> None:
     server.start()
     settings = NodeSettings.model_validate({"telemetry": {"otlp_endpoint": endpoint, "trace_ratio": 1}})
     counters = Counters()
-    started = telemetry.start(settings, counters, PhaseThroughput(counters))
+    started = start_telemetry(settings, counters, PhaseThroughput(counters))
     started.observe_block(times())
     started.close()
     server.stop(None)
@@ -209,7 +209,7 @@ def test_a_collector_that_is_not_there_neither_stops_a_node_nor_holds_up_its_end
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         settings = NodeSettings.model_validate({"telemetry": {"otlp_endpoint": endpoint, "trace_ratio": 1}})
         counters = Counters()
-        started = telemetry.start(settings, counters, PhaseThroughput(counters))
+        started = start_telemetry(settings, counters, PhaseThroughput(counters))
         started.observe_block(times())
         begin = time.monotonic()
         started.close()
@@ -218,10 +218,11 @@ def test_a_collector_that_is_not_there_neither_stops_a_node_nor_holds_up_its_end
 
 def test_a_node_that_nobody_watches_does_not_import_opentelemetry() -> None:
     program = (
-        "import sys; from services.telemetry import telemetry; from services.telemetry.counters import Counters; "
+        "import sys; from services.telemetry.start import start_telemetry; "
+        "from services.telemetry.counters import Counters; "
         "from services.telemetry.throughput import PhaseThroughput; from services.settings.model import NodeSettings; "
         "c = Counters(); "
-        "telemetry.start(NodeSettings(), c, PhaseThroughput(c)); "
+        "start_telemetry(NodeSettings(), c, PhaseThroughput(c)); "
         "assert not [m for m in sys.modules if m.startswith(('opentelemetry', 'prometheus', 'aiomonitor', 'rich'))]"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
