@@ -1,4 +1,4 @@
-"""What can go wrong in the state store."""
+"""Errors of the state store."""
 
 
 class StateStoreError(Exception):
@@ -13,8 +13,8 @@ class AnswerTooLarge(StateStoreError):
     """The values asked for are longer together than the caller allows. None was copied.
 
     Attributes:
-        values_bytes: how long they are.
-        values_bytes_max: how long they may be.
+        values_bytes: their length together.
+        values_bytes_max: the most that was allowed.
     """
 
     def __init__(self, values_bytes: int, values_bytes_max: int) -> None:

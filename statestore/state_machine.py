@@ -1,4 +1,4 @@
-"""The state machine: (state, block) -> (state, one result per transaction), the same on every node."""
+"""State machine: (state, block) -> (state, one result per transaction), the same on every node."""
 
 from pathlib import Path
 from random import Random, SystemRandom

@@ -1,1 +1,4 @@
-"""The compiled state machine: layout, hash table, heap, sessions, and what each operation does. Start at `apply`."""
+"""The compiled state machine: layout of its memory, hash table, heap, sessions, chains, effects of operations.
+
+Start at `statestore.kernel.apply`, the one call per block.
+"""

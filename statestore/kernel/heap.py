@@ -1,4 +1,4 @@
-"""Storage for values and long keys: blocks in size classes, taken from the arena's end downwards.
+"""Heap of values and long keys: blocks in size classes, taken from the arena's end downwards.
 
 There are four classes per doubling from 32 B to 1 MiB, so a block is at most a quarter larger than what it holds. A
 freed block goes to its class's free list and serves that class again; it never turns into one of another class. Both

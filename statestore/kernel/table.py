@@ -1,4 +1,4 @@
-"""The hash table: extendible hashing over buckets with an index of tags.
+"""Hash table of entries: extendible hashing over buckets with an index of tags.
 
 A key's leading hash bits select a word of the directory, which names a bucket. A bucket packs up to 1,023 entries of
 one cache line each, and has an index of 32-bit tags in groups of 16, a cache line each; the trailing hash bits select a

@@ -1,3 +1,5 @@
+"""Fixtures of the tests of the state machine."""
+
 from collections.abc import Iterator
 
 import pytest

@@ -1,3 +1,5 @@
+"""LINKED chains: all of their records take effect, or none does."""
+
 import pytest
 
 from penstock.contract.flag import LINKED, OVERDRAFT

@@ -1,5 +1,7 @@
 """Whoever chooses keys cannot choose where they lie; and where hashes collide all the same, only time is lost."""
 
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -111,6 +113,15 @@ def test_each_state_machine_draws_a_seed_of_its_own() -> None:
             entry = state._arena_start + int(layout.ENTRY_WORDS)
             hashes.add(int(state._words[entry + int(layout.ENTRY_HASH)]))
     assert len(hashes) == 3
+
+
+def test_the_seed_of_the_hashes_comes_from_the_randomness_that_was_given() -> None:
+    layouts = []
+    for number in (3, 3, 4):
+        with StateMachine(bytes_max=16 << 20, session_capacity=8, randomness=Random(number)) as state:
+            Feeder(state).apply(opened(1))
+            layouts.append(state._words.tobytes())
+    assert layouts[0] == layouts[1] != layouts[2]
 
 
 @pytest.mark.parametrize("step", [1, 1 << 16, 1 << 32, 1 << 56])

@@ -1,3 +1,5 @@
+"""Sessions: a transaction that is sent again takes effect once and answers its first result."""
+
 import time
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""The state machine as its callers use it: blocks in order, results, reads, limits, errors."""
+
 import tracemalloc
 from pathlib import Path
 
