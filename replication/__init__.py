@@ -1,4 +1,4 @@
-"""What makes transactions durable: blocks and the log that keeps them.
+"""Durability of transactions: blocks, and the log that keeps them.
 
 Start at `replication.log`.
 """

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -74,12 +75,16 @@ def test_a_client_that_never_reads_its_receipts_is_held_back_and_harms_nobody(sh
 
 async def test_a_deadline_ends_the_call_and_a_retry_finds_the_outcome(shared_node: ServeProcess) -> None:
     request = frame(rows(3, client_id=7))
-    # A connection of its own, which takes longer to make than the deadline allows.
-    own_connection = [("grpc.use_local_subchannel_pool", 1)]
-    async with grpc.aio.insecure_channel(shared_node.target, options=own_connection) as channel:
+    assert shared_node.process is not None
+    async with grpc.aio.insecure_channel(shared_node.target) as channel:
         stub = txqueue_pb2_grpc.TxQueueServiceStub(channel)
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await stub.SubmitFrame(request, timeout=1e-6)
+        await channel.channel_ready()
+        shared_node.process.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await stub.SubmitFrame(request, timeout=0.2)
+        finally:
+            shared_node.process.send_signal(signal.SIGCONT)
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         first = await stub.SubmitFrame(request, timeout=10)
         again = await stub.SubmitFrame(request, timeout=10)
