@@ -24,7 +24,7 @@ from services.telemetry.counters import Counter, Counters
 from statestore.errors import AnswerTooLarge
 from statestore.reads import Entries
 from tests.frames import rows
-from tests.services.rpc.blocks import FakeLog, chain
+from tests.services.blocks import FakeLog, chain
 from tests.services.rpc.in_process import refused, retry_ms, serving
 
 BLOCKS = chain(rows(3), rows(2, namespace=5), rows(1), *(rows(1) for _ in range(20)))

@@ -11,7 +11,7 @@ from penstock.v1 import state_pb2
 from services.admission.namespaces import NamespaceSet
 from services.rpc.watch_filter import WatchFilter, refusal_of
 from tests.frames import rows
-from tests.services.rpc.blocks import chain
+from tests.services.blocks import chain
 
 ALL = NamespaceSet(None)
 TABLE = rows(

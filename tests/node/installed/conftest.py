@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.packaging.installation import run_uv
+from tests.node.installed.installation import run_uv
 
 
 class Distributions(NamedTuple):

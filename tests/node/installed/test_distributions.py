@@ -6,8 +6,8 @@ from email.parser import Parser
 from pathlib import Path
 
 from services.release import DISTRIBUTION
-from tests.packaging.conftest import Distributions
-from tests.packaging.installation import CLIENT, ROOT, SERVER, SERVER_FOLDERS
+from tests.node.installed.conftest import Distributions
+from tests.node.installed.installation import CLIENT, ROOT, SERVER, SERVER_FOLDERS
 
 
 def files_of(wheel: Path) -> set[str]:

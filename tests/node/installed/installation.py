@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-ROOT: Final = Path(__file__).parents[2]
+ROOT: Final = Path(__file__).parents[3]
 UV: Final = str(Path(sys.executable).with_name("uv"))
 CLIENT: Final = tomllib.loads((ROOT / "penstock" / "pyproject.toml").read_text())["project"]
 SERVER: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

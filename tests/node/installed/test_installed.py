@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.conftest import Distributions
-from tests.packaging.installation import find_python
-from tests.packaging.project import Project
+from tests.node.installed.conftest import Distributions
+from tests.node.installed.installation import find_python
+from tests.node.installed.project import Project
 
 CLIENT_MIB_MAX = 150
 TYPED = """

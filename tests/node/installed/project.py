@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.eventually import eventually
-from tests.packaging.conftest import Distributions
-from tests.packaging.installation import SERVER_FOLDERS, Installation
+from tests.node.installed.conftest import Distributions
+from tests.node.installed.installation import SERVER_FOLDERS, Installation
 
 _PROGRAM: Final = """
 import sys

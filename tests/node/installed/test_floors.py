@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.conftest import Distributions
-from tests.packaging.installation import CLIENT, SERVER, find_python, run_uv
-from tests.packaging.project import Project
+from tests.node.installed.conftest import Distributions
+from tests.node.installed.installation import CLIENT, SERVER, find_python, run_uv
+from tests.node.installed.project import Project
 
 
 @pytest.mark.slow
