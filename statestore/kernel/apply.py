@@ -16,7 +16,6 @@ from statestore.kernel.kernel_types import Block, Entry, Hash, Record, State
 from statestore.kernel.layout import (
     CHUNK_RECORDS,
     DEDUP_PAGE_MASK,
-    DEDUP_WINDOW_MASK,
     DIRECTORY,
     DIRECTORY_DEPTH,
     EFFECTS_DIGEST,
@@ -47,20 +46,20 @@ from statestore.kernel.record_fields import (
     payload_length_of,
 )
 from statestore.kernel.sessions import (
-    DUPLICATE,
     NEW,
     NO_SESSION,
     SESSIONS_EXHAUSTED,
     clear_stale_page,
     deduplicate,
     session_for,
+    write_result,
 )
 from statestore.kernel.table import bucket_at, candidate, group_in
 from statestore.kernel.undo import ALONE
 from txqueue.jit.debug_build import UNCHECKED
 from txqueue.jit.decorators import inner, kernel
 from txqueue.jit.native_types import U8, U64, u64_range
-from txqueue.jit.raw_memory import as_bytes, pointer, prefetch
+from txqueue.jit.raw_memory import pointer, prefetch
 
 CODE_BITS = U64(8)
 PAYLOADS_OVERRUN = ~ZERO
@@ -164,7 +163,6 @@ def apply_block(
             if payload_next == PAYLOADS_OVERRUN:
                 return (prepared << CODE_BITS) | INVALID
             prepared = end
-        assert UNCHECKED or (prepared > i and prepared - i <= LOOKAHEAD_MASK + ONE), "a record was not hashed in time"
         base = i * RECORD_WORDS
         if flags_of(records, base) & LINKED != ZERO:
             if known and session != ZERO:
@@ -213,8 +211,7 @@ def apply_block(
                 result, effect = execute(state, record)
                 if result >= FULL:
                     return (i << CODE_BITS) | result
-            assert UNCHECKED or result - ONE < DUPLICATE - ONE, "a record has no result"
-            as_bytes(words)[window + (sequence & DEDUP_WINDOW_MASK)] = U8(result)
+            write_result(words, window, sequence, result)
         results[i] = U8(result)
         digest = digest_step(digest, result ^ effect)
         i += ONE

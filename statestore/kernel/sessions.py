@@ -183,8 +183,15 @@ def deduplicate(words: Words, session: Session, sequence: U64) -> U64:
 
 
 @inner
+def write_result(words: Words, window: U64, sequence: U64, result: U64) -> None:
+    """Writes a sequence's result into the window that begins at byte `window`."""
+    assert UNCHECKED or result - ONE < DUPLICATE - ONE, "what is recorded is no result"
+    as_bytes(words)[window + (sequence & DEDUP_WINDOW_MASK)] = U8(result)
+
+
+@inner
 def record_result(words: Words, session: Session, sequence: U64, result: U64) -> None:
     """Keeps the result of a new sequence, unless a later one of its chain has pushed it out of the window."""
     assert UNCHECKED or sequence <= words[session + SESSION_HIGHEST], "a result is recorded of a sequence not yet seen"
     if words[session + SESSION_HIGHEST] - sequence < DEDUP_WINDOW_BYTES:
-        as_bytes(words)[words[session + SESSION_WINDOW] + (sequence & DEDUP_WINDOW_MASK)] = U8(result)
+        write_result(words, words[session + SESSION_WINDOW], sequence, result)

@@ -157,6 +157,7 @@ def find(words: Words, hashed: Hash, key: InlineKey | LongKey) -> Entry:
                 hits &= hits - ONE
             spilled = match_below(words, group, ZERO, ONE) == ZERO
             number = (number + ONE) & GROUP_MASK
+            assert UNCHECKED or number != hashed & GROUP_MASK, "a bucket's index is full"
         bucket = Bucket(words[bucket + BUCKET_NEXT])
     return NO_ENTRY
 

@@ -3,7 +3,9 @@
 They are run by `test_debug_build.py`, in a process whose kernels have assertions.
 """
 
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +13,16 @@ from _pytest.mark import ParameterSet
 from numpy.typing import NDArray
 
 from penstock.contract.flag import LINKED, OVERDRAFT
+from penstock.contract.limits import BATCH_SIZE
+from penstock.contract.opcode import APPEND
 from penstock.contract.result_code import OK
 from statestore.kernel import layout
-from statestore.kernel.kernel_types import Entry, State
-from statestore.kernel.undo import CHANGED, record_undo
+from statestore.kernel.heap import allocate
+from statestore.kernel.kernel_types import Bucket, Entry, Hash, Session, State
+from statestore.kernel.layout import ONE
+from statestore.kernel.sessions import record_result, write_result
+from statestore.kernel.table import append_entry, remove
+from statestore.kernel.undo import CHANGED, DELETED, record_undo, rollback
 from statestore.state_machine import StateMachine
 from tests.statestore.blocks import Feeder, Tx, add, delete, opened, put, transfer
 from txqueue.jit.debug_build import CHECKED
@@ -25,6 +33,9 @@ from txqueue.jit.raw_memory import pointer
 LONG = b"a key too long for its entry"
 FREED_CLASS = 6
 """The size class of 200 bytes: 7 units."""
+
+ANY_TAGS = 0x00000001_00000001
+"""Two tags that no hash has."""
 
 pytestmark = pytest.mark.skipif(not CHECKED, reason="kernels have no assertions in this build")
 
@@ -58,6 +69,12 @@ def entry(state: StateMachine, kind: U64) -> int:
     """The first entry of a kind."""
     entries = range(bucket(state) + 8, bucket(state) + 8 * 1024, 8)
     return next(at for at in entries if int(state._words[at + int(layout.ENTRY_IDENTITY)]) & 0xFF == int(kind))
+
+
+def entry_with_key(state: StateMachine, key: bytes) -> int:
+    """The entry with a short key."""
+    words = state._words[: int(state._words[layout.BUCKETS_END])]
+    return int(np.flatnonzero(words == int.from_bytes(key, "little"))[-1])
 
 
 def session(state: StateMachine) -> int:
@@ -180,6 +197,24 @@ def breaks(message: str, break_: Break, *block: Tx) -> ParameterSet:
             transfer(1, 2, 1),
         ),
         breaks(
+            "what is credited is no entry",
+            lambda s: set_word(s, bucket(s) + int(layout.BUCKET_COUNT), 1),
+            transfer(1, 2, 1),
+        ),
+        breaks(
+            "a bucket's index is full",
+            lambda s: s._words[bucket(s) + int(layout.BUCKET_INDEX) : bucket(s) + int(layout.BUCKET_WORDS)].fill(
+                ANY_TAGS
+            ),
+            put(b"n", b""),
+        ),
+        breaks(
+            "a chain is longer than the notes on it",
+            lambda s: None,
+            *[Tx(APPEND, flags=LINKED)] * BATCH_SIZE,
+            Tx(APPEND),
+        ),
+        breaks(
             "a key lies outside the heap",
             lambda s: set_word(s, entry(s, layout.KIND_COUNTER) + int(layout.ENTRY_KEY_BLOCK), bucket(s)),
             add(LONG, 1),
@@ -206,12 +241,6 @@ def test_the_directory_never_grows_beyond_its_room(filled: Feeder) -> None:
         filled.apply(*(opened(number) for number in range(1500, 4000)))
 
 
-@kernel
-def _record_changes(words: NDArray[np.uint64], scratch: NDArray[np.uint64], entry: U64, count: U64) -> None:
-    for _ in u64_range(count):
-        record_undo(State(pointer(words), pointer(scratch)), Entry(entry), CHANGED)
-
-
 def test_a_split_takes_no_place_of_another_bucket(filled: Feeder) -> None:
     filled.apply(*(opened(number) for number in range(10, 1500)))
     words = filled.state._words
@@ -224,12 +253,109 @@ def test_a_split_takes_no_place_of_another_bucket(filled: Feeder) -> None:
         filled.apply(*(opened(number) for number in range(1500, 4000)))
 
 
+def test_an_entry_whose_hash_leads_elsewhere_is_not_removed(filled: Feeder) -> None:
+    filled.apply(*(opened(number) for number in range(10, 1500)))
+    at = entry_with_key(filled.state, b"k")
+    filled.state._words[at + int(layout.ENTRY_HASH)] ^= np.uint64(1 << 63)
+    with pytest.raises(AssertionError, match="an entry lies in no bucket for its hash"):
+        filled.apply(delete(b"k"))
+
+
+APPEND_ENTRY, REMOVE, ALLOCATE, RECORD_UNDO, ROLLBACK, WRITE_RESULT, RECORD_RESULT = map(U64, range(7))
+
+
+@kernel
+def _call(
+    region_words: NDArray[np.uint64], scratch_words: NDArray[np.uint64], function: U64, at: U64, number: U64
+) -> None:
+    """Calls one function of the kernels as none of them would."""
+    words = pointer(region_words)
+    state = State(words, pointer(scratch_words))
+    if function == APPEND_ENTRY:
+        append_entry(words, Bucket(at), Hash(number))
+    if function == REMOVE:
+        remove(words, Entry(at))
+    if function == ALLOCATE:
+        allocate(words, number)
+    if function == RECORD_UNDO:
+        for _ in u64_range(number):
+            record_undo(state, Entry(at), CHANGED)
+    if function == ROLLBACK:
+        rollback(state)
+    if function == WRITE_RESULT:
+        write_result(words, at, ONE, number)
+    if function == RECORD_RESULT:
+        record_result(words, Session(at), number, ONE)
+
+
+def call(state: StateMachine, function: U64, at: int = 0, number: int = 0) -> None:
+    _call(state._words, state._scratch, function, U64(at), U64(number))
+
+
 def test_an_undo_log_takes_the_changes_of_the_longest_chain_and_no_more(filled: Feeder) -> None:
-    words, scratch = filled.state._words, filled.state._scratch
-    account = U64(entry(filled.state, layout.KIND_ACCOUNT))
-    _record_changes(words, scratch, account, layout.UNDO_RECORDS_MAX)
+    account = entry(filled.state, layout.KIND_ACCOUNT)
+    call(filled.state, RECORD_UNDO, account, int(layout.UNDO_RECORDS_MAX))
     with pytest.raises(AssertionError, match="the undo log is full"):
-        _record_changes(words, scratch, account, U64(1))
-    scratch[layout.SCRATCH_UNDO_COUNT] = 0
+        call(filled.state, RECORD_UNDO, account, 1)
+
+
+def test_changes_are_recorded_of_entries_only(filled: Feeder) -> None:
     with pytest.raises(AssertionError, match="a change is recorded of no entry"):
-        _record_changes(words, scratch, U64(int(account) + 1), U64(1))
+        call(filled.state, RECORD_UNDO, entry(filled.state, layout.KIND_ACCOUNT) + 1, 1)
+
+
+def test_a_change_is_undone_only_where_its_entry_is_still_there(filled: Feeder) -> None:
+    call(filled.state, RECORD_UNDO, entry(filled.state, layout.KIND_ACCOUNT), 1)
+    filled.state._scratch[layout.SCRATCH_UNDO + ONE + layout.ENTRY_KEY_LO] = 99
+    with pytest.raises(AssertionError, match="an undone change finds no entry"):
+        call(filled.state, ROLLBACK)
+
+
+def test_a_deletion_is_undone_only_where_its_entry_finds_room(filled: Feeder) -> None:
+    state = filled.state
+    call(state, RECORD_UNDO, entry(state, layout.KIND_ACCOUNT), 1)
+    state._scratch[layout.SCRATCH_UNDO] = DELETED
+    state._words[bucket(state) + int(layout.BUCKET_COUNT)] = layout.BUCKET_ENTRIES_MAX
+    state._words[layout.HEAP_BOTTOM] = state._words[layout.BUCKETS_END]
+    with pytest.raises(AssertionError, match="an undone deletion finds no room"):
+        call(state, ROLLBACK)
+
+
+def test_a_full_bucket_takes_no_entry(filled: Feeder) -> None:
+    filled.state._words[bucket(filled.state) + int(layout.BUCKET_COUNT)] = layout.BUCKET_ENTRIES_MAX
+    with pytest.raises(AssertionError, match="an entry is added to a full bucket"):
+        call(filled.state, APPEND_ENTRY, bucket(filled.state))
+
+
+def test_only_entries_are_removed(filled: Feeder) -> None:
+    with pytest.raises(AssertionError, match="what is removed is no entry"):
+        call(filled.state, REMOVE, bucket(filled.state) + 9)
+
+
+@pytest.mark.parametrize("length", [0, (1 << 20) + 1, 1 << 40])
+def test_the_heap_has_no_blocks_beyond_its_classes(filled: Feeder, length: int) -> None:
+    with pytest.raises(AssertionError, match="there is no class of blocks for this size"):
+        call(filled.state, ALLOCATE, number=length)
+
+
+@pytest.mark.parametrize("result", [0, 128, 129, 254, 255])
+def test_a_window_holds_results_only(filled: Feeder, result: int) -> None:
+    with pytest.raises(AssertionError, match="what is recorded is no result"):
+        call(filled.state, WRITE_RESULT, word(filled.state, layout.SESSION_WINDOWS), result)
+
+
+def test_results_are_of_sequences_that_were_seen(filled: Feeder) -> None:
+    with pytest.raises(AssertionError, match="a result is recorded of a sequence not yet seen"):
+        call(filled.state, RECORD_RESULT, session(filled.state), 1000)
+
+
+def test_every_assertion_of_the_kernels_is_broken_by_a_test() -> None:
+    tests = Path(__file__).read_text()
+    kernels = Path(layout.__file__).parent
+    messages = {
+        message
+        for source in kernels.glob("*.py")
+        for message in re.findall(r'assert UNCHECKED or .*?, "(.*)"$', source.read_text(), re.MULTILINE)
+    }
+    assert len(messages) > 30
+    assert {message for message in messages if f'"{message}"' not in tests} == set()

@@ -8,7 +8,7 @@ import pytest
 
 from penstock.contract import opcode, record, result_code
 from penstock.contract.flag import LINKED, OVERDRAFT
-from penstock.contract.limits import PAYLOAD_BYTES_MAX
+from penstock.contract.limits import KEY_BYTES_MAX, PAYLOAD_BYTES_MAX
 from penstock.contract.result_code import OK
 from statestore.errors import AnswerTooLarge, BlockOutOfOrder, RecordInvalid, StateFull
 from statestore.kernel import layout
@@ -111,6 +111,13 @@ def test_an_entry_that_is_not_there_reads_as_not_found(feeder: Feeder) -> None:
 def test_reads_whose_arrays_do_not_fit_together_are_refused(feeder: Feeder) -> None:
     with pytest.raises(ValueError, match="one after the other"):
         feeder.state.read(np.ones(1, np.uint8), np.zeros(1, np.uint16), np.array([5], np.uint16), np.zeros(4, np.uint8))
+
+
+def test_a_key_longer_than_any_is_refused(feeder: Feeder) -> None:
+    too_long = KEY_BYTES_MAX + 1
+    lengths = np.array([too_long], np.uint16)
+    with pytest.raises(ValueError, match=f"a key has {too_long} bytes"):
+        feeder.state.read(np.ones(1, np.uint8), np.zeros(1, np.uint16), lengths, np.zeros(too_long, np.uint8))
 
 
 def test_an_answer_beyond_the_limit_is_refused_before_memory_is_taken_for_it(feeder: Feeder) -> None:
