@@ -160,6 +160,20 @@ def test_the_applier_fails_while_the_log_writer_syncs(bench: PipelineBench) -> N
     bench.assert_ended()
 
 
+def test_the_applier_fails_while_the_stages_before_it_wait_and_they_end_too(bench: PipelineBench) -> None:
+    error = OSError("the state is full")
+    bench.applier.fail(error)
+    assert bench.failures == [error]
+    assert bench.sequencer.closed
+    assert bench.log_writer.closed
+    assert bench.gate.closed
+    bench.publish()
+    bench.run("sequencer")
+    assert len(bench.queue) == 1, "no frame is taken any more"
+    bench.pipeline.stop()
+    bench.assert_ended()
+
+
 def test_the_applier_fails_while_the_sequencer_seals(bench: PipelineBench) -> None:
     error = OSError("the state is full")
     bench.state.on_apply = raising(error)

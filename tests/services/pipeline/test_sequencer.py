@@ -136,9 +136,11 @@ def test_without_a_buffer_the_sequencer_ends_once_it_is_made_to_fail() -> None:
     bench = SequencerBench()
     for _ in range(8):
         bench.pool.borrow_object()
-    bench.pool.on_exhausted = lambda: bench.stage.fail(OSError("elsewhere"))
+    error = OSError("elsewhere")
+    bench.pool.on_exhausted = lambda: bench.stage.fail(error)
     bench.submit()
     bench.work()
+    assert bench.failures == [error], "it does not ask for a buffer again"
     assert bench.passed_on == []
 
 
