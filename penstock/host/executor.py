@@ -1,8 +1,15 @@
 """Executors: what runs beside its caller. Threads, or the turns that a simulation gives."""
 
+import os
 import threading
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import Final, Protocol
+
+IDLE_NAME: Final = "idle"
+"""Name of a thread without work."""
+_IDLE_S: Final = 1.0
+"""How long such a thread waits for work before it ends."""
 
 
 class Running(Protocol):
@@ -19,14 +26,69 @@ class Executor(Protocol):
         """Begin to run ``function``, which returns when it is told to stop by means of its own."""
 
 
+class _Job:
+    def __init__(self, name: str, function: Callable[[], None]) -> None:
+        self._name = name
+        self._function = function
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        thread = threading.current_thread()
+        thread.name = self._name
+        try:
+            self._function()
+        finally:
+            thread.name = IDLE_NAME
+            self._ended.set()
+
+    def join(self) -> None:
+        self._ended.wait()
+
+
 class ThreadExecutor:
-    """A daemon thread for each function."""
+    """A daemon thread for each function. A thread that has become idle is used again, for a second.
+
+    Whoever starts a new thread waits until that has had the interpreter's lock, which takes milliseconds where others
+    compete for it. The log starts some work for every segment: 3 % of a node's throughput, measured with new threads.
+    """
+
+    def __init__(self) -> None:
+        self._idle: list[SimpleQueue[_Job]] = []
+        self._lock = threading.Lock()
+        os.register_at_fork(after_in_child=self._forget_threads)  # which a forked child does not have
 
     def start(self, name: str, function: Callable[[], None]) -> Running:
-        """See :class:`Executor`."""
-        thread = threading.Thread(target=function, name=name, daemon=True)
-        thread.start()
-        return thread
+        """See :class:`Executor`.
+
+        Raises:
+            RuntimeError: no thread can be started.
+        """
+        job = _Job(name, function)
+        with self._lock:
+            if self._idle:
+                self._idle.pop().put(job)
+                return job
+        threading.Thread(target=self._work, args=(job,), name=name, daemon=True).start()
+        return job
+
+    def _work(self, job: _Job) -> None:
+        jobs: SimpleQueue[_Job] = SimpleQueue()
+        while True:
+            job.run()
+            with self._lock:
+                self._idle.append(jobs)
+            try:
+                job = jobs.get(timeout=_IDLE_S)
+            except Empty:
+                with self._lock:
+                    if jobs in self._idle:
+                        self._idle.remove(jobs)
+                        return
+                job = jobs.get()  # it came at the last moment
+
+    def _forget_threads(self) -> None:
+        self._idle = []
+        self._lock = threading.Lock()
 
 
 THREADS: Final = ThreadExecutor()

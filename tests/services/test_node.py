@@ -14,7 +14,7 @@ from typing import Any
 import grpc.aio
 import pytest
 
-from penstock.host.executor import THREADS, Running
+from penstock.host.executor import IDLE_NAME, THREADS, Running
 from replication.log.write_ahead_log import WriteAheadLog
 from services.node import Node
 from services.node_parts import NodeParts, open_log
@@ -55,7 +55,8 @@ def held() -> tuple[list[str], list[str], object]:
     for path in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # the listing's own
             descriptors.append(str(path.readlink()))
-    threads = [thread.name for thread in threading.enumerate() if not thread.name.startswith("asyncio_")]
+    names = [thread.name for thread in threading.enumerate()]
+    threads = [name for name in names if name != IDLE_NAME and not name.startswith("asyncio_")]
     kinds = [path.split(":")[0] for path in descriptors]  # numbers of pipes and sockets differ
     return sorted(threads), sorted(kinds), (gc.get_threshold(), len(gc.callbacks))
 
