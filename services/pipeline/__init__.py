@@ -1,1 +1,1 @@
-"""From the ring to a receipt: sequencer, log writer, applier, each in a thread of its own. Start at `pipeline`."""
+"""The pipeline from the ring to a receipt: sequencer, log writer, commit gate, applier. Start at `pipeline`."""

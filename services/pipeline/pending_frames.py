@@ -1,4 +1,4 @@
-"""From the end of the pipeline back to whoever waits: frames under way, and their answers.
+"""Pending frames: those under way, and their answers, from the end of the pipeline back to whoever waits.
 
 The pipeline's threads know frames by a token. One call per block crosses from them into the event loop, where each
 frame's receipt is encoded and handed to its caller. Nothing here runs per transaction.
