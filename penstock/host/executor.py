@@ -75,6 +75,7 @@ class ThreadExecutor:
         jobs: SimpleQueue[_Job] = SimpleQueue()
         while True:
             job.run()
+            del job  # which may be all that keeps what it worked for
             with self._lock:
                 self._idle.append(jobs)
             try:
