@@ -33,11 +33,13 @@ class _Job:
         self._ended = threading.Event()
 
     def run(self) -> None:
-        thread = threading.current_thread()
+        thread, function = threading.current_thread(), self._function
         thread.name = self._name
+        del self._function
         try:
-            self._function()
+            function()
         finally:
+            del function  # so that whoever has waited for the end knows that nothing is kept
             thread.name = IDLE_NAME
             self._ended.set()
 
@@ -75,7 +77,6 @@ class ThreadExecutor:
         jobs: SimpleQueue[_Job] = SimpleQueue()
         while True:
             job.run()
-            del job  # which may be all that keeps what it worked for
             with self._lock:
                 self._idle.append(jobs)
             try:
