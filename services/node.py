@@ -227,11 +227,16 @@ class Node:
 async def _in_thread(function: Callable[[AsyncExitStack], None], opened: AsyncExitStack) -> None:
     """Run ``function`` in a thread. Where the caller is cancelled it is waited for: it may be opening things."""
     running = asyncio.ensure_future(asyncio.to_thread(function, opened))
-    try:
-        await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait((running,))
-        raise
+    cancelled = None
+    while not running.done():
+        try:
+            await asyncio.wait((running,))
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        running.exception()  # what became of it does not matter any more
+        raise cancelled
+    running.result()
 
 
 async def run(settings: NodeSettings, parts: NodeParts = NodeParts()) -> int:  # noqa: B008 - immutable

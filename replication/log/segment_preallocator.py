@@ -5,6 +5,7 @@ out of space in the middle of a write is the worst moment. So a segment enters t
 been written once: beside the writer, new files are filled with zeros, or recycled ones taken, two ahead of it.
 """
 
+import contextlib
 import os
 import threading
 from collections import deque
@@ -48,7 +49,7 @@ class SegmentPreallocator:
         self._next_number = next_number
         # Kept, since faulting it in costs a third of filling a segment.
         self._zeros = aligned_buffer(min(_FILL_BYTES, segment_bytes))
-        self._failure: OSError | None = None
+        self._failure: Exception | None = None
         self._retry_ns = 0
         self._closed = False
         self._preparing: Running | None = None
@@ -101,26 +102,33 @@ class SegmentPreallocator:
     def _refusal(self) -> LogFull | LogFailed:
         if self._closed:
             return LogFailed(self._directory, "the log is closed")
-        assert self._failure is not None
-        reason = str(self._failure.strerror)
-        if self._failure.errno in NO_SPACE_ERRNOS:
-            return LogFull(self._directory, self._segment_bytes, reason)
-        return LogFailed(self._directory, reason)
+        failure = self._failure
+        assert failure is not None
+        if isinstance(failure, OSError):
+            reason, passes = str(failure.strerror), failure.errno in NO_SPACE_ERRNOS
+        else:
+            reason, passes = str(failure), isinstance(failure, RuntimeError)  # the system has no thread to give
+        return LogFull(self._directory, self._segment_bytes, reason) if passes else LogFailed(self._directory, reason)
 
     def _prepare_more(self) -> None:
         """Begin to prepare a segment where one is wanted; called with the lock held."""
         if self._closed or self._preparing is not None or len(self._prepared) >= _PREPARED_AHEAD:
             return
         if self._failure is None or self._clock.monotonic_ns() >= self._retry_ns:
-            self._preparing = self._executor.start("log-preallocator", self._run)
+            try:
+                self._preparing = self._executor.start("log-preallocator", self._run)
+            except RuntimeError as error:
+                self._failure = error
+                self._retry_ns = self._clock.monotonic_ns() + _RETRY_NS
 
     def _run(self) -> None:
         failure = path = None
         try:
             path = self._prepare()
-        except OSError as error:
+        except Exception as error:  # whatever it is, somebody waits for the end
             failure = error
-            unfinished_path(self._directory).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # a disk that fails may refuse this, too
+                unfinished_path(self._directory).unlink(missing_ok=True)
         with self._lock:
             self._preparing = None
             self._failure = failure

@@ -85,13 +85,19 @@ class WriteAheadLog:
         self._disk, self._clock, self._executor = disk, clock, executor
         self._lock = lock
         self._index = SegmentIndex(recovered.segments, self._tip.index)
-        self._start_writing(prepared, recovered.end)
-        self._watermark = DurableWatermark(directory, cluster_id, disk)
         self._closing = threading.Event()
         self._maintaining = threading.Lock()
         """Held by whoever syncs in the background, recycles, or truncates."""
         self._wait_s = interval_ms / 1000 if sync_mode is SyncMode.INTERVAL else _WATERMARK_INTERVAL_S
-        self._maintenance = executor.start("log-maintenance", self._maintain)
+        with contextlib.ExitStack() as opened:  # a log that cannot be opened touches nothing once its lock is released
+            self._watermark = DurableWatermark(directory, cluster_id, disk)
+            opened.callback(self._watermark.close)
+            self._continue_writing(prepared, recovered.end)
+            opened.callback(self._writer.close)
+            self._preallocator.start()
+            opened.callback(self._preallocator.close)
+            self._maintenance = executor.start("log-maintenance", self._maintain)
+            opened.pop_all()
 
     @classmethod
     def open(
@@ -366,8 +372,8 @@ class WriteAheadLog:
     ) -> None:
         self.close()
 
-    def _start_writing(self, prepared: Sequence[Path], end: int) -> None:
-        """Get ready to append behind byte ``end`` of the last segment."""
+    def _continue_writing(self, prepared: Sequence[Path], end: int) -> None:
+        """Get ready to append behind byte ``end`` of the last segment; the preallocator is not started."""
         segments = self._index.segments
         next_number = (segments[-1].number if segments else 0) + len(prepared) + 1
         self._preallocator = SegmentPreallocator(
@@ -375,8 +381,11 @@ class WriteAheadLog:
         )
         self._writer = SegmentWriter(self._index, self._preallocator, self._disk, self.cluster_id, self._segment_bytes)
         if segments:
-            self._writer.continue_in(segments[-1], end, self.last_index)
-        self._preallocator.start()
+            try:
+                self._writer.continue_in(segments[-1], end, self.last_index)
+            except BaseException:
+                self._writer.close()
+                raise
 
     def _truncate_after(self, index: int) -> None:
         """See `replication.log.truncation` for the order of the steps."""
@@ -401,7 +410,8 @@ class WriteAheadLog:
         if run is not None and copy is not None:
             self._disk.rename(copy, run.segment.path)
             self._index.drop_mapping(run.segment.number)
-        self._start_writing(prepared, end)
+        self._continue_writing(prepared, end)
+        self._preallocator.start()
 
     def _copy(self, segment: Segment, end: int) -> Path:
         try:

@@ -58,7 +58,13 @@ class CommitGate:
             assert sealed.block.index == self._durable_index + 1, "blocks become durable in order, each once"
             self._durable_index = sealed.block.index
             self._held.append(sealed)
-            self._pass_committed()
+            try:
+                self._pass_committed()
+            except ChannelClosed:
+                refused = self._held.pop()  # it is the caller's still
+                assert refused is sealed, "blocks pass in order: the newest one is the last to be refused"
+                self._abandon()
+                raise
 
     def advance(self, commit_index: int) -> None:
         """Pass on what is committed up to ``commit_index``. The index never goes back: a lower one changes nothing.
@@ -68,7 +74,11 @@ class CommitGate:
         """
         with self._lock:
             self._commit_index = max(self._commit_index, commit_index)
-            self._pass_committed()
+            try:
+                self._pass_committed()
+            except ChannelClosed:
+                self._abandon()
+                raise
 
     def stop(self) -> None:
         """See `services.pipeline.stage`: what is held passes once it is committed, then the applier is stopped."""
@@ -91,11 +101,7 @@ class CommitGate:
             assert self._committed_index < index <= self._durable_index
             self._committed_index = index
             self._counters.put(Counter.COMMITTED_INDEX, index)
-            try:
-                self._applier.submit(self._held[0])
-            except ChannelClosed:
-                self._abandon()
-                raise
+            self._applier.submit(self._held[0])
             self._held.popleft()
         if self._closed:
             self._end_if_empty()

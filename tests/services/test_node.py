@@ -190,7 +190,8 @@ def test_an_address_that_is_taken_fails_the_start_and_frees_those_before_it(tmp_
 
 
 @pytest.mark.usefixtures("nothing_is_left")
-def test_a_start_that_is_cancelled_while_it_opens_the_log_closes_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_start_that_is_cancelled_while_it_opens_the_log_closes_it(tmp_path: Path, times: int) -> None:
     opening, cancelled = threading.Event(), threading.Event()
 
     def open_slowly(*arguments: Any) -> WriteAheadLog:
@@ -201,7 +202,9 @@ def test_a_start_that_is_cancelled_while_it_opens_the_log_closes_it(tmp_path: Pa
     async def start_and_cancel() -> None:
         starting = asyncio.create_task(Node(settings_in(tmp_path), NodeParts(log=open_slowly)).start())
         await asyncio.to_thread(opening.wait)
-        starting.cancel()
+        for _ in range(times):
+            starting.cancel()
+            await asyncio.sleep(0)
         asyncio.get_running_loop().call_later(0.01, cancelled.set)
         with pytest.raises(asyncio.CancelledError):
             await starting

@@ -5,6 +5,7 @@ the machine code of the old one would go on running inside the new. So the cache
 all sources of compiled code. Importing this module settles it for the process; `txqueue.jit.decorators` does.
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -89,9 +90,10 @@ def _places(root: Path) -> Iterator[Path]:
     users = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - Path.home() may raise
     if Path(users).is_absolute():
         yield Path(users) / "penstock"
-    temporary = Path(tempfile.gettempdir()) / f"penstock-{os.geteuid()}"  # its owner could put another cache there
-    if _is_ours(temporary):
-        yield temporary
+    with contextlib.suppress(OSError):  # there may be no directory for temporary files
+        temporary = Path(tempfile.gettempdir()) / f"penstock-{os.geteuid()}"  # its owner could put another cache there
+        if _is_ours(temporary):
+            yield temporary
 
 
 def _is_ours(directory: Path) -> bool:
@@ -108,9 +110,16 @@ def _is_ours(directory: Path) -> bool:
 
 
 def _forget_old(caches: Path) -> None:
-    by_age = sorted(caches.glob("kernels-*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    by_age = sorted(caches.glob("kernels-*"), key=_modified_s, reverse=True)
     for cache in by_age[_KEPT:]:
         shutil.rmtree(cache, ignore_errors=True)
+
+
+def _modified_s(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # another process has forgotten it just now
+        return 0.0
 
 
 CACHE: Final = settle(_ROOT, _CONTRACT)

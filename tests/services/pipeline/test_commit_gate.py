@@ -129,3 +129,17 @@ def test_an_index_that_advances_while_blocks_become_durable_loses_and_reorders_n
 
         interleave(commit_gate_module.__file__, schedule, become_durable, advance)
         assert bench.passed_on == [1, 2], schedule
+
+
+def test_a_block_that_the_applier_refuses_is_still_its_submitters() -> None:
+    bench = CommitGateBench()
+    bench.submit()
+    bench.stage.advance(10)
+    bench.next.closed = True
+    refused = bench.blocks.next()
+    with pytest.raises(ChannelClosed):
+        bench.stage.submit(refused)
+    refused.release()
+    with pytest.raises(ChannelClosed):
+        bench.stage.submit(bench.blocks.next())
+    assert bench.stage.closed

@@ -102,3 +102,22 @@ def test_another_users_directory_is_not_trusted(root: Path, monkeypatch: pytest.
     another = os.geteuid() + 1
     monkeypatch.setattr(os, "geteuid", lambda: another)
     assert settle(root) is None
+
+
+def test_where_nothing_can_be_written_there_is_no_cache_and_no_error(
+    root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    closed(root / "txqueue" / "__pycache__")
+    closed(tmp_path / "home")
+
+    def nowhere() -> str:
+        raise FileNotFoundError("no usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.gettempdir", nowhere)
+    assert settle(root) is None
+
+
+def test_a_cache_that_another_process_forgets_meanwhile_is_no_error(tmp_path: Path) -> None:
+    for number in range(5):
+        (tmp_path / f"kernels-{number}").symlink_to(tmp_path / "gone")
+    kernel_cache._forget_old(tmp_path)
