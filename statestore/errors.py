@@ -31,4 +31,4 @@ class BlockOutOfOrder(StateStoreError):
 
 
 class RecordInvalid(StateStoreError):
-    """A committed record breaks the contract that the edge enforces: the log does not come from a Penstock node."""
+    """A committed record breaks the contract that admission enforces: the log does not come from a Penstock node."""

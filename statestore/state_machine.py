@@ -165,7 +165,7 @@ class StateMachine:
                 "start the node again, it replays the log"
             )
         raise RecordInvalid(
-            f"the record at position {position} (block {index}) is none that the edge lets through: an unknown "
+            f"the record at position {position} (block {index}) is none that admission lets through: an unknown "
             "operation, lengths that overrun, or a chain left open; check the log with `penstock log verify`"
         )
 

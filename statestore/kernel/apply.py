@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from statestore.kernel.chain import apply_chain
-from statestore.kernel.execute import FULL, INVALID, OK, execute, move_amount, transfer_between
+from statestore.kernel.execute import FULL, INVALID, OK, execute, move_amount, transfer, transfer_between
 from statestore.kernel.hashing import digest_step, key_hash
 from statestore.kernel.invariants import entries_are_conserved
 from statestore.kernel.kernel_types import Block, Entry, Hash, Record, State
@@ -208,9 +208,12 @@ def apply_block(
                 payload_at = scratch[SCRATCH_PAYLOAD + at]
                 hashed = Hash(scratch[SCRATCH_HASH + at])
                 record = Record(records, payloads, base, payload_at, hashed, version, ALONE)
-                result, effect = execute(state, record)
-                if result >= FULL:
-                    return (i << CODE_BITS) | result
+                if operation_of(records, base) == TRANSFER:
+                    result, effect = transfer(state, record)
+                else:
+                    result, effect = execute(state, record)
+                    if result >= FULL:
+                        return (i << CODE_BITS) | result
             write_result(words, window, sequence, result)
         results[i] = U8(result)
         digest = digest_step(digest, result ^ effect)

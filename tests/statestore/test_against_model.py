@@ -52,7 +52,7 @@ TXS = st.one_of(
 
 
 def closed(block: list[Tx]) -> list[Tx]:
-    """The block with its last chain closed, as the edge guarantees."""
+    """The block with its last chain closed, as admission guarantees."""
     last = block[-1]
     return [*block[:-1], Tx(**{**last.__dict__, "flags": last.flags & ~LINKED})]
 

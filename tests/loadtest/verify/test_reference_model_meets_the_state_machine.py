@@ -49,7 +49,7 @@ def transactions(draw: st.DrawFn) -> tuple[int, dict[str, object]]:
 
 @st.composite
 def frames(draw: st.DrawFn) -> list[tuple[bytes, bytes]]:
-    """A frame as the edge lets it in: one client, increasing sequences, no chain open at its end."""
+    """A frame as admission lets it in: one client, increasing sequences, no chain open at its end."""
     content = draw(st.lists(transactions(), min_size=1, max_size=8))
     numbers = sorted(draw(st.lists(sequences, min_size=len(content), max_size=len(content), unique=True)))
     client = draw(st.integers(1, CAPACITY + 1))
