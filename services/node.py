@@ -25,9 +25,11 @@ from replication.log.errors import LogFailed
 from services.admission.admission import Admission
 from services.admission.frame_validator import FrameValidator
 from services.admission.namespaces import NamespaceSet
+from services.admission.session_bounds import put_into_force
 from services.admission.state_capacity import StateCapacity
 from services.node_parts import NodeParts
 from services.pipeline.applier import Applier
+from services.pipeline.block_clock import BlockClock
 from services.pipeline.commit_gate import CommitGate
 from services.pipeline.log_writer import LogWriter
 from services.pipeline.pending_frames import PendingFrames
@@ -77,6 +79,7 @@ class Node:
             LogError: the log is in use, foreign, corrupted, of a newer version, or cannot be written.
             ListenError: an address is taken.
             TelemetryError: an endpoint is taken.
+            ClockAhead: the machine's clock is far ahead of the log's last block.
             StateStoreError: the log holds more than the state's tables do.
         """
         async with AsyncExitStack() as opened:
@@ -86,6 +89,8 @@ class Node:
             self._offer_services()
             self._pipeline.start()
             opened.push_async_callback(self._answer_what_was_accepted)
+            wanted = self._settings.state.session_bounds()
+            await put_into_force(wanted, self._state, self._producer, self._pending_frames, self._counters)
             addresses = await self._server.start()
             self._maintenance.start()
             self._condition = "serving"
@@ -109,7 +114,7 @@ class Node:
         self._telemetry = parts.telemetry(settings, counters, self._throughput)
         opened.push_async_callback(asyncio.to_thread, self._telemetry.close)
         self._telemetry.watch_queue(self._queue.get_queue_metrics)
-        self._state = parts.state(settings.state)
+        self._state = parts.state(settings)
         opened.callback(self._state.close)
         self._results_file = parts.results_file(settings.node.data_dir / "results")
         opened.callback(self._results_file.close)
@@ -151,6 +156,12 @@ class Node:
             log_writer,
             cluster_id=self._settings.node.cluster_id,
             epoch=_EPOCH,
+            block_clock=BlockClock(
+                parts.clock,
+                log.last_time_ns,
+                self._settings.node.clock_jump_max_s * 1_000_000_000,
+                accept=self._settings.node.clock == "accept",
+            ),
             clock=parts.clock,
         )
         loop = asyncio.get_running_loop()

@@ -12,17 +12,19 @@ import grpc
 from penstock.host.clock import SYSTEM_CLOCK, Clock
 from penstock.host.executor import THREADS, Executor
 from pooling.manager import ObjectPoolManager
+from replication.log.log_metadata import read_metadata
 from replication.log.write_ahead_log import WriteAheadLog
 from services.pipeline.results_file import ResultsFile
 from services.rpc.server import NodeServer
 from services.runtime import malloc_tuning, warmup
 from services.runtime.maintenance import Maintenance
 from services.runtime.node_pools import NodePools
-from services.settings.model import NodeSettings, PoolingSettings, QueueSettings, StateSettings
+from services.settings.model import NodeSettings, PoolingSettings, QueueSettings
 from services.telemetry.counters import Counters
 from services.telemetry.start import start_telemetry
 from services.telemetry.telemetry import Telemetry
 from services.telemetry.throughput import PhaseThroughput
+from statestore.session_bounds import SessionBounds
 from statestore.state_machine import StateMachine
 from txqueue.queue import LockFreeTxQueue
 
@@ -34,13 +36,27 @@ def create_queue(settings: QueueSettings) -> LockFreeTxQueue:
     )
 
 
-def create_state(settings: StateSettings) -> StateMachine:
-    """Create the empty state that the log is replayed into."""
-    return StateMachine(
-        bytes_max=settings.bytes_max,
-        session_capacity=settings.session_capacity,
-        session_horizon_ns=settings.session_horizon_s * 1_000_000_000,
-    )
+def create_state(settings: NodeSettings) -> StateMachine:
+    """Create the empty state that the log is replayed into, with the bounds on sessions that the log began with.
+
+    Raises:
+        LogError: the log's metadata cannot be read.
+        ValueError: what the log's sessions may take is more than half of ``state.bytes_max``.
+    """
+    bounds = settings.state.session_bounds()
+    found = read_metadata(settings.node.data_dir / "log")
+    if found is not None and found.parameters:
+        bounds = SessionBounds(*(found.parameters[name] for name in _parameters(bounds)))
+    return StateMachine(bytes_max=settings.state.bytes_max, session_bounds=bounds)
+
+
+def _parameters(bounds: SessionBounds) -> dict[str, int]:
+    """Give the bounds on sessions as a log's metadata keep them."""
+    return {
+        "session.capacity": bounds.capacity,
+        "session.horizon_ns": bounds.horizon_ns,
+        "session.page_capacity": bounds.page_capacity,
+    }
 
 
 def open_log(settings: NodeSettings, clock: Clock, executor: Executor) -> WriteAheadLog:
@@ -55,10 +71,7 @@ def open_log(settings: NodeSettings, clock: Clock, executor: Executor) -> WriteA
         segment_bytes=settings.log.segment_bytes,
         sync_mode=settings.log.sync_mode,
         interval_ms=settings.log.sync_interval_ms,
-        parameters={
-            "state.session_capacity": settings.state.session_capacity,
-            "state.session_horizon_s": settings.state.session_horizon_s,
-        },
+        parameters=_parameters(settings.state.session_bounds()),
         clock=clock,
         executor=executor,
     )
@@ -75,7 +88,7 @@ class NodeParts:
     pools: Callable[[PoolingSettings], NodePools] = NodePools
     queue: Callable[[QueueSettings], LockFreeTxQueue] = create_queue
     telemetry: Callable[[NodeSettings, Counters, PhaseThroughput], Telemetry] = start_telemetry
-    state: Callable[[StateSettings], StateMachine] = create_state
+    state: Callable[[NodeSettings], StateMachine] = create_state
     results_file: Callable[[Path], ResultsFile] = ResultsFile
     maintenance: Callable[[ObjectPoolManager, Counters, PoolingSettings], Maintenance] = Maintenance
     log: Callable[[NodeSettings, Clock, Executor], WriteAheadLog] = open_log

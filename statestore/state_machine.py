@@ -19,17 +19,15 @@ from statestore.kernel.execute import FULL
 from statestore.kernel.hashing import hash_secrets
 from statestore.kernel.layout import RegionLayout
 from statestore.reads import COLUMNS, Entries, read_entries
+from statestore.session_bounds import SessionBounds
 from txqueue.jit.native_types import U64
 from txqueue.region.region import Region
 
 BYTES_MAX: int = 8 << 30
-SESSION_CAPACITY: int = 65_536
-SESSION_HORIZON_NS: int = 3_600_000_000_000
 HASH_SEED_BITS: int = 128
 READ_BUFFER_BYTES = 1 << 16
 READ_VALUES_BYTES_MAX: int = 12 << 20
 """Leaves room for the keys and the rest of an answer in a message of 16 MiB."""
-NEVER = (1 << 64) - 1
 SYSTEM_RANDOM: Final = SystemRandom()
 
 
@@ -43,10 +41,9 @@ class StateMachine:
     Args:
         path: a file that shall hold the tables and must not exist yet; None keeps them in memory without a name.
             Either is sparse: only touched pages take memory. State is recovered by replaying the log, not from here.
-        bytes_max: most that entries and values should take. It is for admission to keep to it (`free_bytes`); the
-            tables go on for a reserve beyond it, so that a log admitted under one seed fits under any other.
-        session_capacity: clients whose sequences are remembered.
-        session_horizon_ns: where sessions run out, those idle for longer than this (block time) are forgotten.
+        bytes_max: most that entries, values and sessions should take. It is for admission to keep to it (`free_bytes`);
+            the tables go on for a reserve beyond it, so that a log admitted under one seed fits under any other.
+        session_bounds: those to begin with; they take at most half of `bytes_max`. None: an eighth, and 1 GiB at most.
         hash_seed: secret of 128 bits, without which nobody can choose keys whose hashes collide; None draws one. It
             decides where entries lie, and nothing else: no result, no digest.
         randomness: draws the seed.
@@ -61,26 +58,33 @@ class StateMachine:
         path: Path | None = None,
         *,
         bytes_max: int = BYTES_MAX,
-        session_capacity: int = SESSION_CAPACITY,
-        session_horizon_ns: int = SESSION_HORIZON_NS,
+        session_bounds: SessionBounds | None = None,
         hash_seed: int | None = None,
         randomness: Random = SYSTEM_RANDOM,
     ) -> None:
-        plan = RegionLayout.plan(bytes_max, reserve_bytes(bytes_max), session_capacity)
+        bounds = session_bounds or SessionBounds.within(bytes_max)
+        if bounds.bytes_max > bytes_max // 2:
+            raise ValueError(
+                f"sessions take up to {bounds.bytes_max} bytes, more than half of bytes_max, {bytes_max}; raise it"
+            )
+        plan = RegionLayout.plan(bytes_max, reserve_bytes(bytes_max))
         self._bytes_max = bytes_max
         self._region = Region.create(path, plan.size, kind="state", version=layout.VERSION)
         self._words: NDArray[np.uint64] = self._region.words
         self._scratch: NDArray[np.uint64] = np.zeros(layout.SCRATCH_WORDS, dtype=np.uint64)
         self._arena_start = plan.arena // 8
         self._arena_end = plan.size // 8
-        self._format(plan, session_capacity, session_horizon_ns)
+        self._format(plan, bounds)
         first = int(layout.SECRET_LO)
         seed = randomness.getrandbits(HASH_SEED_BITS) if hash_seed is None else hash_seed
         self._words[first : first + layout.SECRET_WORDS] = hash_secrets(seed)
         self._region.complete()
 
-    def _format(self, plan: RegionLayout, session_capacity: int, session_horizon_ns: int) -> None:
+    def _format(self, plan: RegionLayout, bounds: SessionBounds) -> None:
         first_bucket = self._arena_start
+        first_row = plan.sessions // 8
+        for head in (first_row, first_row + int(layout.SESSION_WORDS)):
+            self._words[head + int(layout.SESSION_PREVIOUS)] = self._words[head + int(layout.SESSION_NEXT)] = head
         for word, value in (
             (layout.HASH_MASK, layout.HASH_ALL),
             (layout.DIRECTORY, plan.directory // 8),
@@ -89,13 +93,16 @@ class StateMachine:
             (layout.HEAP_BOTTOM, self._arena_end),
             (layout.ARENA_START, self._arena_start),
             (layout.ARENA_END, self._arena_end),
-            (layout.SESSION_ROWS, plan.session_rows // 8),
+            (layout.SESSIONS, first_row),
             (layout.SESSION_INDEX, plan.session_index // 8),
-            (layout.SESSION_INDEX_MASK, plan.session_index_slots - 1),
-            (layout.SESSION_WINDOWS, plan.session_windows),
-            (layout.SESSION_CAPACITY, session_capacity),
-            (layout.SESSION_HORIZON_NS, session_horizon_ns),
-            (layout.SESSION_SWEEP_TIME, NEVER),
+            (layout.SESSION_INDEX_MASK, layout.index_slots(bounds.capacity) - 1),
+            (layout.SESSION_CAPACITY, bounds.capacity),
+            (layout.SESSION_HORIZON_NS, bounds.horizon_ns),
+            (layout.PAGES, plan.pages // 8),
+            (layout.PAGE_INDEX, plan.page_index // 8),
+            (layout.PAGE_INDEX_MASK, layout.index_slots(bounds.page_capacity) - 1),
+            (layout.PAGE_CAPACITY, bounds.page_capacity),
+            (layout.PAGE_CAPACITY_MAX, plan.page_capacity_max),
             (plan.directory // 8, first_bucket),
         ):
             self._words[word] = value
@@ -259,13 +266,28 @@ class StateMachine:
 
     @property
     def free_bytes(self) -> int:
-        """What is left of `bytes_max`; `capacity.growth_bytes_max` says what records may take of it."""
-        return max(0, self._bytes_max - self.table_bytes)
+        """What is left of `bytes_max` besides the sessions' part; see `capacity.growth_bytes_max`.
+
+        Asked for each frame, hence without `session_bounds`.
+        """
+        sessions = int(self._words[layout.SESSION_CAPACITY]) * layout.SESSION_BYTES
+        pages = int(self._words[layout.PAGE_CAPACITY]) * layout.PAGE_COST_BYTES
+        return max(0, self._bytes_max - sessions - pages - self.table_bytes)
+
+    @property
+    def session_bounds(self) -> SessionBounds:
+        """Bounds on sessions in force."""
+        words = self._words
+        return SessionBounds(
+            int(words[layout.SESSION_CAPACITY]),
+            int(words[layout.SESSION_HORIZON_NS]),
+            int(words[layout.PAGE_CAPACITY]),
+        )
 
     @property
     def session_bytes(self) -> int:
-        """Memory of session windows, in pages that were ever written; those of forgotten sessions are used again."""
-        return int(self._words[layout.SESSION_PAGE_COUNT]) * int(layout.DEDUP_PAGE_BYTES)
+        """What sessions and their results take of `bytes_max`."""
+        return self.sessions * layout.SESSION_BYTES + int(self._words[layout.PAGE_COUNT]) * layout.PAGE_COST_BYTES
 
     def collide_hashes(self, mask: int) -> None:
         """Lets only these bits of hashes count. For tests of collisions, on an empty state machine."""

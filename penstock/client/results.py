@@ -32,6 +32,7 @@ class ResultCode(IntEnum):
     LINKED_FAILED = result_code.LINKED_FAILED
     SEQUENCE_EXPIRED = result_code.SEQUENCE_EXPIRED
     SESSIONS_EXHAUSTED = result_code.SESSIONS_EXHAUSTED
+    SEQUENCE_REUSED = result_code.SEQUENCE_REUSED
 
 
 class Result(NamedTuple):

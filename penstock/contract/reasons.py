@@ -42,7 +42,7 @@ class Reason(Enum):
     )
     RECORD_SIZE_INVALID = _Terms(_INVALID, "the records are not a multiple of 64 bytes", "send whole records", _TXQUEUE)
     UNKNOWN_OPERATION = _Terms(
-        _INVALID, "the operation is none of Operation's 1 to 7", "use one of these", _TXQUEUE_AND_STATE
+        _INVALID, "the operation is none of Operation's 1 to 8", "use one of these", _TXQUEUE_AND_STATE
     )
     UNKNOWN_FLAGS = _Terms(
         _INVALID, "a flag is set that does not exist or does not go with the operation", "clear it", _TXQUEUE
@@ -59,6 +59,7 @@ class Reason(Enum):
         "correct the lengths",
         _TXQUEUE,
     )
+    END_LINKED = _Terms(_INVALID, "an END_SESSION is part of a chain", "send it alone, behind the chain", _TXQUEUE)
     CHAIN_OPEN = _Terms(_INVALID, "the last record is LINKED", "end a chain in the frame in which it starts", _TXQUEUE)
     SEQUENCE_INVALID = _Terms(_INVALID, "a sequence is not in 1 to 2^64-2", "count from 1", _TXQUEUE)
     SEQUENCE_BACKWARDS = _Terms(

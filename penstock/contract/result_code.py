@@ -14,5 +14,6 @@ ACCOUNT_EXISTS: Final = 9
 LINKED_FAILED: Final = 10
 SEQUENCE_EXPIRED: Final = 11
 SESSIONS_EXHAUSTED: Final = 12
+SEQUENCE_REUSED: Final = 13
 DUPLICATE: Final = 128
 """Set on top of a result code where the transaction had been applied before."""

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18penstock/v1/record.proto\x12\x0bpenstock.v1*\xbf\x01\n\tOperation\x12\x19\n\x15OPERATION_UNSPECIFIED\x10\x00\x12\x14\n\x10OPERATION_APPEND\x10\x01\x12\x11\n\rOPERATION_PUT\x10\x02\x12\x14\n\x10OPERATION_DELETE\x10\x03\x12\x11\n\rOPERATION_CAS\x10\x04\x12\x11\n\rOPERATION_ADD\x10\x05\x12\x16\n\x12OPERATION_TRANSFER\x10\x06\x12\x1a\n\x16OPERATION_OPEN_ACCOUNT\x10\x07*Q\n\x04\x46lag\x12\x14\n\x10\x46LAG_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x46LAG_LINKED\x10\x01\x12\x12\n\x0e\x46LAG_OVERDRAFT\x10\x02\x12\x0e\n\nFLAG_FLOOR\x10\x04*\x9f\x03\n\nResultCode\x12\x1b\n\x17RESULT_CODE_UNSPECIFIED\x10\x00\x12\x12\n\x0eRESULT_CODE_OK\x10\x01\x12\x1d\n\x19RESULT_CODE_KEY_NOT_FOUND\x10\x02\x12 \n\x1cRESULT_CODE_VERSION_MISMATCH\x10\x03\x12\x18\n\x14RESULT_CODE_OVERFLOW\x10\x04\x12\x1b\n\x17RESULT_CODE_BELOW_FLOOR\x10\x05\x12\"\n\x1eRESULT_CODE_INSUFFICIENT_FUNDS\x10\x06\x12!\n\x1dRESULT_CODE_ACCOUNT_NOT_FOUND\x10\x07\x12\x1c\n\x18RESULT_CODE_SAME_ACCOUNT\x10\x08\x12\x1e\n\x1aRESULT_CODE_ACCOUNT_EXISTS\x10\t\x12\x1d\n\x19RESULT_CODE_LINKED_FAILED\x10\n\x12 \n\x1cRESULT_CODE_SEQUENCE_EXPIRED\x10\x0b\x12\"\n\x1eRESULT_CODE_SESSIONS_EXHAUSTED\x10\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18penstock/v1/record.proto\x12\x0bpenstock.v1*\xfc\x01\n\tOperation\x12\x19\n\x15OPERATION_UNSPECIFIED\x10\x00\x12\x14\n\x10OPERATION_APPEND\x10\x01\x12\x11\n\rOPERATION_PUT\x10\x02\x12\x14\n\x10OPERATION_DELETE\x10\x03\x12\x11\n\rOPERATION_CAS\x10\x04\x12\x11\n\rOPERATION_ADD\x10\x05\x12\x16\n\x12OPERATION_TRANSFER\x10\x06\x12\x1a\n\x16OPERATION_OPEN_ACCOUNT\x10\x07\x12\x19\n\x15OPERATION_END_SESSION\x10\x08\x12 \n\x1cOPERATION_SET_SESSION_BOUNDS\x10\t*Q\n\x04\x46lag\x12\x14\n\x10\x46LAG_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x46LAG_LINKED\x10\x01\x12\x12\n\x0e\x46LAG_OVERDRAFT\x10\x02\x12\x0e\n\nFLAG_FLOOR\x10\x04*\xc0\x03\n\nResultCode\x12\x1b\n\x17RESULT_CODE_UNSPECIFIED\x10\x00\x12\x12\n\x0eRESULT_CODE_OK\x10\x01\x12\x1d\n\x19RESULT_CODE_KEY_NOT_FOUND\x10\x02\x12 \n\x1cRESULT_CODE_VERSION_MISMATCH\x10\x03\x12\x18\n\x14RESULT_CODE_OVERFLOW\x10\x04\x12\x1b\n\x17RESULT_CODE_BELOW_FLOOR\x10\x05\x12\"\n\x1eRESULT_CODE_INSUFFICIENT_FUNDS\x10\x06\x12!\n\x1dRESULT_CODE_ACCOUNT_NOT_FOUND\x10\x07\x12\x1c\n\x18RESULT_CODE_SAME_ACCOUNT\x10\x08\x12\x1e\n\x1aRESULT_CODE_ACCOUNT_EXISTS\x10\t\x12\x1d\n\x19RESULT_CODE_LINKED_FAILED\x10\n\x12 \n\x1cRESULT_CODE_SEQUENCE_EXPIRED\x10\x0b\x12\"\n\x1eRESULT_CODE_SESSIONS_EXHAUSTED\x10\x0c\x12\x1f\n\x1bRESULT_CODE_SEQUENCE_REUSED\x10\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,9 +32,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'penstock.v1.record_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_OPERATION']._serialized_start=42
-  _globals['_OPERATION']._serialized_end=233
-  _globals['_FLAG']._serialized_start=235
-  _globals['_FLAG']._serialized_end=316
-  _globals['_RESULTCODE']._serialized_start=319
-  _globals['_RESULTCODE']._serialized_end=734
+  _globals['_OPERATION']._serialized_end=294
+  _globals['_FLAG']._serialized_start=296
+  _globals['_FLAG']._serialized_end=377
+  _globals['_RESULTCODE']._serialized_start=380
+  _globals['_RESULTCODE']._serialized_end=828
 # @@protoc_insertion_point(module_scope)

@@ -37,6 +37,14 @@ class _OperationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Operation.V
     """Moves the amount from the key's account to the operand's."""
     OPERATION_OPEN_ACCOUNT: _Operation.ValueType  # 7
     """Creates the account `key` with a balance of 0."""
+    OPERATION_END_SESSION: _Operation.ValueType  # 8
+    """Ends the client's session: its results are forgotten, and all its sequences up to this one, which must be its newest,
+    have expired. Never linked.
+    """
+    OPERATION_SET_SESSION_BOUNDS: _Operation.ValueType  # 9
+    """Sets the bounds on sessions: at most `amount` of them, kept for operand's lower half in ns at least, with as many
+    pages of results as its upper half says. Only a node itself writes it into the log; from a client it is refused.
+    """
 
 class Operation(_Operation, metaclass=_OperationEnumTypeWrapper):
     """A transaction travels as a record of 64 bytes, little-endian, one cache line:
@@ -76,6 +84,14 @@ OPERATION_TRANSFER: Operation.ValueType  # 6
 """Moves the amount from the key's account to the operand's."""
 OPERATION_OPEN_ACCOUNT: Operation.ValueType  # 7
 """Creates the account `key` with a balance of 0."""
+OPERATION_END_SESSION: Operation.ValueType  # 8
+"""Ends the client's session: its results are forgotten, and all its sequences up to this one, which must be its newest,
+have expired. Never linked.
+"""
+OPERATION_SET_SESSION_BOUNDS: Operation.ValueType  # 9
+"""Sets the bounds on sessions: at most `amount` of them, kept for operand's lower half in ns at least, with as many
+pages of results as its upper half says. Only a node itself writes it into the log; from a client it is refused.
+"""
 Global___Operation: _TypeAlias = Operation  # noqa: Y015
 
 class _Flag:
@@ -125,7 +141,11 @@ class _ResultCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ResultCode
     RESULT_CODE_SEQUENCE_EXPIRED: _ResultCode.ValueType  # 11
     """The sequence is so far behind the client's newest that its answer is no longer known; nothing took effect now."""
     RESULT_CODE_SESSIONS_EXHAUSTED: _ResultCode.ValueType  # 12
-    """No session is free for a new client; nothing took effect."""
+    """There is no room to remember the answer: no session is free for a new client, or no memory for more results of a
+    known one. Nothing took effect.
+    """
+    RESULT_CODE_SEQUENCE_REUSED: _ResultCode.ValueType  # 13
+    """Another transaction was sent under this client id and sequence before, and was answered; this one had no effect."""
 
 class ResultCode(_ResultCode, metaclass=_ResultCodeEnumTypeWrapper):
     """The answer to one transaction, one byte each in a receipt. Bit 7 (128) is set on top of the code where the
@@ -147,5 +167,9 @@ RESULT_CODE_LINKED_FAILED: ResultCode.ValueType  # 10
 RESULT_CODE_SEQUENCE_EXPIRED: ResultCode.ValueType  # 11
 """The sequence is so far behind the client's newest that its answer is no longer known; nothing took effect now."""
 RESULT_CODE_SESSIONS_EXHAUSTED: ResultCode.ValueType  # 12
-"""No session is free for a new client; nothing took effect."""
+"""There is no room to remember the answer: no session is free for a new client, or no memory for more results of a
+known one. Nothing took effect.
+"""
+RESULT_CODE_SEQUENCE_REUSED: ResultCode.ValueType  # 13
+"""Another transaction was sent under this client id and sequence before, and was answered; this one had no effect."""
 Global___ResultCode: _TypeAlias = ResultCode  # noqa: Y015

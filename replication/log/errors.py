@@ -1,6 +1,5 @@
 """Errors of blocks and of the log; each message says what to do about it."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -46,19 +45,6 @@ class LogForeign(LogError):
             "point the node at its own log, or correct its cluster id"
         )
         self.found = found
-
-
-class LogParametersDiffer(LogError):
-    """The log was made with other parameters; with these, its replay would come to another state."""
-
-    def __init__(self, path: Path, found: Mapping[str, int], wanted: Mapping[str, int]) -> None:
-        differing = [name for name in wanted if found.get(name) != wanted[name]]
-        differences = ", ".join(f"{name} {found.get(name, 'unset')}, not {wanted[name]}" for name in differing)
-        super().__init__(
-            f"{path} was made with {differences}: set what it was made with; other values take a new log, "
-            "since this one's answers were given with these"
-        )
-        self.differing = differing
 
 
 class LogVersionUnsupported(LogError):

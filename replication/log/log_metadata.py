@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from replication.log.disk import Disk
-from replication.log.errors import LogCorrupted, LogForeign, LogParametersDiffer, LogVersionUnsupported
+from replication.log.errors import LogCorrupted, LogForeign, LogVersionUnsupported
 
 DIRECTORY_VERSION: Final = 1
 
@@ -18,7 +18,7 @@ class LogMetadata(NamedTuple):
 
     cluster_id: int
     parameters: dict[str, int]
-    """Numbers on which the meaning of the log depends: with others, replaying it would come to another state."""
+    """Numbers on which the meaning of the log depends, as it began: replayed with others, it comes to another state."""
 
 
 def read_metadata(directory: Path) -> LogMetadata | None:
@@ -56,7 +56,6 @@ def adopt_metadata(
 
     Raises:
         LogForeign: the log is another cluster's than the wanted.
-        LogParametersDiffer: the log was made with other parameters.
         LogVersionUnsupported: the log is in a newer format.
         LogCorrupted: there are segments and no metadata, or these cannot be understood.
         OSError: the disk failed.
@@ -65,8 +64,6 @@ def adopt_metadata(
     if found is not None:
         if wanted_id not in (None, found.cluster_id):
             raise LogForeign(directory, found.cluster_id, wanted_id)
-        if any(found.parameters.get(name) != value for name, value in parameters.items()):
-            raise LogParametersDiffer(directory, found.parameters, parameters)
         return found.cluster_id
     path = directory / "cluster"
     if not is_empty:

@@ -126,8 +126,8 @@ class WriteAheadLog:
             sync_mode: When an appended block may be answered for.
             interval_ms: How often mode ``interval`` syncs.
             disk: The operating system's files where not given.
-            parameters: Numbers on which the meaning of the log depends: a new log keeps them, and from then on takes no
-                others.
+            parameters: Numbers on which the meaning of the log depends: a new log keeps them in its metadata, one that
+                is there keeps its own.
             clock: What background work waits by.
             executor: What background work runs on.
             rng: Where a random cluster id comes from; the operating system where not given.
@@ -136,7 +136,6 @@ class WriteAheadLog:
             LogInUse: another process has it open.
             LogReadOnly: the directory cannot be written.
             LogForeign: it is another cluster's.
-            LogParametersDiffer: it was made with other parameters.
             LogVersionUnsupported: it is in a newer format.
             LogFull: there is no room for what a log needs at least.
             LogCorrupted: its end is damaged, or a segment is missing. Nothing has been changed.

@@ -43,6 +43,7 @@ _KEY_PADDING: Final = 12
 _KEY_BEYOND_PAYLOAD: Final = 13
 _UNUSED_FIELD: Final = 14
 _VALUE_UNEXPECTED: Final = 15
+_END_LINKED: Final = 16
 
 
 _FAULTS: Final = {
@@ -69,6 +70,7 @@ _FAULTS: Final = {
     ),
     _UNUSED_FIELD: Refusal(Reason.UNUSED_FIELD_SET, field="operand"),
     _VALUE_UNEXPECTED: Refusal(Reason.UNEXPECTED_PAYLOAD, field="payload_length"),
+    _END_LINKED: Refusal(Reason.END_LINKED, field="flags"),
 }
 
 _SEQUENCE_END: Final = np.uint64((1 << 64) - 2)
@@ -150,7 +152,7 @@ def _fault_of(
     amount: np.uint64,
 ) -> int:
     """Check one record by its operation's rules; returns a fault's number or 0."""
-    if operation < opcode.APPEND or operation > opcode.OPEN_ACCOUNT:
+    if operation < opcode.APPEND or operation > opcode.END_SESSION:
         return _OPERATION
     allowed = np.uint64(flag.LINKED)
     if operation == opcode.OPEN_ACCOUNT:
@@ -171,6 +173,10 @@ def _fault_of(
         return 0
     if operation == opcode.OPEN_ACCOUNT:
         if operand_lo | operand_hi:
+            return _UNUSED_FIELD
+        return _VALUE_UNEXPECTED if payload_length else 0
+    if operation == opcode.END_SESSION:
+        if key_lo | key_hi | operand_lo | operand_hi:
             return _UNUSED_FIELD
         return _VALUE_UNEXPECTED if payload_length else 0
 
@@ -251,6 +257,7 @@ def _validate_and_publish(
         if not (namespaces[namespace >> np.uint64(6)] >> (namespace & np.uint64(63))) & np.uint64(1):
             return -(_NAMESPACE | i << 8)
         operation = (meta >> np.uint64(16)) & np.uint64(0xFF)
+        flags_before = flags
         flags = (meta >> np.uint64(24)) & np.uint64(0xFF)
         payload_length = meta >> np.uint64(32)
         if operation == opcode.TRANSFER and payload_length == 0:  # the common case, checked without the rest
@@ -259,6 +266,8 @@ def _validate_and_publish(
             if np.int64(amount) < 1:
                 return -(_AMOUNT | i << 8)
             continue
+        if operation == opcode.END_SESSION and (flags | flags_before) & np.uint64(flag.LINKED):
+            return -(_END_LINKED | i << 8)
         fault = _fault_of(operation, flags, payload_length, key_lo, key_hi, operand_lo, operand_hi, amount)
         if fault:
             return -(fault | i << 8)

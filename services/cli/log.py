@@ -24,9 +24,7 @@ from replication.log.errors import LogCorrupted, LogError, LogInUse
 from replication.log.log_metadata import read_metadata
 from replication.log.recovery import find_segments, read_blocks, recover
 
-_OPERATIONS: Final = {
-    getattr(opcode, name): name for name in ("APPEND", "PUT", "DELETE", "CAS", "ADD", "TRANSFER", "OPEN_ACCOUNT")
-}
+_OPERATIONS: Final = {number: name for name, number in vars(opcode).items() if isinstance(number, int)}
 _FLAGS: Final = {flag.LINKED: "LINKED", flag.OVERDRAFT: "OVERDRAFT", flag.FLOOR: "FLOOR"}
 _directory = click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
 

@@ -62,6 +62,7 @@ def _run(settings: "NodeSettings", run: RunNode | None) -> int:
 
     from replication.log.errors import LogError
     from services import node
+    from services.pipeline.block_clock import ClockAhead
     from services.rpc.server import ListenError
     from services.runtime.debug_monitor import MonitorError
     from services.telemetry.telemetry import TelemetryError
@@ -70,7 +71,7 @@ def _run(settings: "NodeSettings", run: RunNode | None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         return uvloop.run((run or node.run)(settings))
-    except (LogError, StateStoreError, ListenError, TelemetryError, MonitorError) as error:
+    except (LogError, ClockAhead, StateStoreError, ListenError, TelemetryError, MonitorError) as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""

@@ -12,6 +12,7 @@ from pooling.buffers import Buffer
 from pooling.core.errors import PoolExhausted
 from replication.log.block import HEADER_BYTES, Block, stored_bytes
 from replication.log.errors import LogFull
+from services.pipeline.block_clock import BlockClock
 from services.pipeline.channel import ChannelClosed
 from services.pipeline.pending_frames import PendingFrames
 from services.pipeline.sealed_block import BufferPool, SealedBlock
@@ -60,10 +61,6 @@ class ReservableLog(Protocol):
         """Hash of the last block appended."""
 
     @property
-    def last_time_ns(self) -> int:
-        """Time of the last block appended."""
-
-    @property
     def durable_index(self) -> int:
         """Highest index known to be synced."""
 
@@ -96,6 +93,7 @@ class Sequencer(ThreadedStage):
         *,
         cluster_id: int,
         epoch: int,
+        block_clock: BlockClock,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """Seal what comes through ``queue`` behind the last block of ``log``, for ``log_writer``."""
@@ -112,7 +110,7 @@ class Sequencer(ThreadedStage):
         self._index = log.last_index
         self._position = log.last_position
         self._hash = log.last_hash
-        self._time_ns = log.last_time_ns
+        self._block_clock = block_clock
         self._stopping = False
         self._abandoned = False
         counters.put(Counter.SEALED_INDEX, self._index)
@@ -177,8 +175,6 @@ class Sequencer(ThreadedStage):
             self._pending_frames.refuse(sealed_frames, Refusal(Reason.LOG_FULL))
             return None
         started_ns = self._clock.monotonic_ns()
-        # Block time never goes back, whatever the wall clock does between two blocks or two starts.
-        self._time_ns = max(self._time_ns + 1, self._clock.time_ns())
         block = Block.seal(
             buffer,
             cluster_id=self._cluster_id,
@@ -187,7 +183,7 @@ class Sequencer(ThreadedStage):
             first_position=self._position,
             count=batch.count,
             payload_bytes=batch.payload_bytes,
-            time_ns=self._time_ns,
+            time_ns=self._block_clock.next_ns(),
             previous_hash=self._hash,
             durable_index=self._log.durable_index,
         )

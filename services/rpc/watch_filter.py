@@ -24,7 +24,7 @@ def refusal_of(request: state_pb2.WatchRequest, namespaces: NamespaceSet) -> Ref
         if refusal is not None:
             return refusal
     for number, operation in enumerate(request.operations):
-        if not opcode.APPEND <= operation <= opcode.OPEN_ACCOUNT:
+        if not opcode.APPEND <= operation <= opcode.END_SESSION:
             return Refusal(Reason.UNKNOWN_OPERATION, field=f"operations[{number}]")
     return None
 

@@ -35,7 +35,7 @@ def load_kernels() -> None:
         taken = queue.dequeue_exclusive_batch(body, frames)
         queue.rebalance_if_needed()
     assert taken.count == 1
-    with StateMachine(bytes_max=8 << 20, session_capacity=1) as state:
+    with StateMachine(bytes_max=8 << 20) as state:
         state.apply(body[: record.RECORD_BYTES], 1, 0, 0, 1, 1, results[:1])
         assert results[0] == result_code.OK
 
@@ -45,7 +45,7 @@ def compile_all() -> None:
     load_kernels()
     with LockFreeTxQueue.create(None, slots=_SLOTS, producers=1) as queue:
         queue.get_queue_metrics()
-    with StateMachine(bytes_max=8 << 20, session_capacity=1) as state:
+    with StateMachine(bytes_max=8 << 20) as state:
         state.state_digest()
         one = np.ones(1, np.uint8)
         state.read(one, one.astype(np.uint16), one.astype(np.uint16), one)

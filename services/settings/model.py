@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from penstock.contract.record import RECORD_BYTES
+from statestore.session_bounds import SessionBounds
 from txqueue.ring.wait_strategy import WaitStrategy
 
 _MIB: Final = 1 << 20
@@ -93,6 +94,12 @@ class IdentitySettings(_Group):
     """Holds the log; one node at a time. Made where it does not exist."""
     cluster_id: int = Field(default=1, ge=1, lt=1 << 64)
     """Written into every segment; a node refuses a log that carries another."""
+    clock: Literal["check", "accept"] = "check"
+    """``check``: a node refuses to start where its clock is further ahead of the log's last block than
+    ``clock_jump_max_s``, and lets the time of blocks stand where it is behind. ``accept``: the first block takes the
+    clock's time, whatever it is; for one start, after the clock was found to be right."""
+    clock_jump_max_s: int = Field(default=86_400, ge=1)
+    """Seconds by which the time of blocks may jump ahead: longer than a node is ever down."""
 
 
 class ListenSettings(_Group):
@@ -143,10 +150,30 @@ class StateSettings(_Group):
     bytes_max: ByteSize = Field(default=ByteSize(8192 * _MIB), ge=64 * _MIB)
     """Address space set aside for the tables; pages are taken when first touched. A frame that the tables might not
     hold is refused (``STATE_FULL``)."""
-    session_capacity: int = Field(default=65_536, ge=1, le=1 << 20)
-    """Clients remembered at once for their sequences. Every node of a cluster must have the same."""
+    session_capacity: int = Field(default=262_144, ge=1, le=1 << 20)
+    """Clients remembered at once for their sequences; fewer where half of ``session_bytes_max`` does not hold so many.
+    This and the next two are written into the log: a node that is started with others changes them for all."""
     session_horizon_s: int = Field(default=3600, ge=1)
-    """A client idle for longer may be forgotten when sessions run out. Every node of a cluster must have the same."""
+    """A client that is idle for less is remembered; where there is no room, one that was idle for longer makes it."""
+    session_bytes_max: Annotated[ByteSize | None, BeforeValidator(_none_of_text)] = Field(default=None, ge=_MIB)
+    """Part of ``bytes_max`` for clients and the results that are remembered of them, at most half of it; none: an
+    eighth, and 1 GiB at most."""
+
+    @model_validator(mode="after")
+    def _check_session_bytes(self) -> Self:
+        if self.session_bytes_max is not None and self.session_bytes_max > self.bytes_max // 2:
+            raise ValueError(
+                f"state.session_bytes_max {int(self.session_bytes_max)} is more than half of state.bytes_max "
+                f"{int(self.bytes_max)}; lower it or raise that"
+            )
+        return self
+
+    def session_bounds(self) -> SessionBounds:
+        """Give the bounds on sessions that these settings ask for."""
+        horizon_ns = self.session_horizon_s * 1_000_000_000
+        if self.session_bytes_max is None:
+            return SessionBounds.within(self.bytes_max, self.session_capacity, horizon_ns)
+        return SessionBounds.of_bytes(self.session_capacity, horizon_ns, self.session_bytes_max)
 
 
 class PoolingSettings(_Group):

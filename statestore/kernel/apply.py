@@ -2,38 +2,51 @@
 
 Records are hashed and their entries prefetched a chunk ahead of being applied, so that a table larger than the caches
 costs overlapping misses and not one after the other. A TRANSFER without flags takes the short way through the loop;
-session and digest stay in registers between records.
+session, page of results and digest stay in registers between records.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from statestore.kernel.chain import apply_chain
-from statestore.kernel.execute import FULL, INVALID, OK, execute, move_amount, transfer, transfer_between
+from statestore.kernel.execute import (
+    FULL,
+    INVALID,
+    OK,
+    execute,
+    move_amount,
+    set_session_bounds,
+    transfer,
+    transfer_between,
+)
+from statestore.kernel.fingerprint import fingerprint
 from statestore.kernel.hashing import digest_step, key_hash
-from statestore.kernel.invariants import entries_are_conserved
-from statestore.kernel.kernel_types import Block, Entry, Hash, Record, State
+from statestore.kernel.invariants import entries_are_conserved, sessions_are_conserved
+from statestore.kernel.kernel_types import Block, Entry, Hash, Page, Record, State
 from statestore.kernel.layout import (
     CHUNK_RECORDS,
-    DEDUP_PAGE_MASK,
     DIRECTORY,
     DIRECTORY_DEPTH,
     EFFECTS_DIGEST,
     HASH_BITS,
     LOOKAHEAD_MASK,
     ONE,
+    PAGE_SEQUENCE_MASK,
     SCRATCH_CREDIT,
     SCRATCH_DEBIT,
+    SCRATCH_FINGERPRINT,
     SCRATCH_HASH,
     SCRATCH_PAYLOAD,
     SESSION_HIGHEST,
-    SESSION_WINDOW,
+    SESSION_PAGE,
     ZERO,
 )
 from statestore.kernel.record_fields import (
     APPEND,
+    END_SESSION,
     LINKED,
     RECORD_WORDS,
+    SET_SESSION_BOUNDS,
     TRANSFER,
     WORD_AMOUNT,
     WORD_CLIENT,
@@ -45,14 +58,15 @@ from statestore.kernel.record_fields import (
     operation_of,
     payload_length_of,
 )
+from statestore.kernel.result_pages import NO_PAGE, slot_of_sequence
 from statestore.kernel.sessions import (
     NEW,
     NO_SESSION,
     SESSIONS_EXHAUSTED,
-    clear_stale_page,
-    deduplicate,
+    advance_session_time,
+    end_session,
+    judge,
     session_for,
-    write_result,
 )
 from statestore.kernel.table import bucket_at, candidate, group_in
 from statestore.kernel.undo import ALONE
@@ -84,6 +98,7 @@ def hash_and_prefetch(state: State, block: Block, start: U64, end: U64, payload_
         length = payload_length_of(records, base)
         if length > block.payload_bytes - payload_at:
             return PAYLOADS_OVERRUN
+        scratch[SCRATCH_FINGERPRINT + at] = fingerprint(records, block.payloads, base, payload_at)
         if operation == TRANSFER:
             hashed = key_hash(words, debit_key(records, base))
             scratch[SCRATCH_DEBIT + at] = hashed
@@ -91,7 +106,7 @@ def hash_and_prefetch(state: State, block: Block, start: U64, end: U64, payload_
             hashed = key_hash(words, credit_key(records, base))
             scratch[SCRATCH_CREDIT + at] = hashed
             prefetch(words, group_in(bucket_at(words, directory, shift, hashed), hashed))
-        elif operation != APPEND:
+        elif operation != APPEND and operation < END_SESSION:
             hashed = hash_of_key(words, records, block.payloads, base, payload_at)
             scratch[SCRATCH_HASH + at] = hashed
             scratch[SCRATCH_DEBIT + at] = hashed
@@ -152,8 +167,8 @@ def apply_block(
     client = ZERO
     session = NO_SESSION
     highest = ZERO
-    window = ZERO
-    known = False
+    page = NO_PAGE
+    advance_session_time(words, time_ns)
     digest = words[EFFECTS_DIGEST]
     i = ZERO
     while i < count:
@@ -165,40 +180,57 @@ def apply_block(
             prepared = end
         base = i * RECORD_WORDS
         if flags_of(records, base) & LINKED != ZERO:
-            if known and session != ZERO:
+            if session != NO_SESSION:
                 words[session + SESSION_HIGHEST] = highest
-            known = False
+            session = NO_SESSION
             words[EFFECTS_DIGEST] = digest
             i, code = apply_chain(state, block, i, scratch[SCRATCH_PAYLOAD + (i & LOOKAHEAD_MASK)])
             if code != OK:
                 return (i << CODE_BITS) | code
             digest = words[EFFECTS_DIGEST]
             continue
-        if records[base + WORD_CLIENT] != client or not known:
-            if known and session != ZERO:
+        if operation_of(records, base) == SET_SESSION_BOUNDS:
+            result = set_session_bounds(words, records, base)
+            if result == INVALID:
+                return (i << CODE_BITS) | INVALID
+            results[i] = U8(result)
+            digest = digest_step(digest, result)
+            i += ONE
+            continue
+        if records[base + WORD_CLIENT] != client or session == NO_SESSION:
+            if session != NO_SESSION:
                 words[session + SESSION_HIGHEST] = highest
             client = records[base + WORD_CLIENT]
-            session = session_for(words, client, time_ns)
-            known = True
-            if session != ZERO:
+            session = session_for(words, client)
+            if session != NO_SESSION:
                 highest = words[session + SESSION_HIGHEST]
-                window = words[session + SESSION_WINDOW]
+                page = Page(words[session + SESSION_PAGE])
         sequence = records[base + WORD_SEQUENCE]
+        at = i & LOOKAHEAD_MASK
+        mark = scratch[SCRATCH_FINGERPRINT + at]
         result = NEW
-        if session == ZERO:
+        slot = slot_of_sequence(page, sequence)
+        if session == NO_SESSION:
             result = SESSIONS_EXHAUSTED
-        elif sequence == highest + ONE and sequence != ZERO:
+        elif (
+            sequence == highest + ONE
+            and sequence & PAGE_SEQUENCE_MASK != ZERO
+            and page != NO_PAGE
+            and operation_of(records, base) != END_SESSION
+        ):
+            # The next slot of the page in hand, which is empty: nothing to look up.
             highest = sequence
-            # The page of the highest sequence is open, but for that of sequence 1.
-            if sequence & DEDUP_PAGE_MASK <= ONE:
-                clear_stale_page(words, session, sequence)
+            assert UNCHECKED or words[slot] == ZERO, "a sequence above the highest has a result"
         else:
             words[session + SESSION_HIGHEST] = highest
-            result = deduplicate(words, session, sequence)
+            if operation_of(records, base) == END_SESSION:
+                result = end_session(words, session, sequence, mark)
+            else:
+                result, slot = judge(words, session, sequence, mark)
             highest = words[session + SESSION_HIGHEST]
+            page = Page(words[session + SESSION_PAGE])
         effect = ZERO
         if result == NEW:
-            at = i & LOOKAHEAD_MASK
             debit = Entry(scratch[SCRATCH_DEBIT + at])
             credit = Entry(scratch[SCRATCH_CREDIT + at])
             version = first_position + i + ONE
@@ -214,12 +246,13 @@ def apply_block(
                     result, effect = execute(state, record)
                     if result >= FULL:
                         return (i << CODE_BITS) | result
-            write_result(words, window, sequence, result)
+            words[slot] = mark | result
         results[i] = U8(result)
         digest = digest_step(digest, result ^ effect)
         i += ONE
-    if known and session != ZERO:
+    if session != NO_SESSION:
         words[session + SESSION_HIGHEST] = highest
     words[EFFECTS_DIGEST] = digest
+    assert UNCHECKED or sessions_are_conserved(words), "the orders of use do not hold the sessions that are counted"
     assert UNCHECKED or entries_are_conserved(words), "the buckets do not hold the entries that are counted"
     return ZERO

@@ -2,11 +2,12 @@
 
 from penstock.contract import limits, result_code
 from statestore.kernel.execute import FULL, INVALID, OK, execute
+from statestore.kernel.fingerprint import RESULT_MASK, fingerprint
 from statestore.kernel.hashing import digest_step
-from statestore.kernel.kernel_types import Block, Hash, Record, Session, State
+from statestore.kernel.kernel_types import Block, Hash, Record, State
 from statestore.kernel.layout import (
     CHAIN_EFFECT,
-    CHAIN_SESSION,
+    CHAIN_SLOT,
     CHAIN_VERDICT,
     CHAIN_WORDS,
     EFFECTS_DIGEST,
@@ -26,13 +27,27 @@ from statestore.kernel.record_fields import (
     operation_of,
     payload_length_of,
 )
-from statestore.kernel.sessions import DUPLICATE, NEW, SESSIONS_EXHAUSTED, deduplicate, record_result, session_for
+from statestore.kernel.result_pages import is_slot_of
+from statestore.kernel.sessions import (
+    DUPLICATE,
+    NEW,
+    NO_SESSION,
+    NO_SLOT,
+    PENDING,
+    SEQUENCE_EXPIRED,
+    SEQUENCE_REUSED,
+    SESSIONS_EXHAUSTED,
+    judge,
+    session_for,
+)
 from statestore.kernel.undo import CHAINED, commit, rollback
 from txqueue.jit.debug_build import UNCHECKED
 from txqueue.jit.decorators import inner
 from txqueue.jit.native_types import U8, U64, u64_range
 
 LINKED_FAILED = U64(result_code.LINKED_FAILED)
+REPEAT = PENDING | DUPLICATE
+"""The verdict on a transaction that an earlier record of the same chain is, too."""
 
 
 @inner
@@ -43,21 +58,33 @@ def chain_note(first: U64, number: U64) -> U64:
 
 
 @inner
-def deduplicate_chain(state: State, block: Block, first: U64, end: U64) -> bool:
-    """Notes the verdict on every record of a chain, in order; whether one of them was applied before."""
-    repeated = False
+def judge_chain(state: State, block: Block, first: U64, end: U64, payload_at: U64) -> bool:
+    """Notes the verdict on every record of a chain, in order; whether the key of one was used: then none is executed.
+
+    A new record's slot holds PENDING meanwhile, so that a later record of the chain with the same key is told apart:
+    the same transaction once more is a REPEAT, which is not executed and fails nothing; another one is SEQUENCE_REUSED.
+    """
+    words = state.words
+    key_is_used = False
     for i in u64_range(first, end):
         base = i * RECORD_WORDS
         note = chain_note(first, i)
-        session = session_for(state.words, block.records[base + WORD_CLIENT], block.time_ns)
-        verdict = SESSIONS_EXHAUSTED
-        if session != ZERO:
-            verdict = deduplicate(state.words, session, block.records[base + WORD_SEQUENCE])
+        sequence = block.records[base + WORD_SEQUENCE]
+        length = payload_length_of(block.records, base)
+        verdict, slot = SESSIONS_EXHAUSTED, NO_SLOT
+        session = session_for(words, block.records[base + WORD_CLIENT])
+        if session != NO_SESSION and length <= block.payload_bytes - payload_at:
+            mark = fingerprint(block.records, block.payloads, base, payload_at)
+            verdict, slot = judge(words, session, sequence, mark)
+            if verdict == NEW:
+                words[slot] = mark | PENDING
+            elif verdict == SEQUENCE_REUSED or (verdict & DUPLICATE != ZERO and verdict != REPEAT):
+                key_is_used = True
+        payload_at += length
         state.scratch[note + CHAIN_VERDICT] = verdict
-        state.scratch[note + CHAIN_SESSION] = session
+        state.scratch[note + CHAIN_SLOT] = slot
         state.scratch[note + CHAIN_EFFECT] = ZERO
-        repeated |= verdict & DUPLICATE != ZERO
-    return repeated
+    return key_is_used
 
 
 @inner
@@ -67,10 +94,10 @@ def execute_chain(state: State, block: Block, first: U64, end: U64, payload_at: 
         base = i * RECORD_WORDS
         note = chain_note(first, i)
         code = state.scratch[note + CHAIN_VERDICT]
+        length = payload_length_of(block.records, base)
+        if length > block.payload_bytes - payload_at:
+            return i, INVALID
         if code == NEW:
-            length = payload_length_of(block.records, base)
-            if length > block.payload_bytes - payload_at:
-                return i, INVALID
             hashed = Hash(ZERO)
             if operation_of(block.records, base) != APPEND:
                 hashed = hash_of_key(state.words, block.records, block.payloads, base, payload_at)
@@ -78,9 +105,11 @@ def execute_chain(state: State, block: Block, first: U64, end: U64, payload_at: 
             record = Record(block.records, block.payloads, base, payload_at, hashed, version, CHAINED)
             code, effect = execute(state, record)
             state.scratch[note + CHAIN_EFFECT] = effect
-            payload_at += length
+        elif code == REPEAT:
+            code = OK
         if code != OK:
             return i, code
+        payload_at += length
     return end, OK
 
 
@@ -93,9 +122,10 @@ def apply_chain(state: State, block: Block, first: U64, payload_at: U64) -> tupl
             return first, INVALID  # a chain never crosses a block
         end += ONE
     assert UNCHECKED or state.scratch[SCRATCH_UNDO_COUNT] == ZERO, "a chain begins with another one's undo log"
-    repeated = deduplicate_chain(state, block, first, end)
+    words = state.words
+    key_is_used = judge_chain(state, block, first, end, payload_at)
     failed, code = first, OK
-    if not repeated:
+    if not key_is_used:
         failed, code = execute_chain(state, block, first, end, payload_at)
         if code >= FULL:
             return failed, code
@@ -103,19 +133,26 @@ def apply_chain(state: State, block: Block, first: U64, payload_at: U64) -> tupl
             commit(state)
         else:
             rollback(state)
-    digest = state.words[EFFECTS_DIGEST]
+    digest = words[EFFECTS_DIGEST]
     for i in u64_range(first, end):
+        base = i * RECORD_WORDS
         note = chain_note(first, i)
         verdict = state.scratch[note + CHAIN_VERDICT]
+        slot = state.scratch[note + CHAIN_SLOT]
+        # A leap of a later record may have pushed this one out of the window, and its page may serve another by now.
+        kept = slot != NO_SLOT and is_slot_of(
+            words, slot, block.records[base + WORD_CLIENT], block.records[base + WORD_SEQUENCE]
+        )
         result = LINKED_FAILED
-        if repeated:
+        if verdict == REPEAT:
+            result = (words[slot] & RESULT_MASK) | DUPLICATE if kept else SEQUENCE_EXPIRED
+        elif key_is_used:
             result = LINKED_FAILED if verdict == NEW else verdict
         elif code == OK or i == failed:
             result = code
         block.results[i] = U8(result)
-        if verdict == NEW:
-            sequence = block.records[i * RECORD_WORDS + WORD_SEQUENCE]
-            record_result(state.words, Session(state.scratch[note + CHAIN_SESSION]), sequence, result)
+        if verdict == NEW and kept:
+            words[slot] = (words[slot] & ~RESULT_MASK) | result
         digest = digest_step(digest, result ^ state.scratch[note + CHAIN_EFFECT] if result == OK else result)
-    state.words[EFFECTS_DIGEST] = digest
+    words[EFFECTS_DIGEST] = digest
     return end, OK

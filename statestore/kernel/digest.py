@@ -28,13 +28,11 @@ from statestore.kernel.layout import (
     ONE,
     SESSION_CLIENT,
     SESSION_HIGHEST,
-    SESSION_IN_USE,
-    SESSION_ROWS,
-    SESSION_ROWS_EVER_USED,
-    SESSION_WORDS,
+    SESSION_NEXT,
     WORD_BYTES,
     ZERO,
 )
+from statestore.kernel.order_of_use import ended_head, live_head
 from txqueue.jit.decorators import inner, kernel
 from txqueue.jit.native_types import U64, Words, u64_range
 from txqueue.jit.raw_memory import as_bytes, pointer
@@ -74,9 +72,10 @@ def state_digest(region_words: NDArray[np.uint64]) -> U64:
             for number in u64_range(ONE, words[bucket + BUCKET_COUNT] + ONE):
                 total += entry_digest(words, Entry(bucket + number * ENTRY_WORDS))
             bucket = words[bucket + BUCKET_NEXT]
-    for number in u64_range(words[SESSION_ROWS_EVER_USED]):
-        row = words[SESSION_ROWS] + number * SESSION_WORDS
-        if words[row + SESSION_IN_USE] != ZERO:
-            h = digest_step(SESSION_SEED, words[row + SESSION_CLIENT])
-            total += digest_finish(digest_step(h, words[row + SESSION_HIGHEST]))
+    for head in (live_head(words), ended_head(words)):
+        session = words[head + SESSION_NEXT]
+        while session != head:
+            h = digest_step(SESSION_SEED, words[session + SESSION_CLIENT])
+            total += digest_finish(digest_step(h, words[session + SESSION_HIGHEST]))
+            session = words[session + SESSION_NEXT]
     return total

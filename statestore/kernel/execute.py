@@ -16,8 +16,10 @@ from statestore.kernel.layout import (
     IDENTITY_LENGTH_SHIFT,
     KEY_INLINE_BYTES,
     ONE,
+    PAGE_CAPACITY_MAX,
     ZERO,
 )
+from statestore.kernel.layout import SESSION_CAPACITY_MAX as ROWS_MAX
 from statestore.kernel.record_fields import (
     ADD,
     APPEND,
@@ -29,6 +31,7 @@ from statestore.kernel.record_fields import (
     PUT,
     TRANSFER,
     WORD_AMOUNT,
+    WORD_OPERAND_HI,
     WORD_OPERAND_LO,
     credit_key,
     debit_key,
@@ -38,6 +41,7 @@ from statestore.kernel.record_fields import (
     operation_of,
     payload_length_of,
 )
+from statestore.kernel.session_indexes import set_bounds
 from statestore.kernel.table import NO_ENTRY, find, has_inline_key, insert, remove
 from statestore.kernel.undo import CHAINED, CHANGED, CREATED, DELETED, record_undo, release_key, release_value
 from txqueue.jit.debug_build import UNCHECKED
@@ -53,6 +57,8 @@ INSUFFICIENT_FUNDS = U64(result_code.INSUFFICIENT_FUNDS)
 ACCOUNT_NOT_FOUND = U64(result_code.ACCOUNT_NOT_FOUND)
 SAME_ACCOUNT = U64(result_code.SAME_ACCOUNT)
 ACCOUNT_EXISTS = U64(result_code.ACCOUNT_EXISTS)
+
+SESSIONS_MAX = U64(ROWS_MAX)
 
 FULL = U64(254)
 """Not a result: the arena is full, and the state machine stops."""
@@ -227,6 +233,17 @@ def delete(state: State, record: Record) -> U64:
         release_value(words, words, entry)
         release_key(words, words, entry)
     remove(words, entry)
+    return OK
+
+
+@inner
+def set_session_bounds(words: Words, records: Words, base: U64) -> U64:
+    """SET_SESSION_BOUNDS: its result. It is no client's and needs no session, or it could not make room for any."""
+    capacity = records[base + WORD_AMOUNT]
+    pages = records[base + WORD_OPERAND_HI]
+    if capacity > SESSIONS_MAX or pages > words[PAGE_CAPACITY_MAX]:
+        return INVALID
+    set_bounds(words, capacity, records[base + WORD_OPERAND_LO], pages)
     return OK
 
 

@@ -10,7 +10,6 @@ from statestore.kernel.layout import (
     BUCKET_NEXT,
     BUCKET_WORDS,
     BUCKETS_END,
-    DEDUP_WINDOW_BYTES,
     DIRECTORY,
     DIRECTORY_DEPTH,
     ENTRY_COUNT,
@@ -22,14 +21,19 @@ from statestore.kernel.layout import (
     KIND_MASK,
     KIND_VALUE,
     ONE,
-    SESSION_CAPACITY,
+    PAGE_CLIENT,
+    PAGE_COUNT,
+    PAGE_NEXT,
+    SESSION_CLIENT,
     SESSION_COUNT,
-    SESSION_IN_USE,
-    SESSION_ROWS,
-    SESSION_ROWS_EVER_USED,
-    SESSION_WINDOW,
-    SESSION_WINDOWS,
+    SESSION_HEADS,
+    SESSION_LAST_USE,
+    SESSION_NEWEST_PAGE,
+    SESSION_NEXT,
+    SESSION_PREVIOUS,
+    SESSION_ROWS_USED,
     SESSION_WORDS,
+    SESSIONS,
     ZERO,
 )
 from txqueue.jit.decorators import inner
@@ -85,14 +89,42 @@ def mark(words: Words, block: HeapBlock, what: U64) -> None:
 
 @inner
 def is_session(words: Words, session: Session) -> bool:
-    """Whether the row of a session that is in use begins here, with the window that belongs to it."""
-    if session < words[SESSION_ROWS] or words[SESSION_COUNT] > words[SESSION_CAPACITY]:
+    """Whether the row of a session that is in use begins here."""
+    first = words[SESSIONS] + SESSION_HEADS * SESSION_WORDS
+    if session < first:
         return False
-    row = (session - words[SESSION_ROWS]) // SESSION_WORDS
-    if row >= words[SESSION_ROWS_EVER_USED] or words[SESSION_ROWS] + row * SESSION_WORDS != session:
-        return False
-    window = words[SESSION_WINDOWS] + row * DEDUP_WINDOW_BYTES
-    return words[session + SESSION_IN_USE] == ONE and words[session + SESSION_WINDOW] == window
+    row = (session - first) // SESSION_WORDS
+    return (
+        row < words[SESSION_ROWS_USED]
+        and first + row * SESSION_WORDS == session
+        and words[session + SESSION_PREVIOUS] != ZERO
+    )
+
+
+@inner
+def sessions_are_conserved(words: Words) -> bool:
+    """Whether the orders of use hold the sessions that are counted, oldest first, and these the pages counted."""
+    sessions = pages = ZERO
+    for number in u64_range(SESSION_HEADS):
+        head = words[SESSIONS] + number * SESSION_WORDS
+        session = words[head + SESSION_NEXT]
+        used = ZERO
+        while session != head:
+            if not is_session(words, Session(session)) or words[session + SESSION_LAST_USE] < used:
+                return False
+            used = words[session + SESSION_LAST_USE]
+            sessions += ONE
+            newest = words[session + SESSION_NEWEST_PAGE]
+            page = newest
+            while page != ZERO:
+                if words[page + PAGE_CLIENT] != words[session + SESSION_CLIENT]:
+                    return False
+                pages += ONE
+                page = words[page + PAGE_NEXT]
+                if page == newest:
+                    break
+            session = words[session + SESSION_NEXT]
+    return sessions == words[SESSION_COUNT] and pages == words[PAGE_COUNT]
 
 
 @inner

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     """Word offset of a block of the heap; 0: none."""
     Session = NewType("Session", U64)
     """Word offset of a session's row; 0: none."""
+    Page = NewType("Page", U64)
+    """Word offset of a page of results; 0: none."""
 else:
-    Hash = Bucket = Entry = HeapBlock = Session = U64
+    Hash = Bucket = Entry = HeapBlock = Session = Page = U64
 
 
 class State(NamedTuple):

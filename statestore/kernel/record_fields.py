@@ -22,6 +22,8 @@ CAS = U64(opcode.CAS)
 ADD = U64(opcode.ADD)
 TRANSFER = U64(opcode.TRANSFER)
 OPEN_ACCOUNT = U64(opcode.OPEN_ACCOUNT)
+END_SESSION = U64(opcode.END_SESSION)
+SET_SESSION_BOUNDS = U64(opcode.SET_SESSION_BOUNDS)
 LINKED = U64(flag.LINKED)
 OVERDRAFT = U64(flag.OVERDRAFT)
 FLOOR = U64(flag.FLOOR)
@@ -73,7 +75,7 @@ def account_identity(records: Words, base: U64) -> U64:
 def key_identity(records: Words, base: U64) -> U64:
     """The identity word of a record's key: of the debit account for a TRANSFER."""
     operation = operation_of(records, base)
-    if operation >= TRANSFER:
+    if operation >= TRANSFER:  # also of those that have no key
         return account_identity(records, base)
     kind = KIND_COUNTER if operation == ADD else KIND_VALUE
     length = records[base + WORD_OPERAND_HI] & KEY_LENGTH_MASK

@@ -25,7 +25,7 @@ async def test_sequences_that_an_earlier_run_used_fail_instead_of_doing_nothing(
             with pytest.raises(SequenceReused):
                 await second_run.submit(Add(b"k", 1))
             with pytest.raises(SequenceReused):
-                await second_run.submit_frame(rows(1), stamp=True)
+                await second_run.submit_frame(rows(1), stamp=True)  # another transaction: answered SEQUENCE_REUSED
             assert (await second_run.submit(Add(b"k", 1), sequence=1)).duplicate, "asked for by its sequence"
         async with AsyncClient(node.target, client_id=7, next_sequence=3) as third_run:
             assert (await third_run.submit(Add(b"k", 1))).ok

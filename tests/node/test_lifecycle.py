@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from penstock.contract import opcode, result_code
+from penstock.contract.result_code import DUPLICATE, SESSIONS_EXHAUSTED
 from penstock.v1 import node_pb2, node_pb2_grpc, state_pb2, state_pb2_grpc, txqueue_pb2_grpc
 from tests.frames import frame, rows, status_of
 from tests.node.serve_process import ServeProcess
@@ -91,12 +92,21 @@ async def test_an_answer_that_would_be_too_large_is_refused_before_it_is_made(sh
     assert shared_node.status().resident_bytes < before + 64 * MIB
 
 
-def test_parameters_of_the_state_cannot_change_under_a_log(tmp_path: Path) -> None:
-    with ServeProcess(tmp_path):
-        pass
-    code, output = ServeProcess(tmp_path, "--set", "state.session_capacity=2").fails_with()
-    assert code == 1
-    assert "was made with state.session_capacity 65536, not 2" in output
+def test_bounds_on_sessions_change_with_the_settings_by_a_transaction_of_the_log(tmp_path: Path) -> None:
+    """After 65,536 invented ids new clients were refused for the horizon, and the bound could not be raised."""
+    few = ("--set", "state.session_capacity=2", "--set", "state.bytes_max=64MiB")
+    with ServeProcess(tmp_path, *few) as node, grpc.insecure_channel(node.target) as channel:
+        stub = txqueue_pb2_grpc.TxQueueServiceStub(channel)
+        answers = [stub.SubmitFrame(frame(rows(1, client_id=number)), timeout=10).results for number in (1, 2, 3)]
+        assert answers == [b"\x01", b"\x01", bytes([SESSIONS_EXHAUSTED])]
+    many = ("--set", "state.session_capacity=3", "--set", "state.bytes_max=64MiB")
+    with ServeProcess(tmp_path, *many) as node, grpc.insecure_channel(node.target) as channel:
+        stub = txqueue_pb2_grpc.TxQueueServiceStub(channel)
+        answers = [stub.SubmitFrame(frame(rows(1, client_id=number)), timeout=10).results for number in (3, 1, 4)]
+        assert answers == [b"\x01", bytes([1 | DUPLICATE]), bytes([SESSIONS_EXHAUSTED])]
+    with ServeProcess(tmp_path, *many) as node, grpc.insecure_channel(node.target) as channel:
+        status = node_pb2_grpc.NodeServiceStub(channel).GetStatus(node_pb2.GetStatusRequest(), timeout=10)
+        assert status.applied_transactions == 7, "six submitted, and the bounds once"
 
 
 def test_a_second_node_that_is_refused_leaves_the_first_ones_results(shared_node: ServeProcess, tmp_path: Path) -> None:

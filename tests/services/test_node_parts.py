@@ -6,9 +6,9 @@ import pytest
 
 from penstock.host.clock import SYSTEM_CLOCK
 from penstock.host.executor import THREADS
-from replication.log.errors import LogInUse, LogParametersDiffer
+from replication.log.errors import LogInUse
 from services.node_parts import create_queue, create_state, open_log
-from services.settings.model import NodeSettings, QueueSettings, StateSettings
+from services.settings.model import NodeSettings, QueueSettings
 
 
 def settings_in(directory: Path, **groups: object) -> NodeSettings:
@@ -25,15 +25,27 @@ def test_the_log_lies_in_the_data_directory_and_is_the_cluster_s(tmp_path: Path)
             open_log(settings, SYSTEM_CLOCK, THREADS)
 
 
-@pytest.mark.parametrize("name", ["session_capacity", "session_horizon_s"])
-def test_a_log_keeps_the_settings_that_its_results_depend_on(tmp_path: Path, name: str) -> None:
-    open_log(settings_in(tmp_path), SYSTEM_CLOCK, THREADS).close()
-    with pytest.raises(LogParametersDiffer, match=name):
-        open_log(settings_in(tmp_path, state={name: 3}), SYSTEM_CLOCK, THREADS)
+SMALL = {"bytes_max": 64 << 20}
 
 
-def test_the_state_and_the_ring_are_as_large_as_the_settings_say() -> None:
-    with create_state(StateSettings.model_validate({"bytes_max": 64 << 20})) as state:
+@pytest.mark.parametrize(
+    ("name", "value"), [("session_capacity", 3), ("session_horizon_s", 3), ("session_bytes_max", 4 << 20)]
+)
+def test_a_state_begins_with_the_bounds_on_sessions_that_its_log_began_with(
+    tmp_path: Path, name: str, value: int
+) -> None:
+    settings = settings_in(tmp_path, state=SMALL)
+    open_log(settings, SYSTEM_CLOCK, THREADS).close()
+    changed = settings_in(tmp_path, state={**SMALL, name: value})
+    open_log(changed, SYSTEM_CLOCK, THREADS).close()
+    assert changed.state.session_bounds() != settings.state.session_bounds()
+    with create_state(changed) as state:
+        assert state.session_bounds == settings.state.session_bounds()
+
+
+def test_the_state_and_the_ring_are_as_large_as_the_settings_say(tmp_path: Path) -> None:
+    with create_state(settings_in(tmp_path, state=SMALL)) as state:
         assert state.bytes_max == 64 << 20
+        assert state.session_bounds.bytes_max <= 8 << 20
     with create_queue(QueueSettings.model_validate({"slots": 512})) as queue:
         assert queue.get_queue_metrics().frames_dequeued == 0

@@ -6,9 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.contract import limits, opcode, record
+from statestore.session_bounds import SessionBounds
 from statestore.state_machine import StateMachine
 
 START_NS = 10**18
+HOUR_NS = 3_600_000_000_000
+
+
+def bounds(capacity: int, horizon_ns: int = HOUR_NS) -> SessionBounds:
+    """Bounds on sessions that fit a state of 4 MiB, with pages for a full window."""
+    return SessionBounds(capacity, horizon_ns, 5000)
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,9 @@ def pack(txs: list[Tx]) -> tuple[NDArray[np.uint8], int]:
             row["key_lo"], row["key_hi"] = np.frombuffer(tx.key, dtype="<u8")
             if tx.operation == opcode.TRANSFER:
                 row["operand_lo"], row["operand_hi"] = np.frombuffer(tx.credit, dtype="<u8")
-        elif tx.operation != opcode.APPEND:
+        elif tx.operation == opcode.SET_SESSION_BOUNDS:
+            row["operand_lo"], row["operand_hi"] = tx.operand % 2**64, tx.operand >> 64
+        elif tx.operation not in (opcode.APPEND, opcode.END_SESSION):
             row["operand_lo"], row["operand_hi"] = tx.operand % 2**64, len(tx.key)
             if len(tx.key) <= limits.KEY_INLINE_BYTES_MAX:
                 row["key_lo"], row["key_hi"] = np.frombuffer(tx.key.ljust(16, b"\0"), dtype="<u8")
@@ -62,7 +71,7 @@ class Feeder:
         """Gives each transaction that has none its client's next sequence."""
         numbered = []
         for tx in txs:
-            if tx.sequence == 0:
+            if tx.sequence == 0 and tx.operation != opcode.SET_SESSION_BOUNDS:
                 self.sequences[tx.client] = self.sequences.get(tx.client, 0) + 1
                 tx = Tx(**{**tx.__dict__, "sequence": self.sequences[tx.client]})
             numbered.append(tx)
@@ -102,6 +111,15 @@ def transfer(debit: int, credit: int, amount: int, flags: int = 0, client: int =
 
 def put(key: bytes, value: bytes, flags: int = 0, namespace: int = 0) -> Tx:
     return Tx(opcode.PUT, key=key, value=value, flags=flags, namespace=namespace)
+
+
+def end(client: int = 1, sequence: int = 0) -> Tx:
+    return Tx(opcode.END_SESSION, client=client, sequence=sequence)
+
+
+def set_bounds(capacity: int, horizon_ns: int, page_capacity: int) -> Tx:
+    operand = horizon_ns | page_capacity << 64
+    return Tx(opcode.SET_SESSION_BOUNDS, amount=capacity, operand=operand, client=0)
 
 
 def delete(key: bytes, flags: int = 0) -> Tx:

@@ -2,17 +2,17 @@
 
 from dataclasses import dataclass, field, replace
 
-from tests.statestore.blocks import Tx
+from tests.statestore.blocks import START_NS, Tx
+from tests.statestore.session_model import Sessions
 
 MASK = 2**64 - 1
 DIGEST_MULTIPLIER, EFFECT_MULTIPLIER, CREDIT_MULTIPLIER = 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9
-WINDOW = 131_072
-APPEND, PUT, DELETE, CAS, ADD, TRANSFER, OPEN_ACCOUNT = range(1, 8)
+APPEND, PUT, DELETE, CAS, ADD, TRANSFER, OPEN_ACCOUNT, END_SESSION, SET_SESSION_BOUNDS = range(1, 10)
 LINKED, OVERDRAFT, FLOOR = 1, 2, 4
 (OK, KEY_NOT_FOUND, VERSION_MISMATCH, OVERFLOW, BELOW_FLOOR, INSUFFICIENT_FUNDS, ACCOUNT_NOT_FOUND, SAME_ACCOUNT) = (
     range(1, 9)
 )
-(ACCOUNT_EXISTS, LINKED_FAILED, SEQUENCE_EXPIRED) = range(9, 12)
+(ACCOUNT_EXISTS, LINKED_FAILED, SEQUENCE_EXPIRED, SESSIONS_EXHAUSTED, SEQUENCE_REUSED) = range(9, 14)
 DUPLICATE = 128
 
 
@@ -51,11 +51,12 @@ Key = tuple[int, int, bytes]
 @dataclass
 class Model:
     entries: dict[Key, Entry] = field(default_factory=dict)
-    seen: dict[int, dict[int, int]] = field(default_factory=dict)
+    sessions: Sessions = field(default_factory=Sessions)
     position: int = 0
     effects_digest: int = 0
 
-    def apply(self, txs: list[Tx]) -> list[int]:
+    def apply(self, txs: list[Tx], time_ns: int = START_NS) -> list[int]:
+        self.sessions.begin_block(time_ns)
         results = []
         at = 0
         while at < len(txs):
@@ -67,35 +68,45 @@ class Model:
         return results
 
     def _apply_chain(self, chain: list[Tx]) -> list[int]:
-        verdicts = [self._deduplicate(tx) for tx in chain]
+        if chain[0].operation == SET_SESSION_BOUNDS:
+            self._set_session_bounds(chain[0])
+            self.position += 1
+            self.effects_digest = digest_step(self.effects_digest, OK)
+            return [OK]
+        if chain[0].operation == END_SESSION:
+            verdicts: list[int | None] = [self.sessions.end(chain[0])]
+        else:
+            verdicts = [self.sessions.judge(tx) for tx in chain]
         before = dict(self.entries)
         outcomes: list[tuple[int, int]] = []
-        repeated = any(verdict & DUPLICATE for verdict in verdicts)
+        used_before = any(v == SEQUENCE_REUSED or (v or 0) > DUPLICATE for v in verdicts)
         for number, (tx, verdict) in enumerate(zip(chain, verdicts, strict=True)):
-            code, effect = (verdict, 0) if verdict or repeated else self._execute(tx, self.position + number + 1)
+            if used_before:
+                outcomes.append((LINKED_FAILED if verdict is None else verdict, 0))
+                continue
+            code, effect = self._execute(tx, self.position + number + 1) if verdict is None else (verdict, 0)
             outcomes.append((code, effect))
-            if code != OK and not repeated:
+            if code not in (OK, DUPLICATE) and len(chain) > 1:
                 break
-        if repeated:
-            outcomes = [(verdict or LINKED_FAILED, 0) for verdict in verdicts]
-        elif outcomes[-1][0] != OK:
+        if not used_before and len(chain) > 1 and outcomes[-1][0] not in (OK, DUPLICATE):
             self.entries = before
             failed = len(outcomes) - 1
             outcomes = [(outcomes[failed][0] if number == failed else LINKED_FAILED, 0) for number in range(len(chain))]
+        results = []
         for tx, verdict, (code, effect) in zip(chain, verdicts, outcomes, strict=True):
-            if not verdict:
-                self.seen[tx.client][tx.sequence] = code
+            if verdict is None:
+                self.sessions.record(tx, code)
+            elif verdict == DUPLICATE:  # of an earlier record of this chain, whose result there is now
+                known = self.sessions.live[tx.client].results.get(tx.sequence)
+                code = SEQUENCE_EXPIRED if known is None else (known[1] or 0) | DUPLICATE
+            results.append(code)
             self.effects_digest = digest_step(self.effects_digest, code ^ (effect if code == OK else 0))
         self.position += len(chain)
-        return [code for code, _ in outcomes]
+        return results
 
-    def _deduplicate(self, tx: Tx) -> int:
-        """0 where the record is new."""
-        seen = self.seen.setdefault(tx.client, {0: 0})
-        if max(seen) - tx.sequence >= WINDOW:
-            return SEQUENCE_EXPIRED
-        result = seen.setdefault(tx.sequence, 0)
-        return result | DUPLICATE if result else 0
+    def _set_session_bounds(self, tx: Tx) -> None:
+        self.sessions.capacity, self.sessions.horizon = tx.amount, tx.operand & MASK
+        self.sessions.page_capacity = tx.operand >> 64
 
     def _execute(self, tx: Tx, version: int) -> tuple[int, int]:
         if tx.operation == APPEND:
@@ -147,6 +158,6 @@ class Model:
             held = bytes_digest(entry.value) if kind == 1 else entry.amount & MASK
             h = digest_step(kind | namespace << 8 | entry.overdraft << 32, bytes_digest(key))
             total += digest_finish(digest_step(digest_step(digest_step(h, held), entry.version), 0))
-        for client, seen in self.seen.items():
-            total += digest_finish(digest_step(digest_step(4, client), max(seen)))
+        for session in (*self.sessions.live.values(), *self.sessions.ended.values()):
+            total += digest_finish(digest_step(digest_step(4, session.client), session.highest))
         return total & MASK

@@ -8,7 +8,7 @@ from penstock.contract import opcode, result_code
 from statestore.kernel import layout
 from statestore.state_machine import StateMachine
 from tests.statestore import dict_model
-from tests.statestore.blocks import Feeder, Tx, account
+from tests.statestore.blocks import Feeder, Tx, account, bounds
 from tests.statestore.dict_model import ADD, CAS, DELETE, FLOOR, LINKED, OPEN_ACCOUNT, OVERDRAFT, PUT, TRANSFER, Model
 
 KEYS = st.sampled_from([b"a", b"a\0", b"b" * 16, b"b" * 17, b"c" * 1000, b"c" * 999 + b"d"])
@@ -84,7 +84,7 @@ def check_same(state: StateMachine, model: Model) -> None:
 )
 def test_any_transactions_give_the_models_results_digests_and_entries(blocks: list[list[Tx]], hash_mask: int) -> None:
     model = Model()
-    with StateMachine(bytes_max=64 << 20, session_capacity=8) as state:
+    with StateMachine(bytes_max=64 << 20, session_bounds=bounds(8)) as state:
         state.collide_hashes(hash_mask)
         feeder = Feeder(state)
         for block in blocks:
@@ -98,7 +98,7 @@ def test_any_transactions_give_the_models_results_digests_and_entries(blocks: li
 def test_growth_and_deletion_of_many_keys_keep_every_entry(seed: int, hash_mask: int) -> None:
     rng = np.random.default_rng(seed)
     model = Model()
-    with StateMachine(bytes_max=64 << 20, session_capacity=8) as state:
+    with StateMachine(bytes_max=64 << 20, session_bounds=bounds(8)) as state:
         state.collide_hashes(hash_mask)
         feeder = Feeder(state)
         for _ in range(2):
@@ -119,5 +119,6 @@ def test_the_model_and_the_contract_number_results_alike() -> None:
         "INSUFFICIENT_FUNDS",
         "ACCOUNT_NOT_FOUND",
     )
-    names += ("SAME_ACCOUNT", "ACCOUNT_EXISTS", "LINKED_FAILED", "SEQUENCE_EXPIRED", "DUPLICATE")
+    names += ("SAME_ACCOUNT", "ACCOUNT_EXISTS", "LINKED_FAILED", "SEQUENCE_EXPIRED", "SESSIONS_EXHAUSTED")
+    names += ("SEQUENCE_REUSED", "DUPLICATE")
     assert [getattr(dict_model, name) for name in names] == [getattr(result_code, name) for name in names]

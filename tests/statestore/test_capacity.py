@@ -12,7 +12,7 @@ from statestore.capacity import BUCKET_BYTES, GROWTH_PER_PAYLOAD_BYTE, growth_by
 from statestore.errors import StateFull
 from statestore.kernel import layout
 from statestore.state_machine import StateMachine
-from tests.statestore.blocks import Feeder, Tx, add, pack, put
+from tests.statestore.blocks import Feeder, Tx, add, bounds, pack, put
 from tests.statestore.test_against_model import TXS, closed
 
 
@@ -30,7 +30,7 @@ PUTS = st.builds(put, st.binary(min_size=1, max_size=1024), SIZES.map(bytes))
 @settings(max_examples=60, deadline=None)
 @given(blocks=st.lists(st.lists(TXS | PUTS, min_size=1, max_size=60).map(closed), max_size=5))
 def test_no_block_grows_the_arena_by_more_than_the_bound(blocks: list[list[Tx]]) -> None:
-    with StateMachine(bytes_max=64 << 20, session_capacity=8) as state:
+    with StateMachine(bytes_max=64 << 20, session_bounds=bounds(8)) as state:
         feeder = Feeder(state)
         for block in blocks:
             numbered = feeder.numbered(block)
@@ -38,12 +38,12 @@ def test_no_block_grows_the_arena_by_more_than_the_bound(blocks: list[list[Tx]])
             before = state.table_bytes
             feeder.apply(*numbered)
             assert state.table_bytes - before <= growth_bytes_max(len(block), payload_bytes)
-            assert state.free_bytes + state.table_bytes == state.bytes_max
+            assert state.free_bytes + state.table_bytes + state.session_bounds.bytes_max == state.bytes_max
 
 
 @pytest.mark.parametrize("block", [1, 500, 10_000])
 def test_the_bound_holds_while_all_buckets_fill_up_at_once(block: int) -> None:
-    with StateMachine(bytes_max=64 << 20, session_capacity=8) as state:
+    with StateMachine(bytes_max=64 << 20, session_bounds=bounds(8)) as state:
         feeder = Feeder(state)
         first = 1
         while first < 300_000:
@@ -57,7 +57,7 @@ def test_the_bound_holds_while_all_buckets_fill_up_at_once(block: int) -> None:
 
 @pytest.mark.parametrize("hash_mask", [layout.HASH_ALL, 0, 1 << 62, 0xFF << 55])
 def test_an_insert_takes_one_bucket_at_most(hash_mask: int) -> None:
-    with StateMachine(bytes_max=16 << 20, session_capacity=8) as state:
+    with StateMachine(bytes_max=16 << 20, session_bounds=bounds(8)) as state:
         state.collide_hashes(hash_mask)
         feeder = Feeder(state)
         used = state.table_bytes
@@ -70,7 +70,7 @@ def test_an_insert_takes_one_bucket_at_most(hash_mask: int) -> None:
 @settings(max_examples=200, deadline=None)
 @given(key_bytes=st.integers(17, 1024), value_bytes=st.integers(1, PAYLOAD_BYTES_MAX - 1024))
 def test_a_long_key_and_its_value_take_what_the_bound_says(key_bytes: int, value_bytes: int) -> None:
-    with StateMachine(bytes_max=4 << 20, session_capacity=8) as state:
+    with StateMachine(bytes_max=4 << 20, session_bounds=bounds(8)) as state:
         before = state.table_bytes
         Feeder(state).apply(put(bytes(key_bytes), bytes(value_bytes)))
         grown = state.table_bytes - before
@@ -80,14 +80,14 @@ def test_a_long_key_and_its_value_take_what_the_bound_says(key_bytes: int, value
 def test_a_log_that_was_admitted_under_one_seed_fits_under_any_other() -> None:
     bytes_max = 8 << 20
     blocks = 0
-    with StateMachine(bytes_max=bytes_max, session_capacity=8) as state:
+    with StateMachine(bytes_max=bytes_max, session_bounds=bounds(8)) as state:
         feeder = Feeder(state)
         while state.free_bytes > 0:
             assert set(feeder.apply_body(accounts(1 + 1000 * blocks, 1000), 1000)) == {OK}
             blocks += 1
     used = set()
     for seed in range(20):
-        with StateMachine(bytes_max=bytes_max, session_capacity=8, hash_seed=seed) as state:
+        with StateMachine(bytes_max=bytes_max, session_bounds=bounds(8), hash_seed=seed) as state:
             feeder = Feeder(state)
             for block in range(blocks):
                 feeder.apply_body(accounts(1 + 1000 * block, 1000), 1000)
@@ -98,7 +98,7 @@ def test_a_log_that_was_admitted_under_one_seed_fits_under_any_other() -> None:
 
 def test_the_arena_goes_on_for_its_reserve_and_no_further() -> None:
     bytes_max = 4 << 20
-    with StateMachine(bytes_max=bytes_max, session_capacity=8) as state:
+    with StateMachine(bytes_max=bytes_max, session_bounds=bounds(8)) as state:
         feeder = Feeder(state)
         values = [put(b"%d" % number, bytes(1000)) for number in range(10_000)]
         with pytest.raises(StateFull):

@@ -11,7 +11,7 @@ from penstock.contract.flag import LINKED
 from penstock.contract.result_code import KEY_NOT_FOUND, LINKED_FAILED, OK
 from statestore.kernel import layout
 from statestore.state_machine import StateMachine
-from tests.statestore.blocks import Feeder, Tx, delete, opened, put
+from tests.statestore.blocks import Feeder, Tx, bounds, delete, opened, put
 from tests.statestore.dict_model import DIGEST_MULTIPLIER, Model, bytes_digest, rotl
 from tests.statestore.test_against_model import check_same
 from tests.statestore.test_state_machine import mixed_log
@@ -21,7 +21,7 @@ BUCKET_BYTES = 8 * int(layout.BUCKET_WORDS)
 
 
 def machine(hash_mask: int = layout.HASH_ALL, hash_seed: int | None = None) -> StateMachine:
-    state = StateMachine(bytes_max=16 << 20, session_capacity=8, hash_seed=hash_seed)
+    state = StateMachine(bytes_max=16 << 20, session_bounds=bounds(8), hash_seed=hash_seed)
     state.collide_hashes(hash_mask)
     return state
 
@@ -118,7 +118,7 @@ def test_each_state_machine_draws_a_seed_of_its_own() -> None:
 def test_the_seed_of_the_hashes_comes_from_the_randomness_that_was_given() -> None:
     layouts = []
     for number in (3, 3, 4):
-        with StateMachine(bytes_max=16 << 20, session_capacity=8, randomness=Random(number)) as state:
+        with StateMachine(bytes_max=16 << 20, session_bounds=bounds(8), randomness=Random(number)) as state:
             Feeder(state).apply(opened(1))
             layouts.append(state._words.tobytes())
     assert layouts[0] == layouts[1] != layouts[2]

@@ -14,17 +14,18 @@ from numpy.typing import NDArray
 
 from penstock.contract.flag import LINKED, OVERDRAFT
 from penstock.contract.limits import BATCH_SIZE
-from penstock.contract.opcode import APPEND
+from penstock.contract.opcode import APPEND, END_SESSION
 from penstock.contract.result_code import OK
 from statestore.kernel import layout
 from statestore.kernel.heap import allocate
 from statestore.kernel.kernel_types import Bucket, Entry, Hash, Session, State
 from statestore.kernel.layout import ONE
-from statestore.kernel.sessions import record_result, write_result
+from statestore.kernel.order_of_use import unlink
+from statestore.kernel.sessions import forget
 from statestore.kernel.table import append_entry, remove
 from statestore.kernel.undo import CHANGED, DELETED, record_undo, rollback
 from statestore.state_machine import StateMachine
-from tests.statestore.blocks import Feeder, Tx, add, delete, opened, put, transfer
+from tests.statestore.blocks import Feeder, Tx, add, bounds, delete, opened, put, transfer
 from txqueue.jit.debug_build import CHECKED
 from txqueue.jit.decorators import kernel
 from txqueue.jit.native_types import U64, u64_range
@@ -43,7 +44,7 @@ pytestmark = pytest.mark.skipif(not CHECKED, reason="kernels have no assertions 
 @pytest.fixture
 def filled() -> Iterator[Feeder]:
     """Two accounts, a counter with a long key, a value in the heap, and a freed block of 200 bytes."""
-    with StateMachine(bytes_max=8 << 20, session_capacity=4, hash_seed=1) as state:
+    with StateMachine(bytes_max=8 << 20, session_bounds=bounds(4), hash_seed=1) as state:
         feeder = Feeder(state)
         block = [
             opened(1, OVERDRAFT),
@@ -78,7 +79,21 @@ def entry_with_key(state: StateMachine, key: bytes) -> int:
 
 
 def session(state: StateMachine) -> int:
-    return word(state, layout.SESSION_ROWS)
+    return word(state, layout.SESSIONS) + int(layout.SESSION_HEADS * layout.SESSION_WORDS)
+
+
+def page(state: StateMachine) -> int:
+    return word(state, layout.PAGES)
+
+
+def index(state: StateMachine, table: U64, mask: U64) -> NDArray[np.uint64]:
+    return state._words[word(state, table) :][: 2 * (word(state, mask) + 1)]
+
+
+def fill_index(state: StateMachine) -> None:
+    """Let the index of pages have two slots, and both be used."""
+    set_word(state, int(layout.PAGE_INDEX_MASK), 1)
+    index(state, layout.PAGE_INDEX, layout.PAGE_INDEX_MASK).fill(1)
 
 
 def freed_block(state: StateMachine) -> int:
@@ -166,24 +181,49 @@ def breaks(message: str, break_: Break, *block: Tx) -> ParameterSet:
             put(b"n", bytes(200)),
         ),
         breaks(
-            "the index of sessions names none, or its window is not its own",
-            lambda s: set_word(s, session(s) + int(layout.SESSION_WINDOW), word(s, layout.SESSION_WINDOWS) + 4096),
-            add(b"n", 1),
-        ),
-        breaks(
-            "the index of sessions names none, or its window is not its own",
-            lambda s: set_word(s, session(s) + int(layout.SESSION_IN_USE), 0),
+            "the index of sessions leads to none",
+            lambda s: set_word(s, session(s) + int(layout.SESSION_PREVIOUS), 0),
             add(b"n", 1),
         ),
         breaks(
             "a session is opened that is in use",
-            lambda s: set_word(s, int(layout.SESSION_FREE_LIST), 1),
+            lambda s: set_word(s, int(layout.SESSION_FREE_LIST), session(s)),
             transfer(1, 2, 1, client=2),
         ),
         breaks(
-            "there is no session of this number",
-            lambda s: set_word(s, int(layout.SESSION_FREE_LIST), 5),
-            transfer(1, 2, 1, client=2),
+            "a sequence above the highest has a result",
+            lambda s: set_word(s, page(s) + int(layout.PAGE_SLOTS) + 7, 1),
+            add(b"n", 1),
+        ),
+        breaks(
+            "the order of sessions is broken",
+            lambda s: set_word(s, word(s, layout.SESSIONS) + int(layout.SESSION_NEXT), 0),
+            Tx(END_SESSION, client=1, sequence=7),
+        ),
+        breaks(
+            "a page is freed twice",
+            lambda s: set_word(s, page(s) + int(layout.PAGE_NUMBER), int(layout.NO_PAGE_NUMBER)),
+            Tx(END_SESSION, client=1, sequence=7),
+        ),
+        breaks(
+            "what is to be removed is not in its index",
+            lambda s: index(s, layout.PAGE_INDEX, layout.PAGE_INDEX_MASK).fill(0),
+            Tx(END_SESSION, client=1, sequence=7),
+        ),
+        breaks(
+            "an index is full",
+            lambda s: fill_index(s),
+            Tx(APPEND, sequence=70),
+        ),
+        breaks(
+            "the orders of use do not hold the sessions that are counted",
+            lambda s: set_word(s, int(layout.SESSION_COUNT), 2),
+            add(b"n", 1),
+        ),
+        breaks(
+            "the orders of use do not hold the sessions that are counted",
+            lambda s: set_word(s, int(layout.PAGE_COUNT), 0),
+            add(b"n", 1),
         ),
         breaks(
             "a chain begins with another one's undo log",
@@ -218,11 +258,6 @@ def breaks(message: str, break_: Break, *block: Tx) -> ParameterSet:
             "a key lies outside the heap",
             lambda s: set_word(s, entry(s, layout.KIND_COUNTER) + int(layout.ENTRY_KEY_BLOCK), bucket(s)),
             add(LONG, 1),
-        ),
-        breaks(
-            "the index of sessions is full",
-            lambda s: s._words[word(s, layout.SESSION_INDEX) :][: word(s, layout.SESSION_INDEX_MASK) + 1].fill(1),
-            transfer(1, 2, 1, client=2),
         ),
     ],
 )
@@ -261,7 +296,7 @@ def test_an_entry_whose_hash_leads_elsewhere_is_not_removed(filled: Feeder) -> N
         filled.apply(delete(b"k"))
 
 
-APPEND_ENTRY, REMOVE, ALLOCATE, RECORD_UNDO, ROLLBACK, WRITE_RESULT, RECORD_RESULT = map(U64, range(7))
+APPEND_ENTRY, REMOVE, ALLOCATE, RECORD_UNDO, ROLLBACK, FORGET, UNLINK = map(U64, range(7))
 
 
 @kernel
@@ -282,10 +317,10 @@ def _call(
             record_undo(state, Entry(at), CHANGED)
     if function == ROLLBACK:
         rollback(state)
-    if function == WRITE_RESULT:
-        write_result(words, at, ONE, number)
-    if function == RECORD_RESULT:
-        record_result(words, Session(at), number, ONE)
+    if function == FORGET:
+        forget(words, Session(at))
+    if function == UNLINK:
+        unlink(words, Session(at))
 
 
 def call(state: StateMachine, function: U64, at: int = 0, number: int = 0) -> None:
@@ -338,15 +373,14 @@ def test_the_heap_has_no_blocks_beyond_its_classes(filled: Feeder, length: int) 
         call(filled.state, ALLOCATE, number=length)
 
 
-@pytest.mark.parametrize("result", [0, 128, 129, 254, 255])
-def test_a_window_holds_results_only(filled: Feeder, result: int) -> None:
-    with pytest.raises(AssertionError, match="what is recorded is no result"):
-        call(filled.state, WRITE_RESULT, word(filled.state, layout.SESSION_WINDOWS), result)
+def test_only_sessions_are_forgotten(filled: Feeder) -> None:
+    with pytest.raises(AssertionError, match="what is forgotten is no session"):
+        call(filled.state, FORGET, session(filled.state) + 1)
 
 
-def test_results_are_of_sequences_that_were_seen(filled: Feeder) -> None:
-    with pytest.raises(AssertionError, match="a result is recorded of a sequence not yet seen"):
-        call(filled.state, RECORD_RESULT, session(filled.state), 1000)
+def test_only_what_is_in_an_order_is_taken_out_of_it(filled: Feeder) -> None:
+    with pytest.raises(AssertionError, match="a free row is taken out of an order"):
+        call(filled.state, UNLINK, session(filled.state) + int(layout.SESSION_WORDS))
 
 
 def test_every_assertion_of_the_kernels_is_broken_by_a_test() -> None:

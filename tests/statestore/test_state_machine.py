@@ -13,7 +13,7 @@ from penstock.contract.result_code import OK
 from statestore.errors import AnswerTooLarge, BlockOutOfOrder, RecordInvalid, StateFull
 from statestore.kernel import layout
 from statestore.state_machine import StateMachine
-from tests.statestore.blocks import START_NS, Feeder, Tx, add, delete, opened, pack, put, transfer
+from tests.statestore.blocks import START_NS, Feeder, Tx, add, bounds, delete, opened, pack, put, transfer
 
 
 def transfers(accounts: int, count: int, seed: int) -> np.ndarray:
@@ -37,7 +37,7 @@ def mixed_log() -> list[Tx]:
 
 
 def cut(log: list[Tx], sizes: list[int]) -> StateMachine:
-    state = StateMachine(bytes_max=16 << 20, session_capacity=8, hash_seed=5)
+    state = StateMachine(bytes_max=16 << 20, session_bounds=bounds(8), hash_seed=5)
     feeder = Feeder(state)
     at = number = 0
     while at < len(log):
@@ -146,7 +146,7 @@ def test_an_answer_beyond_the_limit_is_refused_before_memory_is_taken_for_it(fee
 
 
 def test_a_million_accounts_are_all_found_after_growth() -> None:
-    with StateMachine(bytes_max=512 << 20, session_capacity=8) as state:
+    with StateMachine(bytes_max=512 << 20, session_bounds=bounds(8)) as state:
         feeder = Feeder(state)
         records = np.zeros(10_000, dtype=record.RECORD)
         records["client_id"], records["operation"] = 1, opcode.OPEN_ACCOUNT
@@ -157,11 +157,11 @@ def test_a_million_accounts_are_all_found_after_growth() -> None:
         assert state.entries == 1_000_000
         assert set(feeder.apply_body(transfers(1_000_000, 10_000, seed=1), 10_000)) == {result_code.INSUFFICIENT_FUNDS}
         assert state.table_bytes < 110_000_000
-        assert state.free_bytes == (512 << 20) - state.table_bytes
+        assert state.free_bytes == (512 << 20) - state.session_bounds.bytes_max - state.table_bytes
 
 
 def test_a_full_store_says_what_to_do() -> None:
-    with StateMachine(bytes_max=4 << 20, session_capacity=8) as state:
+    with StateMachine(bytes_max=4 << 20, session_bounds=bounds(8)) as state:
         feeder = Feeder(state)
         values = [put(b"%d" % number, bytes(PAYLOAD_BYTES_MAX - 100)) for number in range(20)]
         with pytest.raises(StateFull, match=r"position \d+ .* larger state\.bytes_max"):
@@ -194,9 +194,9 @@ def test_a_record_that_no_edge_lets_through_stops_the_machine(feeder: Feeder, wo
 
 def test_tables_in_a_file_and_in_memory_agree(tmp_path: Path) -> None:
     log = mixed_log()[:500]
-    with StateMachine(tmp_path / "state", bytes_max=16 << 20, session_capacity=8) as in_file:
+    with StateMachine(tmp_path / "state", bytes_max=16 << 20, session_bounds=bounds(8)) as in_file:
         Feeder(in_file).apply(*log)
-        with StateMachine(bytes_max=16 << 20, session_capacity=8) as in_memory:
+        with StateMachine(bytes_max=16 << 20, session_bounds=bounds(8)) as in_memory:
             Feeder(in_memory).apply(*log)
             assert in_file.state_digest() == in_memory.state_digest()
 
@@ -204,4 +204,4 @@ def test_tables_in_a_file_and_in_memory_agree(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("bytes_max", "sessions", "what"), [(1000, 8, "bytes_max"), (1 << 24, 0, "session_capacity")])
 def test_limits_that_make_no_sense_are_refused(bytes_max: int, sessions: int, what: str) -> None:
     with pytest.raises(ValueError, match=what):
-        StateMachine(bytes_max=bytes_max, session_capacity=sessions)
+        StateMachine(bytes_max=bytes_max, session_bounds=bounds(sessions))

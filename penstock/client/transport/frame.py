@@ -4,12 +4,16 @@ Receipts are small, and are parsed by protobuf.
 """
 
 from abc import ABC, abstractmethod
+from typing import Final
 
 import grpc
 
 from penstock.client.errors import OutcomeUnknown, PenstockError, SequenceReused, Unavailable
+from penstock.contract import result_code
 from penstock.contract.record import RECORD_BYTES
 from penstock.v1.txqueue_pb2 import SubmitStreamResponse
+
+_REUSED: Final = bytes([result_code.SEQUENCE_REUSED])
 
 
 class Frame(ABC):
@@ -52,7 +56,8 @@ class Frame(ABC):
 
     def answer(self, response: SubmitStreamResponse) -> None:
         """``complete``, unless the results are those of transactions that somebody else submitted under these ids."""
-        if self.fresh and not response.results.isascii():  # isascii: no byte has DUPLICATE's bit, found at once
+        # isascii: no byte has DUPLICATE's bit, found at once.
+        if self.fresh and (not response.results.isascii() or _REUSED in response.results):
             self.fail(SequenceReused(self.client_id, self.first_sequence))
         else:
             self.complete(response)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadtest.verify.reference_model import WINDOW, ReferenceModel
+from statestore.session_bounds import SessionBounds
 from statestore.state_machine import StateMachine
 from tests.loadtest.verify.transactions import body, record
 
@@ -72,7 +73,7 @@ def aligned(data: bytes) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
 @given(st.lists(st.tuples(st.lists(frames(), min_size=1, max_size=3), st.integers(0, 700)), min_size=1, max_size=6))
 def test_results_and_digests_agree(blocks: list[tuple[list[list[tuple[bytes, bytes]]], int]]) -> None:
     model = ReferenceModel(session_capacity=CAPACITY, session_horizon_ns=HORIZON_NS)
-    state = StateMachine(bytes_max=64 << 20, session_capacity=CAPACITY, session_horizon_ns=HORIZON_NS)
+    state = StateMachine(bytes_max=64 << 20, session_bounds=SessionBounds(CAPACITY, HORIZON_NS, 100_000))
     position, time_ns = 0, 10_000
     for index, (content, elapsed_ns) in enumerate(blocks, start=1):
         time_ns += elapsed_ns

@@ -14,10 +14,10 @@ from replication.log.errors import (
     LogCorrupted,
     LogForeign,
     LogInUse,
-    LogParametersDiffer,
     LogReadOnly,
     LogVersionUnsupported,
 )
+from replication.log.log_metadata import read_metadata
 from replication.log.write_ahead_log import WriteAheadLog
 from tests.replication.log.chain import CLUSTER, SEGMENT_BYTES, append
 
@@ -105,9 +105,10 @@ def test_a_directory_that_cannot_be_written_says_so(
         _open(tmp_path)
 
 
-def test_a_log_takes_only_the_parameters_it_was_made_with(tmp_path: Path) -> None:
+def test_a_log_keeps_the_parameters_it_began_with(tmp_path: Path) -> None:
     made = {"sessions": 10, "horizon": 5}
     WriteAheadLog.open(tmp_path / "log", 1, parameters=made).close()
-    WriteAheadLog.open(tmp_path / "log", 1, parameters=made).close()
-    with pytest.raises(LogParametersDiffer, match="sessions 10, not 11"):
-        WriteAheadLog.open(tmp_path / "log", 1, parameters=made | {"sessions": 11})
+    WriteAheadLog.open(tmp_path / "log", 1, parameters=made | {"sessions": 11}).close()
+    found = read_metadata(tmp_path / "log")
+    assert found is not None
+    assert found.parameters == made

@@ -19,7 +19,7 @@ MIB = 1 << 20
 ONE_LONG_KEY: dict[str, Any] = {"operation": opcode.PUT, "operand_hi": 20}
 
 RECORDS_AT_FAULT = {
-    "operation": (rows(3, operation=[1, 8, 1]), b"", Reason.UNKNOWN_OPERATION),
+    "operation": (rows(3, operation=[1, 9, 1]), b"", Reason.UNKNOWN_OPERATION),
     "flags": (rows(3, flags=[0, 64, 0]), b"", Reason.UNKNOWN_FLAGS),
     "payload_length": (rows(3, payload_length=[0, MIB + 1, 0]), bytes(MIB + 1), Reason.PAYLOAD_TOO_LARGE),
     "payloads": (rows(2, payload_length=[1, 100]), bytes(50), Reason.LENGTH_OVERRUN),

@@ -9,6 +9,7 @@ import pytest
 from penstock.contract.limits import BATCH_SIZE
 from penstock.host.executor import THREADS, Executor
 from services.pipeline.applier import Applier
+from services.pipeline.block_clock import BlockClock
 from services.pipeline.channel import ChannelClosed
 from services.pipeline.commit_gate import CommitGate
 from services.pipeline.log_writer import LogWriter
@@ -60,6 +61,7 @@ class PipelineBench:
             self.log_writer,
             cluster_id=CLUSTER_ID,
             epoch=EPOCH,
+            block_clock=BlockClock(clock, 0, 1),
             clock=clock,
         )
         self.pipeline = Pipeline(

@@ -7,6 +7,7 @@ import numpy as np
 from penstock.contract.limits import BATCH_SIZE
 from penstock.contract.reasons import Reason
 from replication.log.block import HEADER_BYTES, NO_HASH
+from services.pipeline.block_clock import BlockClock
 from services.pipeline.sequencer import Sequencer
 from services.refusal import Refusal
 from services.telemetry.counters import Counter, Counters
@@ -14,6 +15,8 @@ from tests.fakes import ManualClock
 from tests.frames import rows
 from tests.services.pipeline.fakes import CLUSTER_ID, EPOCH, RECORDS, FakeLog, FakeQueue, Submitters
 from tests.services.pipeline.stage_contract import PassingStageContract, ThreadedStageBench
+
+DAY_NS = 86_400 * 10**9
 
 
 class SequencerBench(ThreadedStageBench):
@@ -34,6 +37,7 @@ class SequencerBench(ThreadedStageBench):
             self.next,
             cluster_id=CLUSTER_ID,
             epoch=EPOCH,
+            block_clock=BlockClock(self.clock, 0, DAY_NS),
             clock=self.clock,
         )
         self.start()
@@ -84,22 +88,6 @@ def test_a_new_log_begins_with_block_1() -> None:
     assert sealed.frames.tolist() == [[1, 0, RECORDS, 0]]
     assert sealed.sealed_ns == sealed.block.time_ns == bench.clock.now_ns
     assert np.shares_memory(sealed.buffer[HEADER_BYTES:], sealed.block.body)
-
-
-def test_block_time_is_the_clock_s_and_never_goes_back_or_stands_still() -> None:
-    log = FakeLog()
-    log.last_time_ns = 500
-    bench = SequencerBench(log)
-    times = iter([400, 1000, 1000, 300, 2000])
-
-    def turn_the_clock() -> None:
-        bench.clock.now_ns = next(times)
-
-    bench.in_the_middle(turn_the_clock)
-    for _ in range(5):
-        bench.submit()
-    bench.work()
-    assert [sealed.block.time_ns for sealed in bench.next.blocks] == [501, 1000, 1001, 1002, 2000]
 
 
 def test_without_a_buffer_frames_stay_in_the_ring_until_one_comes_back() -> None:

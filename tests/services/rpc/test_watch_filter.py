@@ -73,7 +73,7 @@ def test_a_watch_of_all_sees_the_admitted_namespaces_alone() -> None:
     [
         (state_pb2.WatchRequest(namespaces=[1, 65_536]), Reason.NAMESPACE_INVALID, "namespaces[1]"),
         (state_pb2.WatchRequest(namespaces=[1, 2]), Reason.NAMESPACE_NOT_ALLOWED, "namespaces[1]"),
-        (state_pb2.WatchRequest(operations=[1, 7, 8]), Reason.UNKNOWN_OPERATION, "operations[2]"),
+        (state_pb2.WatchRequest(operations=[1, 8, 9]), Reason.UNKNOWN_OPERATION, "operations[2]"),
         (state_pb2.WatchRequest(operations=[0]), Reason.UNKNOWN_OPERATION, "operations[0]"),
     ],
 )
@@ -84,4 +84,4 @@ def test_what_nothing_could_match_is_refused(request_: state_pb2.WatchRequest, r
 
 
 def test_a_request_for_what_there_is_passes() -> None:
-    assert refusal_of(state_pb2.WatchRequest(namespaces=[1], operations=range(1, 8)), NamespaceSet([1])) is None
+    assert refusal_of(state_pb2.WatchRequest(namespaces=[1], operations=range(1, 9)), NamespaceSet([1])) is None
