@@ -44,11 +44,11 @@ import numpy as np
 
 from pooling.buffers import aligned_buffer
 from replication.log.block import BLOCK_MAGIC, EMPTY_CHAIN, PAGE_BYTES, Block, ChainTip
+from replication.log.directory.durable_watermark import read_durable_watermark
 from replication.log.disk import Disk
-from replication.log.durable_watermark import read_durable_watermark
 from replication.log.errors import BlockInvalid, BlockVersionUnsupported, LogCorrupted, LogForeign, SegmentInvalid
-from replication.log.segment import Segment, segment_files, segment_number
-from replication.log.sequential_reader import SequentialReader
+from replication.log.segments.segment import Segment, segment_files, segment_number
+from replication.log.segments.sequential_reader import SequentialReader
 
 _PAGE_WORDS: Final = PAGE_BYTES // 4
 

@@ -30,7 +30,7 @@ from pooling.buffers import aligned_buffer
 from replication.log.block import PAGE_BYTES
 from replication.log.disk import Disk
 from replication.log.recovery import RecoveredLog
-from replication.log.segment import Segment, recycled_path, truncated_path
+from replication.log.segments.segment import Segment, recycled_path, truncated_path
 
 _COPY_BYTES = 8 << 20
 

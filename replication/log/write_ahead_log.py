@@ -26,16 +26,16 @@ from typing import Final, Self
 from penstock.host.clock import SYSTEM_CLOCK, Clock
 from penstock.host.executor import THREADS, Executor
 from replication.log.block import EMPTY_CHAIN, PAGE_BYTES, Block, ChainTip
-from replication.log.directory_lock import DirectoryLock
+from replication.log.directory.directory_lock import DirectoryLock
+from replication.log.directory.durable_watermark import DurableWatermark
+from replication.log.directory.log_metadata import adopt_metadata
 from replication.log.disk import NO_SPACE_ERRNOS, Disk
-from replication.log.durable_watermark import DurableWatermark
 from replication.log.errors import LogCorrupted, LogFailed, LogFull, LogRecycled, LogTruncated
-from replication.log.log_metadata import adopt_metadata
 from replication.log.recovery import RecoveredLog, TornTail, read_blocks, recover
-from replication.log.segment import SEGMENT_BYTES_DEFAULT, Segment, segment_files, truncated_path
-from replication.log.segment_index import SegmentIndex, read_mapped
-from replication.log.segment_preallocator import SegmentPreallocator
-from replication.log.segment_writer import SegmentWriter
+from replication.log.segments.segment import SEGMENT_BYTES_DEFAULT, Segment, segment_files, truncated_path
+from replication.log.segments.segment_index import SegmentIndex, read_mapped
+from replication.log.segments.segment_preallocator import SegmentPreallocator
+from replication.log.segments.segment_writer import SegmentWriter
 from replication.log.truncation import copy_segment, cut_torn_tail, remove_last_segments
 
 SEGMENT_BYTES_MIN: Final = 64 << 10

@@ -17,11 +17,11 @@ import numpy as np
 from penstock.contract import flag, opcode
 from penstock.contract.record import RECORD
 from replication.log.block import Block, BlockKind
-from replication.log.directory_lock import DirectoryLock
+from replication.log.directory.directory_lock import DirectoryLock
+from replication.log.directory.durable_watermark import read_durable_watermark
+from replication.log.directory.log_metadata import read_metadata
 from replication.log.disk import Disk
-from replication.log.durable_watermark import read_durable_watermark
 from replication.log.errors import LogCorrupted, LogError, LogInUse
-from replication.log.log_metadata import read_metadata
 from replication.log.recovery import find_segments, read_blocks, recover
 
 _OPERATIONS: Final = {number: name for name, number in vars(opcode).items() if isinstance(number, int)}

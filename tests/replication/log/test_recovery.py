@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replication.log.block import Block
+from replication.log.directory.durable_watermark import read_durable_watermark
 from replication.log.disk import Disk
-from replication.log.durable_watermark import read_durable_watermark
 from replication.log.errors import LogCorrupted, LogVersionUnsupported
-from replication.log.segment import Segment
+from replication.log.segments.segment import Segment
 from replication.log.write_ahead_log import WriteAheadLog
 from tests.replication.log.chain import (
     CLUSTER,

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replication.log.block import Block, stored_bytes
+from replication.log.directory.durable_watermark import read_durable_watermark
 from replication.log.disk import Disk
-from replication.log.durable_watermark import read_durable_watermark
 from replication.log.errors import LogCorrupted, LogFailed, LogFull, LogRecycled, LogTruncated
-from replication.log.segment import segment_files, segment_number
+from replication.log.segments.segment import segment_files, segment_number
 from replication.log.write_ahead_log import WriteAheadLog
 from tests.fakes import ManualClock, ManualExecutor
 from tests.replication.log.chain import CLUSTER, SEGMENT_BYTES, append, flip, hashes, recovered, replayed, seal_after

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from penstock.host.clock import SYSTEM_CLOCK, Clock
 from penstock.host.executor import THREADS, Executor
 from replication.log.block import stored_bytes
+from replication.log.directory.durable_watermark import read_durable_watermark
 from replication.log.disk import Buffer, Disk
-from replication.log.durable_watermark import read_durable_watermark
 from replication.log.errors import LogFailed, LogFull, LogRecycled
 from replication.log.write_ahead_log import SyncMode, WriteAheadLog
 from tests.fakes import ManualExecutor

@@ -17,9 +17,9 @@ import numpy as np
 from pooling.buffers import Buffer, aligned_buffer
 from replication.log.block import PAGE_BYTES, Block, padded
 from replication.log.disk import Disk
-from replication.log.segment import Segment, segment_number
-from replication.log.segment_index import SegmentIndex
-from replication.log.segment_preallocator import SegmentPreallocator
+from replication.log.segments.segment import Segment, segment_number
+from replication.log.segments.segment_index import SegmentIndex
+from replication.log.segments.segment_preallocator import SegmentPreallocator
 
 
 class SegmentWriter:

@@ -19,7 +19,13 @@ from pooling.buffers import aligned_buffer
 from replication.log.block import PAGE_BYTES
 from replication.log.disk import NO_SPACE_ERRNOS, Disk
 from replication.log.errors import LogFailed, LogFull
-from replication.log.segment import recycled_files, recycled_path, segment_number, segment_path, unfinished_path
+from replication.log.segments.segment import (
+    recycled_files,
+    recycled_path,
+    segment_number,
+    segment_path,
+    unfinished_path,
+)
 
 _PREPARED_AHEAD: Final = 2
 _FILL_BYTES: Final = 1 << 20

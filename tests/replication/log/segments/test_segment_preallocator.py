@@ -8,7 +8,7 @@ import pytest
 
 from replication.log.disk import Disk
 from replication.log.errors import LogFailed, LogFull
-from replication.log.segment_preallocator import SegmentPreallocator
+from replication.log.segments.segment_preallocator import SegmentPreallocator
 from replication.log.write_ahead_log import WriteAheadLog
 from tests.fakes import ManualClock, ManualExecutor, Parked
 from tests.replication.log.chain import CLUSTER, SEGMENT_BYTES, append, hashes

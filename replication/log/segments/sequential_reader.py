@@ -15,7 +15,7 @@ from pooling.buffers import aligned_buffer
 from replication.log.block import BLOCK_BYTES_MAX, BLOCK_VERSION, PAGE_BYTES, Block, ChainTip, stated_bytes
 from replication.log.disk import Disk
 from replication.log.errors import BlockInvalid, BlockVersionUnsupported, LogVersionUnsupported
-from replication.log.segment import Segment
+from replication.log.segments.segment import Segment
 
 _WINDOW_BYTES: Final = 8 << 20
 assert _WINDOW_BYTES >= BLOCK_BYTES_MAX

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from replication.log.block import Block
 from replication.log.errors import BlockInvalid, LogCorrupted, LogRecycled
-from replication.log.segment import Segment
+from replication.log.segments.segment import Segment
 
 
 class MappedRun(NamedTuple):
