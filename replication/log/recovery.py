@@ -45,9 +45,10 @@ import numpy as np
 from pooling.buffers import aligned_buffer
 from replication.log.block import BLOCK_MAGIC, EMPTY_CHAIN, PAGE_BYTES, Block, ChainTip
 from replication.log.directory.durable_watermark import read_durable_watermark
+from replication.log.directory.log_beginning import LogBeginning, read_beginning
 from replication.log.disk import Disk
 from replication.log.errors import BlockInvalid, BlockVersionUnsupported, LogCorrupted, LogForeign, SegmentInvalid
-from replication.log.segments.segment import Segment, segment_files, segment_number
+from replication.log.segments.segment import SEGMENT_BYTES_MIN, Segment, segment_files, segment_number
 from replication.log.segments.sequential_reader import SequentialReader
 
 _PAGE_WORDS: Final = PAGE_BYTES // 4
@@ -78,6 +79,8 @@ class SegmentsFound:
     """The files behind them: prepared, or with a header that was torn."""
     end_reason: str
     """Why the first of these is not in use."""
+    given_up: list[Path]
+    """Files before the log's beginning, which a crash kept from being recycled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,8 @@ class RecoveredLog:
     end: int
     """Offset behind the last block in the last segment."""
     torn_tail: TornTail | None
+    given_up: list[Path]
+    """Files before the log's beginning, which a crash kept from being recycled."""
 
 
 def find_segments(directory: Path, cluster_id: int, disk: Disk) -> SegmentsFound:
@@ -104,10 +109,10 @@ def find_segments(directory: Path, cluster_id: int, disk: Disk) -> SegmentsFound
         LogVersionUnsupported: a segment is in a newer format.
         OSError: a file cannot be read.
     """
-    files = segment_files(directory)
-    for before, path in itertools.pairwise(files):
-        if segment_number(path) != segment_number(before) + 1:
-            raise LogCorrupted(path, 0, None, f"the segments between {before.name} and this one are missing")
+    beginning = read_beginning(directory, cluster_id)
+    present = segment_files(directory)
+    files = [path for path in present if segment_number(path) >= beginning.segment_number]
+    _check_numbers(directory, files, beginning)
     used: list[Segment] = []
     reason = "the last segment is full" if files else "no segment is there"
     for path in files:
@@ -122,9 +127,12 @@ def find_segments(directory: Path, cluster_id: int, disk: Disk) -> SegmentsFound
         if used and not _may_follow(used[-1], segment):
             raise LogCorrupted(path, 0, segment.first_index, f"its first block cannot follow {used[-1].path.name}")
         used.append(segment)
-    if files and not used and (number := segment_number(files[0])) > 1:
-        raise LogCorrupted(files[0], 0, None, f"it is the first segment there is: 1 to {number - 1} are missing")
-    return SegmentsFound(used, files[len(used) :], reason)
+    if used and used[0].first_index != beginning.first_index:
+        what = f"its first block is block {used[0].first_index}, and the log begins with block {beginning.first_index}"
+        raise LogCorrupted(used[0].path, 0, beginning.first_index, what)
+    if files and not used and beginning.segment_number > 1:
+        raise LogCorrupted(files[0], 0, beginning.first_index, f"{reason}, where the log begins")
+    return SegmentsFound(used, files[len(used) :], reason, present[: len(present) - len(files)])
 
 
 def recover(directory: Path, cluster_id: int, disk: Disk) -> RecoveredLog:
@@ -161,7 +169,7 @@ def recover(directory: Path, cluster_id: int, disk: Disk) -> RecoveredLog:
         what = f"{reason}, yet block {leftover.durable_index} was known to be durable"
         raise LogCorrupted(file, end, next_index, what)
     torn_tail = TornTail(file, end, next_index, reason) if leftover.found else None
-    return RecoveredLog(found.used, found.unused, tip, end, torn_tail)
+    return RecoveredLog(found.used, found.unused, tip, end, torn_tail, found.given_up)
 
 
 def read_blocks(
@@ -199,12 +207,28 @@ def read_blocks(
                 yield block
 
 
+def _check_numbers(directory: Path, files: Sequence[Path], beginning: LogBeginning) -> None:
+    """Check that no file is missing between the log's beginning and the last file."""
+    first = beginning.segment_number
+    if not files and first > 1:
+        raise LogCorrupted(
+            directory, 0, beginning.first_index, f"the log begins with segment {first}, and none is there"
+        )
+    if files and (number := segment_number(files[0])) > first:
+        raise LogCorrupted(files[0], 0, None, f"the segments {first} to {number - 1}, before this one, are missing")
+    for before, path in itertools.pairwise(files):
+        if segment_number(path) != segment_number(before) + 1:
+            raise LogCorrupted(path, 0, None, f"the segments between {before.name} and this one are missing")
+
+
 def _read_header(path: Path, cluster_id: int, disk: Disk) -> Segment | None:
     """Return the segment if it is in use, ``None`` if it is prepared."""
     page = aligned_buffer(PAGE_BYTES)
     fd = disk.open(path, os.O_RDONLY)
     try:
         file_bytes = os.fstat(fd).st_size
+        if file_bytes < SEGMENT_BYTES_MIN:  # a file gets a segment's name when all of it is durable
+            raise LogCorrupted(path, file_bytes, None, f"the file was cut short to {file_bytes} bytes")
         segment = Segment.parse(path, page[: disk.read(fd, page, 0)])
     finally:
         disk.close(fd)

@@ -9,8 +9,8 @@ for all of them. Any thread may :meth:`~WriteAheadLog.read` at any time. :meth:`
 blocks off the end again, :meth:`~WriteAheadLog.recycle_below` off the beginning.
 
 A directory holds ``lock`` (``directory_lock.py``), ``cluster`` (``log_metadata.py``), ``durable``
-(``durable_watermark.py``), the segments (``segment.py``), and files ending in ``.recycled`` and ``.new``, which are
-space kept or in preparation and no data.
+(``durable_watermark.py``), ``beginning`` (``log_beginning.py``), the segments (``segment.py``), and files ending in
+``.recycled`` and ``.new``, which are space kept or in preparation and no data.
 """
 
 import contextlib
@@ -28,17 +28,24 @@ from penstock.host.executor import THREADS, Executor
 from replication.log.block import EMPTY_CHAIN, PAGE_BYTES, Block, ChainTip
 from replication.log.directory.directory_lock import DirectoryLock
 from replication.log.directory.durable_watermark import DurableWatermark
+from replication.log.directory.log_beginning import BeginningRecord, LogBeginning
 from replication.log.directory.log_metadata import adopt_metadata
 from replication.log.disk import NO_SPACE_ERRNOS, Disk
 from replication.log.errors import LogCorrupted, LogFailed, LogFull, LogRecycled, LogTruncated
 from replication.log.recovery import RecoveredLog, TornTail, read_blocks, recover
-from replication.log.segments.segment import SEGMENT_BYTES_DEFAULT, Segment, segment_files, truncated_path
+from replication.log.segments.segment import (
+    SEGMENT_BYTES_DEFAULT,
+    SEGMENT_BYTES_MIN,
+    Segment,
+    recycled_path,
+    segment_files,
+    truncated_path,
+)
 from replication.log.segments.segment_index import SegmentIndex, read_mapped
 from replication.log.segments.segment_preallocator import SegmentPreallocator
 from replication.log.segments.segment_writer import SegmentWriter
 from replication.log.truncation import copy_segment, cut_torn_tail, remove_last_segments
 
-SEGMENT_BYTES_MIN: Final = 64 << 10
 _WATERMARK_INTERVAL_S: Final = 1.0
 
 _log = logging.getLogger(__name__)
@@ -92,6 +99,8 @@ class WriteAheadLog:
         with contextlib.ExitStack() as opened:  # a log that cannot be opened touches nothing once its lock is released
             self._watermark = DurableWatermark(directory, cluster_id, disk)
             opened.callback(self._watermark.close)
+            self._beginning = BeginningRecord(directory, cluster_id, disk)
+            opened.callback(self._beginning.close)
             self._continue_writing(prepared, recovered.end)
             opened.callback(self._writer.close)
             self._preallocator.start()
@@ -153,6 +162,8 @@ class WriteAheadLog:
             cluster_id = adopt_metadata(directory, cluster_id, parameters or {}, disk, rng, is_empty=is_empty)
             recovered = recover(directory, cluster_id, disk)
             truncated_path(directory).unlink(missing_ok=True)
+            for path in recovered.given_up:
+                disk.rename(path, recycled_path(path))
             return cls(
                 directory,
                 lock,
@@ -335,6 +346,10 @@ class WriteAheadLog:
         """
         count = 0
         with self._maintaining:
+            first = self._index.first_kept(min(index, self.durable_index))
+            if first is None:
+                return 0
+            self._beginning.move_to(LogBeginning(first.number, first.first_index))
             for segment, is_read in self._index.release_below(min(index, self.durable_index)):
                 if is_read:
                     self._disk.remove(segment.path)
@@ -361,6 +376,7 @@ class WriteAheadLog:
         finally:
             self._writer.close()
             self._watermark.close()
+            self._beginning.close()
             self._lock.release()
 
     def __enter__(self) -> Self:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from penstock.contract.limits import BATCH_SIZE
 from penstock.host.clock import SYSTEM_CLOCK, Clock
 from replication.log.block import Block
+from replication.log.errors import LogRecycled
 from services.pipeline.channel import Channel, ChannelClosed
 from services.pipeline.pending_frames import PendingFrames
 from services.pipeline.results_file import ResultsFile
@@ -85,7 +86,13 @@ class Applier(ThreadedStage):
         self._channel.close()
 
     def replay(self, block: Block) -> None:
-        """Apply a block that the log held at start; nobody waits for its results. Called before the stage starts."""
+        """Apply a block that the log held at start; nobody waits for its results. Called before the stage starts.
+
+        Raises:
+            LogRecycled: blocks that the state has not seen are no longer in the log.
+        """
+        if block.index > self._state.applied_index + 1:
+            raise LogRecycled(self._state.applied_index + 1, block.index)
         self._advance(block)
 
     def _work(self) -> None:

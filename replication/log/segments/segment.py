@@ -36,6 +36,7 @@ from replication.log.errors import LogVersionUnsupported, SegmentInvalid
 SEGMENT_MAGIC: Final = int.from_bytes(b"PSLG", "little")
 SEGMENT_VERSION: Final = 1
 SEGMENT_BYTES_DEFAULT: Final = 64 << 20
+SEGMENT_BYTES_MIN: Final = 64 << 10
 
 _SUFFIX: Final = ".segment"
 _RECYCLED_SUFFIX: Final = ".recycled"
@@ -129,8 +130,9 @@ def segment_number(path: Path) -> int:
 
 
 def segment_files(directory: Path) -> list[Path]:
-    """All segments, used or not, by number."""
-    return sorted((path for path in directory.glob(f"*{_SUFFIX}") if path.stem.isdecimal()), key=segment_number)
+    """All segments, used or not, by number; files of other names are none."""
+    found = (path for path in directory.glob(f"*{_SUFFIX}") if path.stem.isdecimal())
+    return sorted((path for path in found if path == segment_path(directory, segment_number(path))), key=segment_number)
 
 
 def recycled_path(path: Path) -> Path:

@@ -56,6 +56,12 @@ class SegmentIndex:
         with self._lock:
             self._segments.append(segment)
 
+    def first_kept(self, index: int) -> Segment | None:
+        """Return the segment that the log begins with once those wholly below ``index`` are dropped."""
+        with self._lock:
+            place = bisect_right(self._segments, index, key=lambda segment: segment.first_index)
+            return self._segments[max(0, place - 1)] if self._segments else None
+
     def release_below(self, index: int) -> Iterator[tuple[Segment, bool]]:
         """Drop the segments that lie wholly below ``index``, never the last; yield each, and whether it is mapped."""
         while True:

@@ -149,4 +149,5 @@ def abandon(log: WriteAheadLog) -> None:
     log._preallocator.close()
     log._writer.close()
     log._watermark.close()
+    log._beginning.close()
     log._lock.release()

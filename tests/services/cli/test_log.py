@@ -99,3 +99,10 @@ def test_a_directory_without_a_log_exits_with_2(tmp_path: Path, subcommand: str)
     result = _run(subcommand, tmp_path)
     assert result.exit_code == 2
     assert "holds no log" in result.stderr
+
+
+def test_verify_of_a_log_whose_first_segment_is_missing_exits_with_1(tmp_path: Path, blocks: list[Block]) -> None:
+    (tmp_path / "0000000001.segment").unlink()
+    result = _run("verify", tmp_path)
+    assert result.exit_code == 1
+    assert "before this one, are missing" in result.stderr

@@ -6,6 +6,7 @@ import pytest
 
 from penstock.contract import result_code
 from penstock.v1 import txqueue_pb2
+from replication.log.errors import LogRecycled
 from services.pipeline.applier import Applier, StateQuery
 from services.pipeline.channel import ChannelClosed
 from services.telemetry.counters import Counter, Counters
@@ -168,3 +169,10 @@ def test_a_completion_of_a_frame_that_was_refused_meanwhile_is_dropped() -> None
     bench.work()
     assert bench.passed_on == [2]
     assert len(bench.submitters.pending_frames) == 0
+
+
+def test_a_log_that_begins_after_the_state_s_end_is_refused_with_an_error_that_says_so() -> None:
+    bench = ApplierBench()
+    later = [bench.blocks.next() for _ in range(3)][-1].block
+    with pytest.raises(LogRecycled, match="the log starts at 3"):
+        bench.stage.replay(later)
