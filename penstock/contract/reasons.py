@@ -126,6 +126,13 @@ class Reason(Enum):
         _TXQUEUE,
         retryable=True,
     )
+    LOG_BUSY = _Terms(
+        _EXHAUSTED,
+        "the node's system has no descriptor, memory or thread left for the log; nothing was taken",
+        "send the request again: the node goes on by itself once the shortage has passed",
+        _TXQUEUE_AND_STATE,
+        retryable=True,
+    )
     STATE_FULL = _Terms(
         _EXHAUSTED,
         "the state's tables are nearly full; nothing was taken",

@@ -34,7 +34,7 @@ class StateServiceStub:
     NAMESPACE_INVALID, BATCH_TOO_LARGE, ANSWER_TOO_LARGE.
     - OUT_OF_RANGE: BLOCK_GONE.
     - PERMISSION_DENIED: NAMESPACE_NOT_ALLOWED.
-    - RESOURCE_EXHAUSTED, again after RetryInfo: IN_FLIGHT_LIMIT.
+    - RESOURCE_EXHAUSTED, again after RetryInfo: IN_FLIGHT_LIMIT, LOG_BUSY.
     - UNAVAILABLE, again after RetryInfo: SHUTTING_DOWN.
     - UNAVAILABLE, again with the same ids (outcome unknown): NODE_FAILED.
     """
@@ -71,7 +71,7 @@ class StateServiceServicer:
     NAMESPACE_INVALID, BATCH_TOO_LARGE, ANSWER_TOO_LARGE.
     - OUT_OF_RANGE: BLOCK_GONE.
     - PERMISSION_DENIED: NAMESPACE_NOT_ALLOWED.
-    - RESOURCE_EXHAUSTED, again after RetryInfo: IN_FLIGHT_LIMIT.
+    - RESOURCE_EXHAUSTED, again after RetryInfo: IN_FLIGHT_LIMIT, LOG_BUSY.
     - UNAVAILABLE, again after RetryInfo: SHUTTING_DOWN.
     - UNAVAILABLE, again with the same ids (outcome unknown): NODE_FAILED.
     """
@@ -132,7 +132,7 @@ class StateService:
     NAMESPACE_INVALID, BATCH_TOO_LARGE, ANSWER_TOO_LARGE.
     - OUT_OF_RANGE: BLOCK_GONE.
     - PERMISSION_DENIED: NAMESPACE_NOT_ALLOWED.
-    - RESOURCE_EXHAUSTED, again after RetryInfo: IN_FLIGHT_LIMIT.
+    - RESOURCE_EXHAUSTED, again after RetryInfo: IN_FLIGHT_LIMIT, LOG_BUSY.
     - UNAVAILABLE, again after RetryInfo: SHUTTING_DOWN.
     - UNAVAILABLE, again with the same ids (outcome unknown): NODE_FAILED.
     """

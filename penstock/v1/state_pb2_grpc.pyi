@@ -35,7 +35,7 @@ class StateServiceStub:
       NAMESPACE_INVALID, BATCH_TOO_LARGE, ANSWER_TOO_LARGE.
     - OUT_OF_RANGE: BLOCK_GONE.
     - PERMISSION_DENIED: NAMESPACE_NOT_ALLOWED.
-    - RESOURCE_EXHAUSTED, again after RetryInfo: IN_FLIGHT_LIMIT.
+    - RESOURCE_EXHAUSTED, again after RetryInfo: IN_FLIGHT_LIMIT, LOG_BUSY.
     - UNAVAILABLE, again after RetryInfo: SHUTTING_DOWN.
     - UNAVAILABLE, again with the same ids (outcome unknown): NODE_FAILED.
     """
@@ -61,7 +61,7 @@ class StateServiceAsyncStub(StateServiceStub):
       NAMESPACE_INVALID, BATCH_TOO_LARGE, ANSWER_TOO_LARGE.
     - OUT_OF_RANGE: BLOCK_GONE.
     - PERMISSION_DENIED: NAMESPACE_NOT_ALLOWED.
-    - RESOURCE_EXHAUSTED, again after RetryInfo: IN_FLIGHT_LIMIT.
+    - RESOURCE_EXHAUSTED, again after RetryInfo: IN_FLIGHT_LIMIT, LOG_BUSY.
     - UNAVAILABLE, again after RetryInfo: SHUTTING_DOWN.
     - UNAVAILABLE, again with the same ids (outcome unknown): NODE_FAILED.
     """
@@ -83,7 +83,7 @@ class StateServiceServicer(metaclass=_abc_1.ABCMeta):
       NAMESPACE_INVALID, BATCH_TOO_LARGE, ANSWER_TOO_LARGE.
     - OUT_OF_RANGE: BLOCK_GONE.
     - PERMISSION_DENIED: NAMESPACE_NOT_ALLOWED.
-    - RESOURCE_EXHAUSTED, again after RetryInfo: IN_FLIGHT_LIMIT.
+    - RESOURCE_EXHAUSTED, again after RetryInfo: IN_FLIGHT_LIMIT, LOG_BUSY.
     - UNAVAILABLE, again after RetryInfo: SHUTTING_DOWN.
     - UNAVAILABLE, again with the same ids (outcome unknown): NODE_FAILED.
     """

@@ -3,6 +3,10 @@
 Writing goes past the page cache (``O_DIRECT``): per 64 bytes of log it costs a fifth of what a buffered write or a
 mapping with ``msync`` does, has the lowest latency, and does not push hot pages out. It wants pages: offsets, lengths
 and memory addresses are multiples of 4 KiB. File systems that refuse it get ordinary writes.
+
+File systems differ in whether room can be claimed without writing it, too. ext2, ext3, NFS and most of FUSE cannot;
+the C library then writes a byte into each page, which direct I/O refuses. There the free space is looked at, and is
+claimed by the zeros that the log writes into each file before it uses it.
 """
 
 import errno
@@ -14,11 +18,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from replication.log.spare_descriptors import SpareDescriptors
+
 Buffer = NDArray[np.uint8]
 
-NO_SPACE_ERRNOS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What a call fails with for want of room: nothing is broken, and it may succeed later."""
-
+_CANNOT_ALLOCATE: Final = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+_SPARES: Final = 4
 _BUFFERS_PER_CALL_MAX: Final = 1024
 """Linux's limit, ``IOV_MAX``."""
 
@@ -26,22 +31,43 @@ _BUFFERS_PER_CALL_MAX: Final = 1024
 class Disk:
     """Files by descriptor. All methods raise ``OSError``; blocking calls release the interpreter's lock."""
 
+    def __init__(self) -> None:
+        self._spares = SpareDescriptors(_SPARES)
+
+    def hold_spares(self) -> None:
+        """Keep some descriptors back, for when all others are taken."""
+        self._spares.fill()
+
+    def release_spares(self) -> None:
+        """Keep none back any more."""
+        self._spares.empty()
+
     def open(self, path: Path, flags: int) -> int:
         """Open ``path`` past the page cache where its file system can; ``flags`` as for :func:`os.open`."""
         try:
-            return os.open(path, flags | os.O_CLOEXEC | os.O_DIRECT, 0o640)
+            return self._spares.open(path, flags | os.O_CLOEXEC | os.O_DIRECT, 0o640)
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-        return os.open(path, flags | os.O_CLOEXEC, 0o640)
+        return self._spares.open(path, flags | os.O_CLOEXEC, 0o640)
 
     def close(self, fd: int) -> None:
         """Close a descriptor."""
-        os.close(fd)
+        self._spares.close(fd)
 
     def allocate(self, fd: int, byte_count: int) -> None:
-        """Claim the blocks of a file of ``byte_count`` bytes, so that a full disk shows now and not at a write."""
-        os.posix_fallocate(fd, 0, byte_count)
+        """Claim room for the file's first ``byte_count`` bytes, so that a full disk shows now and not at a write.
+
+        Where a file system cannot claim any, the free space is compared; the caller writes all of it next.
+        """
+        try:
+            os.posix_fallocate(fd, 0, byte_count)
+        except OSError as error:
+            if error.errno not in _CANNOT_ALLOCATE:
+                raise
+            free = os.fstatvfs(fd)
+            if free.f_bavail * free.f_frsize < byte_count:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
 
     def write(self, fd: int, buffers: Sequence[Buffer], offset: int) -> None:
         """Write whole, page-aligned buffers one behind the other from ``offset`` on."""
@@ -86,8 +112,8 @@ class Disk:
         self._sync_directory(path.parent)
 
     def _sync_directory(self, path: Path) -> None:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = self._spares.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(fd)
         finally:
-            os.close(fd)
+            self._spares.close(fd)

@@ -75,6 +75,26 @@ class LogFull(LogError):
         )
 
 
+class LogBusy(LogError):
+    """The system is short of something for the moment. Nothing is broken: it is tried again, and the log goes on."""
+
+    def __init__(self, directory: Path, reason: str) -> None:
+        super().__init__(
+            f"the system gave the log at {directory} no more descriptors, memory or threads ({reason}): "
+            "raise the limit or end what takes them; a running node goes on by itself"
+        )
+
+
+class LogCannotGrow(LogError):
+    """The file system refuses what preparing a segment takes: a node would stop at its first transactions."""
+
+    def __init__(self, directory: Path, segment_bytes: int, reason: str) -> None:
+        super().__init__(
+            f"the log at {directory} cannot grow: preparing a segment of {segment_bytes} bytes failed ({reason}): "
+            "check the disk, put it on another file system, or lower log.segment_bytes where files may not be as long"
+        )
+
+
 class LogFailed(LogError):
     """A write or a sync failed. What the disk holds is unknown until the log is opened again: the node must stop."""
 

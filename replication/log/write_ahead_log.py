@@ -30,9 +30,10 @@ from replication.log.directory.directory_lock import DirectoryLock
 from replication.log.directory.durable_watermark import DurableWatermark
 from replication.log.directory.log_beginning import BeginningRecord, LogBeginning
 from replication.log.directory.log_metadata import adopt_metadata
-from replication.log.disk import NO_SPACE_ERRNOS, Disk
-from replication.log.errors import LogCorrupted, LogFailed, LogFull, LogRecycled, LogTruncated
+from replication.log.disk import Disk
+from replication.log.errors import LogCorrupted, LogFailed, LogRecycled, LogTruncated
 from replication.log.recovery import RecoveredLog, TornTail, read_blocks, recover
+from replication.log.segments.growth_probe import probe_growth
 from replication.log.segments.segment import (
     SEGMENT_BYTES_DEFAULT,
     SEGMENT_BYTES_MIN,
@@ -44,6 +45,7 @@ from replication.log.segments.segment import (
 from replication.log.segments.segment_index import SegmentIndex, read_mapped
 from replication.log.segments.segment_preallocator import SegmentPreallocator
 from replication.log.segments.segment_writer import SegmentWriter
+from replication.log.shortage import shortages_told
 from replication.log.truncation import copy_segment, cut_torn_tail, remove_last_segments
 
 _WATERMARK_INTERVAL_S: Final = 1.0
@@ -103,8 +105,8 @@ class WriteAheadLog:
             opened.callback(self._beginning.close)
             self._continue_writing(prepared, recovered.end)
             opened.callback(self._writer.close)
-            self._preallocator.start()
             opened.callback(self._preallocator.close)
+            self._preallocator.start()
             self._maintenance = executor.start("log-maintenance", self._maintain)
             opened.pop_all()
 
@@ -147,6 +149,8 @@ class WriteAheadLog:
             LogForeign: it is another cluster's.
             LogVersionUnsupported: it is in a newer format.
             LogFull: there is no room for what a log needs at least.
+            LogBusy: the system is short of something else that it needs at least.
+            LogCannotGrow: the file system refuses what a log needs to grow.
             LogCorrupted: its end is damaged, or a segment is missing. Nothing has been changed.
             OSError: the disk failed.
             ValueError: a setting is out of range.
@@ -156,15 +160,19 @@ class WriteAheadLog:
         if interval_ms <= 0:
             raise ValueError(f"a sync interval of {interval_ms} ms: use more than 0")
         disk, rng = disk or Disk(), rng or random.SystemRandom()
-        lock = DirectoryLock.acquire(directory)
-        try:
+        with contextlib.ExitStack() as opened, shortages_told(directory, PAGE_BYTES):
+            lock = DirectoryLock.acquire(directory)
+            opened.callback(lock.release)
+            opened.callback(disk.release_spares)
+            disk.hold_spares()
             is_empty = not segment_files(directory)
             cluster_id = adopt_metadata(directory, cluster_id, parameters or {}, disk, rng, is_empty=is_empty)
             recovered = recover(directory, cluster_id, disk)
             truncated_path(directory).unlink(missing_ok=True)
             for path in recovered.given_up:
                 disk.rename(path, recycled_path(path))
-            return cls(
+            probe_growth(directory, segment_bytes, disk)
+            log = cls(
                 directory,
                 lock,
                 cluster_id,
@@ -177,14 +185,8 @@ class WriteAheadLog:
                 clock=clock,
                 executor=executor,
             )
-        except OSError as error:
-            lock.release()
-            if error.errno in NO_SPACE_ERRNOS:
-                raise LogFull(directory, PAGE_BYTES, str(error.strerror)) from error
-            raise
-        except BaseException:
-            lock.release()
-            raise
+            opened.pop_all()
+            return log
 
     @property
     def first_index(self) -> int:
@@ -243,6 +245,7 @@ class WriteAheadLog:
 
         Raises:
             LogFull: there is no room; nothing is broken, try again later.
+            LogBusy: the system is short of something else; nothing is broken, try again later.
             LogFailed: the log takes no more.
             ValueError: the block is larger than a segment.
         """
@@ -257,6 +260,7 @@ class WriteAheadLog:
         Raises:
             LogFailed: the disk failed, and the log takes no more.
             LogFull: there is no room for a block without a reservation; nothing has been written.
+            LogBusy: the system is short of something that such a block takes; nothing has been written.
             ValueError: a block does not follow the one before it; nothing has been written.
         """
         self._check()
@@ -294,6 +298,7 @@ class WriteAheadLog:
         Raises:
             LogRecycled: a block is older than the log reaches back.
             LogTruncated: a block that was yielded has been cut, and the log goes on with others.
+            LogBusy: the system is short of what mapping a segment takes; try again later.
             LogCorrupted: a block is damaged.
         """
         truncations = self._index.truncations
@@ -318,6 +323,7 @@ class WriteAheadLog:
 
         Raises:
             LogFull: there is no room for a copy of one segment; nothing has been changed.
+            LogBusy: the system is short of what the copy takes; nothing has been changed.
             LogFailed: the disk failed, and the log takes no more.
             LogRecycled: block ``index`` is older than the log reaches back; nothing has been changed.
             LogCorrupted: block ``index`` is damaged; nothing has been changed.
@@ -377,6 +383,7 @@ class WriteAheadLog:
             self._writer.close()
             self._watermark.close()
             self._beginning.close()
+            self._disk.release_spares()
             self._lock.release()
 
     def __enter__(self) -> Self:
@@ -400,6 +407,7 @@ class WriteAheadLog:
                 self._writer.continue_in(segments[-1], end, self.last_index)
             except BaseException:
                 self._writer.close()
+                self._preallocator.close()
                 raise
 
     def _truncate_after(self, index: int) -> None:
@@ -429,12 +437,8 @@ class WriteAheadLog:
         self._preallocator.start()
 
     def _copy(self, segment: Segment, end: int) -> Path:
-        try:
+        with shortages_told(self.directory, segment.segment_bytes):
             return copy_segment(segment, end, self._disk)
-        except OSError as error:
-            if error.errno in NO_SPACE_ERRNOS:
-                raise LogFull(self.directory, segment.segment_bytes, str(error.strerror)) from error
-            raise
 
     def _sync(self) -> None:
         try:

@@ -11,7 +11,7 @@ from penstock.host.clock import SYSTEM_CLOCK, Clock
 from pooling.buffers import Buffer
 from pooling.core.errors import PoolExhausted
 from replication.log.block import HEADER_BYTES, Block, stored_bytes
-from replication.log.errors import LogFull
+from replication.log.errors import LogBusy, LogFull
 from services.pipeline.block_clock import BlockClock
 from services.pipeline.channel import ChannelClosed
 from services.pipeline.pending_frames import PendingFrames
@@ -69,6 +69,7 @@ class ReservableLog(Protocol):
 
         Raises:
             LogFull: the disk has no room.
+            LogBusy: the system is short of something else that the log needs.
             LogFailed: nothing more can be written.
         """
 
@@ -164,7 +165,7 @@ class Sequencer(ThreadedStage):
         raise ChannelClosed
 
     def _seal(self, buffer: Buffer, frames: FrameRows) -> SealedBlock | None:
-        """Make the next block of what waits; None where there is nothing, or no room for it on the disk."""
+        """Make the next block of what waits; None where there is nothing, or no room for it in the log."""
         batch = self._queue.dequeue_exclusive_batch(buffer[HEADER_BYTES:], frames)
         if not batch.count:
             return None
@@ -173,6 +174,9 @@ class Sequencer(ThreadedStage):
             self._log.reserve(stored_bytes(batch.count, batch.payload_bytes))
         except LogFull:
             self._pending_frames.refuse(sealed_frames, Refusal(Reason.LOG_FULL))
+            return None
+        except LogBusy:
+            self._pending_frames.refuse(sealed_frames, Refusal(Reason.LOG_BUSY))
             return None
         started_ns = self._clock.monotonic_ns()
         block = Block.seal(

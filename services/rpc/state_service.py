@@ -11,7 +11,7 @@ from penstock.contract.limits import BATCH_SIZE
 from penstock.contract.reasons import Reason
 from penstock.v1 import state_pb2
 from replication.log.block import Block
-from replication.log.errors import LogRecycled
+from replication.log.errors import LogBusy, LogRecycled
 from replication.log.write_ahead_log import WriteAheadLog
 from services.admission.namespaces import NamespaceSet
 from services.pipeline.channel import ChannelClosed
@@ -108,6 +108,8 @@ class StateService:
             await abort(context, self._closed)
         except LogRecycled as error:
             await abort(context, Refusal(Reason.BLOCK_GONE, str(error)))
+        except LogBusy:
+            await abort(context, Refusal(Reason.LOG_BUSY))
         except ResultsUnavailable as error:
             await abort(context, Refusal(Reason.RESULTS_UNAVAILABLE, str(error)))
         finally:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from replication.log.block import Block
 from replication.log.errors import BlockInvalid, LogCorrupted, LogRecycled
 from replication.log.segments.segment import Segment
+from replication.log.shortage import shortages_told
 
 
 class MappedRun(NamedTuple):
@@ -94,6 +95,7 @@ class SegmentIndex:
 
         Raises:
             LogRecycled: the block is older than the log reaches back.
+            LogBusy: the system is short of what mapping a segment takes.
             OSError: the segment cannot be mapped.
         """
         with self._lock:
@@ -107,10 +109,14 @@ class SegmentIndex:
             segment = self._segments[place - 1]
             mapping = self._mappings.get(segment.number)
             if mapping is None:
-                with segment.path.open("rb") as file:
-                    mapping = mmap.mmap(file.fileno(), segment.segment_bytes, prot=mmap.PROT_READ)
+                mapping = _map(segment)
                 self._mappings[segment.number] = mapping
             return MappedRun(segment, to_index, np.frombuffer(mapping, np.uint8))
+
+
+def _map(segment: Segment) -> mmap.mmap:
+    with shortages_told(segment.path.parent, 0), segment.path.open("rb") as file:
+        return mmap.mmap(file.fileno(), segment.segment_bytes, prot=mmap.PROT_READ)
 
 
 def read_mapped(run: MappedRun, from_index: int) -> Iterator[tuple[int, Block]]:

@@ -2,7 +2,8 @@
 
 Writing into space that was never written makes every sync also record new extents (five times slower here), and running
 out of space in the middle of a write is the worst moment. So a segment enters the log only when each of its bytes has
-been written once: beside the writer, new files are filled with zeros, or recycled ones taken, two ahead of it.
+been written once: beside the writer, new files are filled with zeros, or recycled ones taken, two ahead of it. They are
+given out open, so that going on to one needs nothing that the system might be short of.
 """
 
 import contextlib
@@ -17,8 +18,9 @@ from penstock.host.clock import Clock
 from penstock.host.executor import Executor, Running
 from pooling.buffers import aligned_buffer
 from replication.log.block import PAGE_BYTES
-from replication.log.disk import NO_SPACE_ERRNOS, Disk
-from replication.log.errors import LogFailed, LogFull
+from replication.log.disk import Disk
+from replication.log.errors import LogBusy, LogFailed, LogFull
+from replication.log.segments.prepared_segment import PreparedSegment
 from replication.log.segments.segment import (
     recycled_files,
     recycled_path,
@@ -26,12 +28,15 @@ from replication.log.segments.segment import (
     segment_path,
     unfinished_path,
 )
+from replication.log.shortage import refusal_of
 
 _PREPARED_AHEAD: Final = 2
 _FILL_BYTES: Final = 1 << 20
 """Per write: larger ones cost a little less and make the blocks written meanwhile wait for longer."""
 _RETRY_NS: Final = 200_000_000
 """How soon a full disk is tried again: soon enough to go on by itself, seldom enough to cost nothing."""
+_BUSY_RETRY_NS: Final = 10_000_000
+"""How soon another shortage is tried again at first; doubled up to the above while it lasts."""
 
 
 class SegmentPreallocator:
@@ -47,40 +52,51 @@ class SegmentPreallocator:
         clock: Clock,
         executor: Executor,
     ) -> None:
-        """``prepared``: segments found prepared, the last of which has the number before ``next_number``."""
+        """``prepared``: segments found prepared, the last of which has the number before ``next_number``.
+
+        Raises:
+            OSError: one of them cannot be opened.
+        """
         self._directory, self._disk, self._segment_bytes = directory, disk, segment_bytes
         self._clock, self._executor = clock, executor
-        self._prepared = deque(prepared)
+        self._prepared: deque[PreparedSegment] = deque()
         self._recycled = deque(recycled_files(directory))
         self._next_number = next_number
         # Kept, since faulting it in costs a third of filling a segment.
         self._zeros = aligned_buffer(min(_FILL_BYTES, segment_bytes))
         self._failure: Exception | None = None
-        self._retry_ns = 0
+        self._retry_ns = self._busy_wait_ns = 0
         self._closed = False
         self._preparing: Running | None = None
         self._lock = threading.Lock()
         # Left by a crash in the middle of filling it.
         unfinished_path(directory).unlink(missing_ok=True)
+        try:
+            for path in prepared:
+                self._prepared.append(PreparedSegment(path, disk.open(path, os.O_RDWR)))
+        except OSError:
+            self.close()
+            raise
 
     def start(self) -> None:
         """Start preparing."""
         with self._lock:
             self._prepare_more()
 
-    def take(self) -> Path:
+    def take(self) -> PreparedSegment:
         """Return the next prepared segment; waits for one in preparation.
 
         Raises:
             LogFull: there is no room for another segment. It is tried again by a later call.
+            LogBusy: the system is short of something else. It is tried again by a later call.
             LogFailed: preparing one failed otherwise, or the log is closed.
         """
         while True:
             with self._lock:
                 if self._prepared:
-                    path = self._prepared.popleft()
+                    segment = self._prepared.popleft()
                     self._prepare_more()
-                    return path
+                    return segment
                 self._prepare_more()
                 preparing = self._preparing
                 if preparing is None:
@@ -104,17 +120,14 @@ class SegmentPreallocator:
             preparing = self._preparing
         if preparing is not None:
             preparing.join()
+        while self._prepared:
+            self._disk.close(self._prepared.popleft().fd)
 
-    def _refusal(self) -> LogFull | LogFailed:
+    def _refusal(self) -> LogFull | LogBusy | LogFailed:
         if self._closed:
             return LogFailed(self._directory, "the log is closed")
-        failure = self._failure
-        assert failure is not None
-        if isinstance(failure, OSError):
-            reason, passes = str(failure.strerror), failure.errno in NO_SPACE_ERRNOS
-        else:
-            reason, passes = str(failure), isinstance(failure, RuntimeError)  # the system has no thread to give
-        return LogFull(self._directory, self._segment_bytes, reason) if passes else LogFailed(self._directory, reason)
+        assert self._failure is not None
+        return refusal_of(self._failure, self._directory, self._segment_bytes)
 
     def _prepare_more(self) -> None:
         """Begin to prepare a segment where one is wanted; called with the lock held."""
@@ -124,39 +137,57 @@ class SegmentPreallocator:
             try:
                 self._preparing = self._executor.start("log-preallocator", self._run)
             except RuntimeError as error:
-                self._failure = error
-                self._retry_ns = self._clock.monotonic_ns() + _RETRY_NS
+                self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """Remember why there is no segment, and when to try again; called with the lock held."""
+        self._failure = error.with_traceback(None)  # whose frames would keep what was being read
+        wait_ns = _RETRY_NS
+        if isinstance(refusal_of(error, self._directory, self._segment_bytes), LogBusy):
+            self._busy_wait_ns = wait_ns = min(max(2 * self._busy_wait_ns, _BUSY_RETRY_NS), _RETRY_NS)
+        self._retry_ns = self._clock.monotonic_ns() + wait_ns
 
     def _run(self) -> None:
-        failure = path = None
+        failure = segment = None
         try:
-            path = self._prepare()
+            segment = self._prepare()
         except Exception as error:  # whatever it is, somebody waits for the end
             failure = error
             with contextlib.suppress(OSError):  # a disk that fails may refuse this, too
                 unfinished_path(self._directory).unlink(missing_ok=True)
         with self._lock:
             self._preparing = None
-            self._failure = failure
-            if path is None:
-                self._retry_ns = self._clock.monotonic_ns() + _RETRY_NS
+            if segment is None:
+                assert failure is not None
+                self._fail(failure)
             else:
-                self._prepared.append(path)
+                self._failure, self._busy_wait_ns = None, 0
+                self._prepared.append(segment)
                 self._next_number += 1
                 self._prepare_more()
 
-    def _prepare(self) -> Path:
+    def _prepare(self) -> PreparedSegment:
         """Make the next segment ready under its name."""
-        assert not self._prepared or segment_number(self._prepared[-1]) == self._next_number - 1
+        assert not self._prepared or segment_number(self._prepared[-1].path) == self._next_number - 1
         source = self._next_recycled()
+        is_new = source is None
         if source is None:
             source = unfinished_path(self._directory)
-            self._fill(source)
-        else:
-            self._clear_header(source)
-        path = segment_path(self._directory, self._next_number)
-        self._disk.rename(source, path)
-        return path
+        try:
+            fd = self._disk.open(source, os.O_RDWR | (os.O_CREAT | os.O_TRUNC if is_new else 0))
+            try:
+                self._fill(fd) if is_new else self._clear_header(fd)
+                path = segment_path(self._directory, self._next_number)
+                self._disk.rename(source, path)
+                self._disk.hold_spares()
+            except BaseException:
+                self._disk.close(fd)
+                raise
+        except Exception:
+            if not is_new:
+                self._recycled.appendleft(source)
+            raise
+        return PreparedSegment(path, fd)
 
     def _next_recycled(self) -> Path | None:
         while self._recycled:
@@ -169,22 +200,14 @@ class SegmentPreallocator:
             source.unlink()
         return None
 
-    def _clear_header(self, path: Path) -> None:
-        fd = self._disk.open(path, os.O_RDWR)
-        try:
-            self._disk.write(fd, [aligned_buffer(PAGE_BYTES)], 0)
-            self._disk.sync(fd)
-        finally:
-            self._disk.close(fd)
+    def _clear_header(self, fd: int) -> None:
+        self._disk.write(fd, [self._zeros[:PAGE_BYTES]], 0)
+        self._disk.sync(fd)
 
-    def _fill(self, path: Path) -> None:
-        fd = self._disk.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-        try:
-            self._disk.allocate(fd, self._segment_bytes)
-            for offset in range(0, self._segment_bytes, _FILL_BYTES):
-                if self._closed:
-                    raise InterruptedError("the log is being closed")
-                self._disk.write(fd, [self._zeros[: self._segment_bytes - offset]], offset)
-            self._disk.sync(fd)
-        finally:
-            self._disk.close(fd)
+    def _fill(self, fd: int) -> None:
+        self._disk.allocate(fd, self._segment_bytes)
+        for offset in range(0, self._segment_bytes, _FILL_BYTES):
+            if self._closed:
+                raise InterruptedError("the log is being closed")
+            self._disk.write(fd, [self._zeros[: self._segment_bytes - offset]], offset)
+        self._disk.sync(fd)

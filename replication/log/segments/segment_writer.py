@@ -10,13 +10,13 @@ import os
 import threading
 from collections import deque
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from pooling.buffers import Buffer, aligned_buffer
 from replication.log.block import PAGE_BYTES, Block, padded
 from replication.log.disk import Disk
+from replication.log.segments.prepared_segment import PreparedSegment
 from replication.log.segments.segment import Segment, segment_number
 from replication.log.segments.segment_index import SegmentIndex
 from replication.log.segments.segment_preallocator import SegmentPreallocator
@@ -36,7 +36,8 @@ class SegmentWriter:
         self._end = 0
         self._room = 0
         self._reservations = 0
-        self._reserved_segments: deque[Path] = deque()
+        self._header_page = aligned_buffer(PAGE_BYTES)
+        self._reserved_segments: deque[PreparedSegment] = deque()
         self._reserving = threading.Lock()
         self._syncing = threading.Lock()
 
@@ -58,6 +59,7 @@ class SegmentWriter:
 
         Raises:
             LogFull: there is no room for another segment.
+            LogBusy: the system is short of something else that it takes.
             LogFailed: preparing a segment failed otherwise.
             ValueError: the block is larger than a segment.
         """
@@ -78,6 +80,7 @@ class SegmentWriter:
 
         Raises:
             LogFull: there is no room for a block without a reservation; nothing has been written.
+            LogBusy: the system is short of something else that such a block takes; nothing has been written.
             LogFailed: preparing a segment failed otherwise; nothing has been written.
             OSError: the disk failed.
         """
@@ -110,16 +113,22 @@ class SegmentWriter:
                 self.durable_index = index
 
     def close(self) -> None:
-        """Close the file that is written to."""
+        """Close the file that is written to, and those set aside."""
+        self._close_current()
+        with self._reserving:
+            while self._reserved_segments:
+                self._disk.close(self._reserved_segments.pop().fd)
+
+    def close_at(self, index: int) -> None:
+        """Close all files, since what stands behind block ``index`` is about to be removed."""
+        self.close()
+        self.durable_index = min(self.durable_index, index)
+
+    def _close_current(self) -> None:
         with self._syncing:
             if self._fd >= 0:
                 self._disk.close(self._fd)
                 self._fd = -1
-
-    def close_at(self, index: int) -> None:
-        """Close the file that is written to, since what stands behind block ``index`` is about to be removed."""
-        self.close()
-        self.durable_index = min(self.durable_index, index)
 
     def _write_run(self, run: list[Buffer], run_bytes: int) -> None:
         if run:
@@ -130,9 +139,9 @@ class SegmentWriter:
         """Turn to the next segment, which ``block`` starts; return its header page, to be written before the block."""
         # Before anything goes into the next one: recovery takes a later segment as proof that this one was whole.
         self.sync(block.index - 1)
-        self.close()
+        self._close_current()
         with self._reserving:
-            path = self._reserved_segments.popleft()
+            path, fd = self._reserved_segments.popleft()
         self._segment = Segment(
             path,
             self._cluster_id,
@@ -141,8 +150,8 @@ class SegmentWriter:
             block.first_position,
             self._segment_bytes,
         )
-        self._fd, self._end = self._disk.open(path, os.O_RDWR), 0
+        self._fd, self._end = fd, 0
         self._index.add(self._segment)
-        page = aligned_buffer(PAGE_BYTES)
-        page[:] = np.frombuffer(self._segment.header_page(), np.uint8)
-        return page
+        # One page for all: it has been written before the next segment is turned to.
+        self._header_page[:] = np.frombuffer(self._segment.header_page(), np.uint8)
+        return self._header_page

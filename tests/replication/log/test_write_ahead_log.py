@@ -14,7 +14,8 @@ from penstock.host.executor import THREADS, Executor
 from replication.log.block import stored_bytes
 from replication.log.directory.durable_watermark import read_durable_watermark
 from replication.log.disk import Buffer, Disk
-from replication.log.errors import LogFailed, LogFull, LogRecycled
+from replication.log.errors import LogCannotGrow, LogFailed, LogFull, LogRecycled
+from replication.log.segments.prepared_segment import PreparedSegment
 from replication.log.write_ahead_log import SyncMode, WriteAheadLog
 from tests.fakes import ManualExecutor
 from tests.replication.log.chain import CLUSTER, SEGMENT_BYTES, append, hashes, replayed, seal_after
@@ -230,9 +231,10 @@ def test_a_closed_log_takes_no_reservation(tmp_path: Path, executor: ManualExecu
 
 def test_a_segment_that_cannot_be_prepared_for_another_reason_says_which(tmp_path: Path) -> None:
     disk = FailingDisk()
-    disk.failing["allocate"] = BROKEN
-    with _open(tmp_path, disk) as log, pytest.raises(LogFailed, match="Input/output error"):
-        log.reserve(4096)
+    with _open(tmp_path, disk, executor=ManualExecutor()) as log:
+        disk.failing["allocate"] = BROKEN
+        with pytest.raises(LogFailed, match="Input/output error"):
+            log.reserve(4096)
 
 
 def test_a_block_larger_than_a_segment_is_refused(tmp_path: Path) -> None:
@@ -323,7 +325,7 @@ def test_a_file_system_without_direct_writes_gets_ordinary_ones(
         assert hashes(log) == written
 
 
-def _must_not_be_called() -> Path:
+def _must_not_be_called() -> PreparedSegment:
     raise AssertionError("the reservation had set the segment aside")
 
 
@@ -389,7 +391,7 @@ def test_an_interval_of_nothing_is_refused(tmp_path: Path) -> None:
         WriteAheadLog.open(tmp_path, CLUSTER, sync_mode="interval", interval_ms=0)
 
 
-@pytest.mark.parametrize(("reason", "error"), [(NO_SPACE, LogFull), (BROKEN, OSError)])
+@pytest.mark.parametrize(("reason", "error"), [(NO_SPACE, LogFull), (BROKEN, LogCannotGrow)])
 def test_a_disk_that_fails_at_opening_leaves_the_log_free_for_another_try(
     tmp_path: Path, reason: int, error: type[Exception]
 ) -> None:

@@ -26,6 +26,7 @@ class CrashDisk(Disk):
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._paths: dict[int, Path] = {}
         self._before: dict[Path, dict[int, bytes]] = {}
         self.steps_left: int | None = None
@@ -97,12 +98,23 @@ class FailingDisk(Disk):
     """Fails the calls it is told to fail, as long as it is told so, and counts syncs."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.failing: dict[str, int] = {}
         self.syncs = 0
+        self.failures = 0
 
     def _maybe_fail(self, call: str) -> None:
         if call in self.failing:
+            self.failures += 1
             raise OSError(self.failing[call], os.strerror(self.failing[call]))
+
+    def open(self, path: Path, flags: int) -> int:
+        self._maybe_fail("open")
+        return super().open(path, flags)
+
+    def rename(self, source: Path, target: Path) -> None:
+        self._maybe_fail("rename")
+        super().rename(source, target)
 
     def allocate(self, fd: int, byte_count: int) -> None:
         self._maybe_fail("allocate")
@@ -150,4 +162,5 @@ def abandon(log: WriteAheadLog) -> None:
     log._writer.close()
     log._watermark.close()
     log._beginning.close()
+    log._disk.release_spares()
     log._lock.release()

@@ -12,7 +12,7 @@ from penstock.contract import result_code
 from pooling.buffers import Buffer, aligned_buffer
 from pooling.core.errors import PoolExhausted
 from replication.log.block import HEADER_BYTES, NO_HASH, Block
-from replication.log.errors import LogFull
+from replication.log.errors import LogBusy, LogFull
 from services.pipeline.channel import ChannelClosed
 from services.pipeline.pending_frames import PendingFrames
 from services.pipeline.results_file import ResultsFile
@@ -124,13 +124,15 @@ class FakeLog:
         self.last_time_ns = 0
         self.durable_index = 0
         self.appends: list[list[int]] = []
-        self.full = False
+        self.full = self.busy = False
         self.on_append: Callable[[], None] = lambda: None
         self.on_sync: Callable[[], None] = lambda: None
 
     def reserve(self, byte_count: int) -> None:
         if self.full:
             raise LogFull(cast("Any", "log"), byte_count, "no space")
+        if self.busy:
+            raise LogBusy(cast("Any", "log"), "no descriptors")
 
     def append(self, blocks: Sequence[Block]) -> None:
         self.on_append()

@@ -151,6 +151,18 @@ def test_a_full_disk_refuses_the_frames_and_numbers_nothing() -> None:
     assert bench.pool.lent == 1
 
 
+def test_a_log_that_is_short_of_something_refuses_the_frames_and_numbers_nothing() -> None:
+    bench = SequencerBench()
+    bench.log.busy = True
+    bench.submit()
+    bench.work()
+    (refused,) = bench.submitters.answers.values()
+    assert isinstance(refused, Refusal)
+    assert refused.reason is Reason.LOG_BUSY
+    assert refused.reason.retryable
+    assert (bench.passed_on, bench.pool.lent) == ([], 0)
+
+
 def test_an_empty_batch_returns_its_buffer() -> None:
     bench = SequencerBench()
     bench.submit()

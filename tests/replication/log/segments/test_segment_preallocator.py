@@ -1,13 +1,14 @@
 """Segments are prepared in the background, and whoever waits for one learns why there is none."""
 
 import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from replication.log.disk import Disk
-from replication.log.errors import LogFailed, LogFull
+from replication.log.errors import LogBusy, LogFailed, LogFull
 from replication.log.segments.segment_preallocator import SegmentPreallocator
 from replication.log.write_ahead_log import WriteAheadLog
 from tests.fakes import ManualClock, ManualExecutor, Parked
@@ -31,6 +32,7 @@ class BrokenDisk(Disk):
     """Allocates nothing."""
 
     def __init__(self, error: Exception) -> None:
+        super().__init__()
         self.error = error
 
     def allocate(self, fd: int, byte_count: int) -> None:
@@ -82,9 +84,14 @@ def test_whoever_waits_learns_of_the_failure_even_where_nothing_can_be_cleared_a
 
 def test_a_prepared_segment_is_given_out_even_where_no_thread_can_prepare_another(tmp_path: Path) -> None:
     ready = [tmp_path / "0000000001.segment", tmp_path / "0000000002.segment"]
+    for path in ready:
+        path.touch()
     segments = preallocator(tmp_path, executor=NoThreads(), prepared=ready)
-    assert [segments.take(), segments.take()] == ready
-    with pytest.raises(LogFull, match="thread"):  # a shortage that passes
+    taken = [segments.take(), segments.take()]
+    assert [segment.path for segment in taken] == ready
+    for segment in taken:
+        os.close(segment.fd)
+    with pytest.raises(LogBusy, match="thread"):  # a shortage that passes
         segments.take()
     segments.close()
 
