@@ -116,6 +116,10 @@ class FailingDisk(Disk):
         self._maybe_fail("rename")
         super().rename(source, target)
 
+    def remove(self, path: Path) -> None:
+        self._maybe_fail("remove")
+        super().remove(path)
+
     def allocate(self, fd: int, byte_count: int) -> None:
         self._maybe_fail("allocate")
         super().allocate(fd, byte_count)
