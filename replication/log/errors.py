@@ -105,6 +105,16 @@ class LogFailed(LogError):
         )
 
 
+class LogMoved(LogFailed):
+    """The log's directory is no longer where it was opened, so what the log writes by name would go elsewhere."""
+
+    def __init__(self, directory: Path) -> None:
+        super(LogFailed, self).__init__(  # LogFailed's advice is for a disk that fails
+            f"{directory} is no longer the directory that this log was opened in: "
+            "move a log only while no node has it open; start the node again where the log is now"
+        )
+
+
 class LogCorrupted(LogError):
     """Blocks that had been durable are damaged or missing."""
 

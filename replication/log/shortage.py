@@ -40,6 +40,8 @@ def shortage_of(error: Exception, directory: Path, needed_bytes: int) -> LogFull
 
 def refusal_of(error: Exception, directory: Path, needed_bytes: int) -> LogFull | LogBusy | LogFailed:
     """Return what the log says of an error ahead of the blocks."""
+    if isinstance(error, LogFailed):
+        return error
     reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
     return shortage_of(error, directory, needed_bytes) or LogFailed(directory, reason)
 

@@ -326,6 +326,7 @@ class WriteAheadLog:
             LogBusy: the system is short of what the copy takes; nothing has been changed.
             LogFailed: the disk failed, and the log takes no more.
             LogRecycled: block ``index`` is older than the log reaches back; nothing has been changed.
+            LogMoved: the log's directory was moved; nothing has been changed.
             LogCorrupted: block ``index`` is damaged; nothing has been changed.
             ValueError: the log ends before ``index``.
         """
@@ -336,6 +337,7 @@ class WriteAheadLog:
             return
         if index == 0 and self.first_index > 1:
             raise LogRecycled(index, self.first_index)
+        self._lock.check_place()
         with self._maintaining:
             try:
                 self._truncate_after(index)
@@ -348,9 +350,11 @@ class WriteAheadLog:
         A segment that somebody still reads is removed instead; their blocks stay as they are.
 
         Raises:
+            LogMoved: the log's directory was moved.
             OSError: the disk failed; a segment may be neither in the log nor used again until the log is opened.
         """
         count = 0
+        self._lock.check_place()
         with self._maintaining:
             first = self._index.first_kept(min(index, self.durable_index))
             if first is None:
@@ -399,7 +403,14 @@ class WriteAheadLog:
         segments = self._index.segments
         next_number = (segments[-1].number if segments else 0) + len(prepared) + 1
         self._preallocator = SegmentPreallocator(
-            self.directory, self._disk, self._segment_bytes, prepared, next_number, self._clock, self._executor
+            self.directory,
+            self._disk,
+            self._segment_bytes,
+            prepared,
+            next_number,
+            self._clock,
+            self._executor,
+            self._lock.check_place,
         )
         self._writer = SegmentWriter(self._index, self._preallocator, self._disk, self.cluster_id, self._segment_bytes)
         if segments:

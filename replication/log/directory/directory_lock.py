@@ -1,26 +1,37 @@
-"""Directory lock: the file ``lock``, by which one process at a time has a log open.
+"""Directory lock: the right to be the one process that has a log open.
 
-It is held with ``flock`` for as long as the log is open, and names the holder. The kernel releases it however the
+The directory itself is locked with ``flock``, for as long as the log is open: whoever wants the log has to come by it,
+and unlike a file in it, it cannot be removed under the log. The file ``lock`` names the holder. It is locked, too, for
+file systems that lock files alone (NFS), and for versions that knew only it. The kernel releases both however the
 process ends.
+
+A directory that is moved away takes its lock along, while the log's paths lead to whatever stands in its place: so the
+log asks (`DirectoryLock.check_place`) before a file of its gets a name.
 """
 
+import contextlib
 import errno
 import fcntl
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from replication.log.errors import LogInUse, LogReadOnly
+from replication.log.errors import LogInUse, LogMoved, LogReadOnly
 
 _CANNOT_WRITE: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+_CANNOT_LOCK: Final = (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
+"""What locking a directory fails with on file systems that lock files alone."""
 
 
 class DirectoryLock:
     """The right to be the only process that has the log open. A context manager that releases it."""
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
+    def __init__(self, directory: Path, fds: Sequence[int]) -> None:
+        self._directory, self._fds = directory, fds
 
     @classmethod
     def acquire(cls, directory: Path) -> Self:
@@ -34,14 +45,14 @@ class DirectoryLock:
         path = directory / "lock"
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         except OSError as error:
             if error.errno in _CANNOT_WRITE:
                 raise LogReadOnly(path, str(error.strerror)) from error
             raise
-        lock = cls._lock(directory, fd, fcntl.LOCK_EX)
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        lock = cls._lock(directory, file, fcntl.LOCK_EX)
+        os.ftruncate(file, 0)
+        os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
         return lock
 
     @classmethod
@@ -55,18 +66,43 @@ class DirectoryLock:
         return cls._lock(directory, os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_SH)
 
     @classmethod
-    def _lock(cls, directory: Path, fd: int, operation: int) -> Self:
+    def _lock(cls, directory: Path, file: int, operation: int) -> Self:
+        """Lock the directory and the file, which is closed where that fails."""
+        with contextlib.ExitStack() as opened:
+            opened.callback(os.close, file)
+            place = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            opened.callback(os.close, place)
+            try:
+                try:
+                    fcntl.flock(place, operation | fcntl.LOCK_NB)
+                except OSError as error:
+                    if error.errno not in _CANNOT_LOCK:
+                        raise
+                fcntl.flock(file, operation | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise LogInUse(directory, os.pread(file, 32, 0).decode().strip()) from error
+            lock = cls(directory, (place, file))
+            lock.check_place()
+            opened.pop_all()
+            return lock
+
+    def check_place(self) -> None:
+        """Check that the directory still stands where the log's paths lead.
+
+        Raises:
+            LogMoved: it was moved or removed, and something else may stand there.
+        """
         try:
-            fcntl.flock(fd, operation | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            owner = os.pread(fd, 32, 0).decode().strip()
-            os.close(fd)
-            raise LogInUse(directory, owner) from error
-        return cls(fd)
+            is_here = os.path.samestat(self._directory.stat(), os.fstat(self._fds[0]))
+        except FileNotFoundError:
+            is_here = False
+        if not is_here:
+            raise LogMoved(self._directory)
 
     def release(self) -> None:
         """Let other processes have the log."""
-        os.close(self._fd)
+        for fd in self._fds:
+            os.close(fd)
 
     def __enter__(self) -> Self:
         return self

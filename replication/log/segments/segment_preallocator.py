@@ -10,7 +10,7 @@ import contextlib
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -51,14 +51,17 @@ class SegmentPreallocator:
         next_number: int,
         clock: Clock,
         executor: Executor,
+        check_place: Callable[[], None],
     ) -> None:
-        """``prepared``: segments found prepared, the last of which has the number before ``next_number``.
+        """Go on behind segments found ``prepared``, the last of which has the number before ``next_number``.
+
+        ``check_place`` raises where the directory is not the log's any more; it is asked before a file gets a name.
 
         Raises:
             OSError: one of them cannot be opened.
         """
         self._directory, self._disk, self._segment_bytes = directory, disk, segment_bytes
-        self._clock, self._executor = clock, executor
+        self._clock, self._executor, self._check_place = clock, executor, check_place
         self._prepared: deque[PreparedSegment] = deque()
         self._recycled = deque(recycled_files(directory))
         self._next_number = next_number
@@ -169,6 +172,7 @@ class SegmentPreallocator:
     def _prepare(self) -> PreparedSegment:
         """Make the next segment ready under its name."""
         assert not self._prepared or segment_number(self._prepared[-1].path) == self._next_number - 1
+        self._check_place()
         source = self._next_recycled()
         is_new = source is None
         if source is None:
@@ -178,6 +182,7 @@ class SegmentPreallocator:
             try:
                 self._fill(fd) if is_new else self._clear_header(fd)
                 path = segment_path(self._directory, self._next_number)
+                self._check_place()  # filling it took a while
                 self._disk.rename(source, path)
                 self._disk.hold_spares()
             except BaseException:

@@ -54,6 +54,7 @@ def preallocator(
         len(prepared) + 1,
         ManualClock(),
         executor or ManualExecutor(),
+        lambda: None,
     )
 
 
