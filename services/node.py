@@ -116,7 +116,7 @@ class Node:
         self._telemetry.watch_queue(self._queue.get_queue_metrics)
         self._state = parts.state(settings)
         opened.callback(self._state.close)
-        self._results_file = parts.results_file(settings.node.data_dir / "results")
+        self._results_file = parts.results_file(settings.node.data_dir / "results", parts.clock)
         opened.callback(self._results_file.close)
         self._maintenance = parts.maintenance(self._pools.manager, counters, settings.pooling)
         opened.push_async_callback(self._maintenance.stop)
@@ -151,6 +151,7 @@ class Node:
             self._queue,
             self._pools.blocks,
             log,
+            self._results_file,
             self._pending_frames,
             counters,
             log_writer,

@@ -89,7 +89,7 @@ class NodeParts:
     queue: Callable[[QueueSettings], LockFreeTxQueue] = create_queue
     telemetry: Callable[[NodeSettings, Counters, PhaseThroughput], Telemetry] = start_telemetry
     state: Callable[[NodeSettings], StateMachine] = create_state
-    results_file: Callable[[Path], ResultsFile] = ResultsFile
+    results_file: Callable[[Path, Clock], ResultsFile] = ResultsFile
     maintenance: Callable[[ObjectPoolManager, Counters, PoolingSettings], Maintenance] = Maintenance
     log: Callable[[NodeSettings, Clock, Executor], WriteAheadLog] = open_log
     settle: Callable[[], None] = malloc_tuning.settle_after_start

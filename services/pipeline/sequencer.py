@@ -74,6 +74,18 @@ class ReservableLog(Protocol):
         """
 
 
+class ReservableResults(Protocol):
+    """What the sequencer needs of the results file: `services.pipeline.results_file.ResultsFile` in a node."""
+
+    def reserve(self, first_position: int, count: int, /) -> None:
+        """Set room aside for the results of one block.
+
+        Raises:
+            LogFull: the disk has no room.
+            LogBusy: the system is short of something else.
+        """
+
+
 class Sequencer(ThreadedStage):
     """Drains the ring into pooled buffers and seals them as the log's next blocks.
 
@@ -88,6 +100,7 @@ class Sequencer(ThreadedStage):
         queue: FrameQueue,
         buffers: BufferPool,
         log: ReservableLog,
+        results_file: ReservableResults,
         pending_frames: PendingFrames,
         counters: Counters,
         log_writer: Intake[SealedBlock],
@@ -97,11 +110,15 @@ class Sequencer(ThreadedStage):
         block_clock: BlockClock,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        """Seal what comes through ``queue`` behind the last block of ``log``, for ``log_writer``."""
+        """Seal what comes through ``queue`` behind the last block of ``log``, for ``log_writer``.
+
+        Each block's room in ``log`` and its results' in ``results_file`` are reserved before it gets a number.
+        """
         super().__init__()
         self._queue = queue
         self._buffers = buffers
         self._log = log
+        self._results_file = results_file
         self._pending_frames = pending_frames
         self._counters = counters
         self._log_writer = log_writer
@@ -171,6 +188,7 @@ class Sequencer(ThreadedStage):
             return None
         sealed_frames = frames[: batch.frames].copy()
         try:
+            self._results_file.reserve(self._position, batch.count)
             self._log.reserve(stored_bytes(batch.count, batch.payload_bytes))
         except LogFull:
             self._pending_frames.refuse(sealed_frames, Refusal(Reason.LOG_FULL))

@@ -168,6 +168,13 @@ async def test_a_full_disk_refuses_transactions_serves_reads_and_recovers_by_its
             assert not read.entry.found
             ballast.unlink()
             await _submit_until_taken(stub, frame(rows(10_000, client_id=9)))
+            watched = 0
+            watch = state_pb2_grpc.StateServiceStub(channel).Watch(state_pb2.WatchRequest(from_index=1), timeout=60)
+            async for response in watch:
+                watched += len(response.results)
+                if watched == (accepted + 1) * 10_000:
+                    break
+            watch.cancel()
         assert node.status().applied_transactions == (accepted + 1) * 10_000
         assert node.stop() == 0
 

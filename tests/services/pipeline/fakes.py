@@ -202,6 +202,13 @@ class FakeResults:
 
     def __init__(self) -> None:
         self.written: dict[int, bytes] = {}
+        self.reserved: list[tuple[int, int]] = []
+        self.full = False
+
+    def reserve(self, first_position: int, count: int) -> None:
+        if self.full:
+            raise LogFull(cast("Any", "results"), count, "no space")
+        self.reserved.append((first_position, count))
 
     def write(self, first_position: int, results: bytes) -> None:
         self.written[first_position] = results

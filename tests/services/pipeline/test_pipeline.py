@@ -56,6 +56,7 @@ class PipelineBench:
             self.queue,
             self.pool,
             self.log,
+            FakeResults(),
             pending_frames,
             self.counters,
             self.log_writer,

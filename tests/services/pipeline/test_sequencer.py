@@ -13,7 +13,7 @@ from services.refusal import Refusal
 from services.telemetry.counters import Counter, Counters
 from tests.fakes import ManualClock
 from tests.frames import rows
-from tests.services.pipeline.fakes import CLUSTER_ID, EPOCH, RECORDS, FakeLog, FakeQueue, Submitters
+from tests.services.pipeline.fakes import CLUSTER_ID, EPOCH, RECORDS, FakeLog, FakeQueue, FakeResults, Submitters
 from tests.services.pipeline.stage_contract import PassingStageContract, ThreadedStageBench
 
 DAY_NS = 86_400 * 10**9
@@ -24,6 +24,7 @@ class SequencerBench(ThreadedStageBench):
         super().__init__()
         self.queue = FakeQueue()
         self.log = log or FakeLog()
+        self.results = FakeResults()
         self.clock = ManualClock()
         self.counters = Counters()
         self.submitters = Submitters(self.counters)
@@ -32,6 +33,7 @@ class SequencerBench(ThreadedStageBench):
             self.queue,
             self.pool,
             self.log,
+            self.results,
             self.submitters.pending_frames,
             self.counters,
             self.next,
@@ -161,6 +163,25 @@ def test_a_log_that_is_short_of_something_refuses_the_frames_and_numbers_nothing
     assert refused.reason is Reason.LOG_BUSY
     assert refused.reason.retryable
     assert (bench.passed_on, bench.pool.lent) == ([], 0)
+
+
+def test_where_the_results_have_no_room_the_frames_are_refused_before_they_are_numbered() -> None:
+    bench = SequencerBench()
+    bench.results.full = True
+    bench.submit()
+    bench.work()
+    (refused,) = bench.submitters.answers.values()
+    assert isinstance(refused, Refusal)
+    assert refused.reason is Reason.LOG_FULL
+    assert bench.passed_on == []
+
+
+def test_room_for_the_results_is_reserved_block_by_block() -> None:
+    bench = SequencerBench()
+    bench.submit()
+    bench.submit()
+    bench.work()
+    assert bench.results.reserved == [(0, RECORDS), (RECORDS, RECORDS)]
 
 
 def test_an_empty_batch_returns_its_buffer() -> None:
