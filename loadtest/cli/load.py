@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from services.cli.target_option import target_option
+
 if TYPE_CHECKING:
     from loadtest.load.coordinator import LoadPlan
     from loadtest.load.workload import Workload
 
 
 @click.command()
-@click.option("--target", default="127.0.0.1:50051", show_default=True, help="host:port, or unix:/path.")
+@target_option
 @click.option("--rate", type=float, help="Open loop: offered transactions per second, over all workers.")
 @click.option("--closed", is_flag=True, help="Closed loop: as fast as it takes. The default without --rate.")
 @click.option("--in-flight", default=7, show_default=True, help="Frames in flight per worker (closed loop).")

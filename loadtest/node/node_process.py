@@ -16,6 +16,7 @@ import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from loadtest.verify.verify_log import NodeDigests
+from penstock.contract.target import parse_target
 from penstock.v1.node_pb2 import GetStatusRequest, GetStatusResponse
 from penstock.v1.node_pb2_grpc import NodeServiceStub
 
@@ -153,7 +154,7 @@ def running_node(data_dir: Path, *options: str, program: tuple[str, ...] = PENST
 
 def is_serving(target: str) -> bool:
     """Whether a node answers there and reports that it serves."""
-    with grpc.insecure_channel(target) as channel:
+    with _channel(target) as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=1.0)
         except grpc.RpcError:
@@ -167,8 +168,13 @@ def status_of(target: str, *, with_state_digest: bool = False) -> GetStatusRespo
     Raises:
         grpc.RpcError: no node answers there.
     """
-    with grpc.insecure_channel(target) as channel:
+    with _channel(target) as channel:
         return NodeServiceStub(channel).GetStatus(GetStatusRequest(with_state_digest=with_state_digest), timeout=60.0)
+
+
+def _channel(target: str) -> grpc.Channel:
+    named = parse_target(target)
+    return grpc.insecure_channel(named.address, options=named.channel_options)
 
 
 def digests_of(status: GetStatusResponse) -> NodeDigests:

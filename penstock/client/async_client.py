@@ -27,6 +27,7 @@ from penstock.client.transport.unary_retry import call_with_retries
 from penstock.client.watch import WatchedBlock, watch
 from penstock.contract.frame_codec import Bytes
 from penstock.contract.record import Words, as_words
+from penstock.contract.target import DEFAULT_TARGET
 from penstock.v1.node_pb2 import GetStatusRequest, GetStatusResponse
 from penstock.v1.node_pb2_grpc import NodeServiceStub
 from penstock.v1.state_pb2 import BatchReadRequest, ReadRequest, WatchRequest
@@ -39,7 +40,8 @@ class AsyncClient:
     Make it inside a running event loop.
 
     Args:
-        target: ``host:port`` or ``unix:path``.
+        target: ``host:port``, ``[ipv6]:port``, ``dns:///host:port`` or ``unix:path``; the port is 50051 where it
+            names none. Proxies of the environment are used for other machines alone.
         client_id: names the idempotency session; random by default, which suits most programs.
         next_sequence: goes with a ``client_id`` that a program keeps across runs, and must be larger than all that it
             used before: a sequence that was used gets the answer it got then, and does nothing.
@@ -51,12 +53,13 @@ class AsyncClient:
         random: draws the waits between retries; a seeded one makes them reproducible.
 
     Raises:
-        InvalidOperation: ``client_id`` or ``next_sequence`` is out of range, or one comes without the other.
+        InvalidOperation: ``target`` names no node, ``client_id`` or ``next_sequence`` is out of range, or one comes
+            without the other.
     """
 
     def __init__(
         self,
-        target: str = "127.0.0.1:50051",
+        target: str = DEFAULT_TARGET,
         *,
         client_id: int | None = None,
         next_sequence: int | None = None,

@@ -21,6 +21,7 @@ from penstock.client.results import FrameReceipt, Result
 from penstock.client.watch import WatchedBlock
 from penstock.contract.frame_codec import Bytes
 from penstock.contract.record import Words
+from penstock.contract.target import DEFAULT_TARGET
 from penstock.v1.node_pb2 import GetStatusResponse
 
 T = TypeVar("T")
@@ -35,7 +36,7 @@ class Client:
 
     def __init__(
         self,
-        target: str = "127.0.0.1:50051",
+        target: str = DEFAULT_TARGET,
         *,
         client_id: int | None = None,
         next_sequence: int | None = None,

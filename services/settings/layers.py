@@ -19,8 +19,9 @@ DEFAULT: Final = "default"
 
 _ENVIRONMENT_PREFIX: Final = "PENSTOCK_"
 
-_NOT_SETTINGS: Final = re.compile(r"PENSTOCK_(CONFIG|SERVICE_(HOST|PORT.*)|PORT(_.*)?)")
-"""``PENSTOCK_CONFIG`` names files to read; Kubernetes sets the others in every pod beside a service named penstock."""
+_NOT_SETTINGS: Final = re.compile(r"PENSTOCK_(CONFIG|TARGET|SERVICE_(HOST|PORT.*)|PORT(_.*)?)")
+"""``PENSTOCK_CONFIG`` names files to read, ``PENSTOCK_TARGET`` the node that commands call; Kubernetes
+sets the others in every pod beside a service named penstock."""
 
 
 class ConfigurationError(Exception):

@@ -19,15 +19,13 @@ from pydantic import (
 )
 
 from penstock.contract.record import RECORD_BYTES
+from penstock.contract.target import PORT_MAX, parse_listen_address
 from statestore.session_bounds import SessionBounds
 from txqueue.ring.wait_strategy import WaitStrategy
 
 _MIB: Final = 1 << 20
 _NAMESPACE_MAX: Final = 65_535
-_PORT_MAX: Final = 65_535
 _PAGE_BYTES: Final = 4096
-_UNIX_PATH_BYTES_MAX: Final = 107
-"""What ``sockaddr_un`` holds, less its closing zero byte."""
 
 
 def _split_commas(value: Any) -> Any:
@@ -37,21 +35,6 @@ def _split_commas(value: Any) -> Any:
     if isinstance(value, list):
         return [str(part) if isinstance(part, int) else part for part in value]
     return value
-
-
-def _check_address(address: str) -> None:
-    if address.startswith("unix:"):
-        path = address.removeprefix("unix:").removeprefix("//")
-        if not path or len(path.encode()) > _UNIX_PATH_BYTES_MAX:
-            raise ValueError(
-                f"{address!r}: a socket's path takes 1 to {_UNIX_PATH_BYTES_MAX} bytes; use a shorter directory"
-            )
-        return
-    host, separator, port = address.rpartition(":")
-    if not (separator and host and port.isascii() and port.isdigit() and int(port) <= _PORT_MAX):
-        raise ValueError(f"{address!r}: write host:port with a port of 0 to {_PORT_MAX}, or unix:/path")
-    if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        raise ValueError(f"{address!r}: write an IPv6 address in brackets, for example [::1]:50051")
 
 
 def _namespace_range(text: str) -> range:
@@ -112,7 +95,7 @@ class ListenSettings(_Group):
     @classmethod
     def _check_addresses(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
         for address in addresses:
-            _check_address(address)
+            parse_listen_address(address)
         if len(set(addresses)) != len(addresses):
             raise ValueError("an address is named twice; name each once")
         return addresses
@@ -245,7 +228,7 @@ class TelemetrySettings(_Group):
     prometheus: bool = False
     """Serve metrics to be scraped at ``http://<prometheus_host>:<prometheus_port>/metrics``."""
     prometheus_host: str = Field(default="127.0.0.1", min_length=1)
-    prometheus_port: int = Field(default=9464, ge=0, le=_PORT_MAX)
+    prometheus_port: int = Field(default=9464, ge=0, le=PORT_MAX)
     """0: any free one."""
     otlp_endpoint: Annotated[str | None, BeforeValidator(_none_of_text)] = Field(default=None, pattern=r"^https?://")
     """Push metrics and traces to this OTLP endpoint over gRPC, for example ``http://127.0.0.1:4317``."""
@@ -259,7 +242,7 @@ class MonitorSettings(_Group):
     """aiomonitor, an inspector of the running event loop. It gives full control of the process."""
 
     enabled: bool = False
-    port: int = Field(default=20101, ge=1, le=_PORT_MAX - 2)
+    port: int = Field(default=20101, ge=1, le=PORT_MAX - 2)
     """Loopback only: telnet here, the web page on the next port, the Python console on the one after it."""
 
 

@@ -19,6 +19,7 @@ from loadtest.node.node_process import running_node
         (["--distribution", "normal"], "zipf:EXPONENT"),
         (["--mix", "transfers=1"], "it knows append, put"),
         (["--in-flight", "20"], "more --workers"),
+        (["--target", "http://localhost"], "write localhost:50051"),
         (["--target", "unix:/nobody/here.sock"], "start one with `penstock dev"),
     ],
 )

@@ -5,14 +5,25 @@ from typing import Final
 import grpc
 from grpc import aio
 
+from penstock.client.errors import InvalidOperation
 from penstock.client.options import RetryOptions
+from penstock.contract.target import InvalidTarget, parse_target
 
 MESSAGE_BYTES_MAX: Final = 16 << 20
 
 
 def open_channel(target: str, credentials: grpc.ChannelCredentials | None, retry: RetryOptions) -> aio.Channel:
-    """A channel to ``host:port`` or ``unix:path``, unencrypted without credentials; connects when first used."""
+    """A channel to a target (`parse_target`), unencrypted without credentials; connects when first used.
+
+    Raises:
+        InvalidOperation: the target names no node.
+    """
+    try:
+        named = parse_target(target)
+    except InvalidTarget as error:
+        raise InvalidOperation(str(error)) from None
     options = (
+        *named.channel_options,
         ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
         ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
         # Each client has a connection of its own: sharing one would share its flow control, too.
@@ -26,5 +37,5 @@ def open_channel(target: str, credentials: grpc.ChannelCredentials | None, retry
         ("grpc.max_reconnect_backoff_ms", max(100, int(retry.backoff_cap_ms))),
     )
     if credentials is None:
-        return aio.insecure_channel(target, options=options)
-    return aio.secure_channel(target, credentials, options=options)
+        return aio.insecure_channel(named.address, options=options)
+    return aio.secure_channel(named.address, credentials, options=options)

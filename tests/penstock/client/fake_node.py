@@ -19,10 +19,10 @@ Answer = Callable[[pb.SubmitStreamRequest], pb.FrameError | None]
 
 
 class FakeNode:
-    """Serves SubmitStream on a Unix socket and remembers what it took, over restarts too."""
+    """Serves SubmitStream on a Unix socket or a free loopback port, and remembers what it took, over restarts too."""
 
-    def __init__(self, socket: Path) -> None:
-        self.target = f"unix:{socket}"
+    def __init__(self, socket: Path | None = None) -> None:
+        self.target = "127.0.0.1:0" if socket is None else f"unix:{socket}"
         self.state = FakeState()
         self.frames: list[pb.SubmitStreamRequest] = []
         """Every frame taken, in order; refused ones are not."""
@@ -58,7 +58,8 @@ class FakeNode:
             (grpc.method_handlers_generic_handler("penstock.v1.TxQueueService", {"SubmitStream": handler}),)
         )
         self.state.add_to(self._server)
-        self._server.add_insecure_port(self.target)
+        port = self._server.add_insecure_port(self.target)
+        self.target = self.target if self.target.startswith("unix:") else f"127.0.0.1:{port}"
         await self._server.start()
 
     async def stop(self) -> None:

@@ -61,7 +61,8 @@ def test_an_unknown_variable_of_ours_is_refused(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    "variable", ["PENSTOCK_SERVICE_HOST", "PENSTOCK_PORT_50051_TCP_ADDR", "PENSTOCK_PORT", "PENSTOCK_CONFIG"]
+    "variable",
+    ["PENSTOCK_SERVICE_HOST", "PENSTOCK_PORT_50051_TCP_ADDR", "PENSTOCK_PORT", "PENSTOCK_CONFIG", "PENSTOCK_TARGET"],
 )
 def test_variables_that_kubernetes_sets_are_passed_over(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, "tcp://10.0.0.1:50051")
