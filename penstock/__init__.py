@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from penstock.client.async_client import AsyncClient
     from penstock.client.blocking_client import Client
+    from penstock.client.columns.builders import adds, appends, cas, deletes, open_accounts, puts, transfers
+    from penstock.client.columns.columns import Columns
+    from penstock.client.columns.record_numbers import Flag, Opcode
     from penstock.client.errors import (
         BlockGone,
         ClientClosed,
@@ -45,6 +48,9 @@ if TYPE_CHECKING:
 _HOME: Final = {
     "client.async_client": ("AsyncClient",),
     "client.blocking_client": ("Client",),
+    "client.columns.builders": ("adds", "appends", "cas", "deletes", "open_accounts", "puts", "transfers"),
+    "client.columns.columns": ("Columns",),
+    "client.columns.record_numbers": ("Flag", "Opcode"),
     "client.keys": ("AccountKey", "CounterKey", "Entry", "Key", "ValueKey"),
     "client.errors": (
         "BlockGone",
@@ -85,9 +91,11 @@ __all__ = [
     "Cas",
     "Client",
     "ClientClosed",
+    "Columns",
     "CounterKey",
     "Delete",
     "Entry",
+    "Flag",
     "FlowOptions",
     "FrameReceipt",
     "Full",
@@ -97,6 +105,7 @@ __all__ = [
     "NotPermitted",
     "NotReady",
     "NotSupported",
+    "Opcode",
     "OpenAccount",
     "Operation",
     "OutOfRange",
@@ -115,6 +124,13 @@ __all__ = [
     "Unavailable",
     "ValueKey",
     "WatchedBlock",
+    "adds",
+    "appends",
+    "cas",
+    "deletes",
+    "open_accounts",
+    "puts",
+    "transfers",
 ]
 
 

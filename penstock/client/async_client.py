@@ -7,9 +7,8 @@ from types import TracebackType
 from typing import Self
 
 import grpc
-import numpy as np
-import numpy.typing as npt
 
+from penstock.client.columns.columns import Records, words_and_payloads
 from penstock.client.errors import ClientClosed, InvalidOperation, PenstockError
 from penstock.client.keys import READ_KEYS_MAX, AccountKey, CounterKey, Entry, Key, ValueKey
 from penstock.client.operations import Operation, encode_chain, transfer_record
@@ -26,7 +25,6 @@ from penstock.client.transport.submit_stream import SubmitStream
 from penstock.client.transport.unary_retry import call_with_retries
 from penstock.client.watch import WatchedBlock, watch
 from penstock.contract.frame_codec import Bytes
-from penstock.contract.record import Words, as_words
 from penstock.contract.target import DEFAULT_TARGET
 from penstock.v1.node_pb2 import GetStatusRequest, GetStatusResponse
 from penstock.v1.node_pb2_grpc import NodeServiceStub
@@ -153,12 +151,11 @@ class AsyncClient:
         waiters = [self._batcher.add(record, payload if i == last else b"") for i, record in enumerate(records)]
         return await _all_of(waiters)
 
-    async def submit_frame(
-        self, records: npt.NDArray[np.void] | Words, payloads: Bytes = b"", *, stamp: bool = True
-    ) -> FrameReceipt:
+    async def submit_frame(self, records: Records, payloads: Bytes = b"", *, stamp: bool = True) -> FrameReceipt:
         """Submit 1 to 10,000 transactions, given as columns, and return their receipt.
 
-        ``records`` is RECORD[n] or uint64[n, 8], C-contiguous; ``payloads`` holds their payloads one after the other.
+        ``records`` is RECORD[n] or uint64[n, 8], C-contiguous, and ``payloads`` holds their payloads one after the
+        other; or ``records`` are columns of `penstock.transfers` and its like, which bring their payloads.
         With ``stamp``, the client's id and fresh sequences are written into ``records`` (in place); without, they hold
         the caller's. The array is copied when there is room in flight, and may be reused once the receipt is there.
         Waits while the bounds of FlowOptions are reached.
@@ -169,7 +166,7 @@ class AsyncClient:
             OutcomeUnknown: no answer came in time.
             ClientClosed: the client was closed.
         """
-        words = as_words(records)
+        words, payloads = words_and_payloads(records, payloads)
         check_size(words, payloads)
         count = len(words)
         await self._window.wait_and_enter(count)
@@ -200,7 +197,7 @@ class AsyncClient:
         return await _all_of(waiters)
 
     async def submit_records(
-        self, records: npt.NDArray[np.void] | Words, payloads: Bytes = b"", *, stamp: bool = True
+        self, records: Records, payloads: Bytes = b"", *, stamp: bool = True
     ) -> list[FrameReceipt]:
         """``submit_frame`` for any number of transactions: split into frames between chains, all in flight at once.
 
@@ -208,7 +205,8 @@ class AsyncClient:
             InvalidOperation: a chain or a payload is larger than a frame; nothing was sent.
             PenstockError: as ``submit_frame``, for the first frame that failed.
         """
-        words, payload_bytes = as_words(records), memoryview(payloads).cast("B")
+        words, payloads = words_and_payloads(records, payloads)
+        payload_bytes = memoryview(payloads).cast("B")
         slices = list(frame_slices(words))
         frames = [self.submit_frame(words[rows], payload_bytes[part], stamp=stamp) for rows, part in slices]
         return await asyncio.gather(*frames)

@@ -9,10 +9,9 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import grpc
-import numpy as np
-import numpy.typing as npt
 
 from penstock.client.async_client import AsyncClient
+from penstock.client.columns.columns import Records
 from penstock.client.errors import ClientClosed
 from penstock.client.keys import Entry, Key
 from penstock.client.operations import Operation
@@ -20,7 +19,6 @@ from penstock.client.options import BatchOptions, FlowOptions, RetryOptions
 from penstock.client.results import FrameReceipt, Result
 from penstock.client.watch import WatchedBlock
 from penstock.contract.frame_codec import Bytes
-from penstock.contract.record import Words
 from penstock.contract.target import DEFAULT_TARGET
 from penstock.v1.node_pb2 import GetStatusResponse
 
@@ -109,15 +107,11 @@ class Client:
         """Submit independent transactions as fast as possible: the fast way for a single thread."""
         return self._wait(self._client.submit_many(operations))
 
-    def submit_frame(
-        self, records: npt.NDArray[np.void] | Words, payloads: Bytes = b"", *, stamp: bool = True
-    ) -> FrameReceipt:
+    def submit_frame(self, records: Records, payloads: Bytes = b"", *, stamp: bool = True) -> FrameReceipt:
         """Submit up to 10,000 transactions, given as columns."""
         return self._wait(self._client.submit_frame(records, payloads, stamp=stamp))
 
-    def submit_records(
-        self, records: npt.NDArray[np.void] | Words, payloads: Bytes = b"", *, stamp: bool = True
-    ) -> list[FrameReceipt]:
+    def submit_records(self, records: Records, payloads: Bytes = b"", *, stamp: bool = True) -> list[FrameReceipt]:
         """Submit any number of transactions, given as columns."""
         return self._wait(self._client.submit_records(records, payloads, stamp=stamp))
 
