@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from penstock.client.blocking_client import Client
     from penstock.client.columns.builders import adds, appends, cas, deletes, open_accounts, puts, transfers
     from penstock.client.columns.columns import Columns
-    from penstock.client.columns.record_numbers import Flag, Opcode
+    from penstock.client.columns.opcodes import Opcode
     from penstock.client.errors import (
         BlockGone,
         ClientClosed,
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from penstock.client.options import BatchOptions, FlowOptions, RetryOptions
     from penstock.client.results import FrameReceipt, Rejected, Result, ResultCode
     from penstock.client.watch import WatchedBlock
+    from penstock.contract.flag import FLOOR, LINKED, OVERDRAFT
     from penstock.contract.record import RECORD
     from penstock.contract.result_code import DUPLICATE
 
@@ -50,7 +51,7 @@ _HOME: Final = {
     "client.blocking_client": ("Client",),
     "client.columns.builders": ("adds", "appends", "cas", "deletes", "open_accounts", "puts", "transfers"),
     "client.columns.columns": ("Columns",),
-    "client.columns.record_numbers": ("Flag", "Opcode"),
+    "client.columns.opcodes": ("Opcode",),
     "client.keys": ("AccountKey", "CounterKey", "Entry", "Key", "ValueKey"),
     "client.errors": (
         "BlockGone",
@@ -72,6 +73,7 @@ _HOME: Final = {
     ),
     "client.operations": ("Add", "Append", "Cas", "Delete", "OpenAccount", "Operation", "Put", "Transfer"),
     "client.options": ("BatchOptions", "FlowOptions", "RetryOptions"),
+    "contract.flag": ("FLOOR", "LINKED", "OVERDRAFT"),
     "contract.record": ("RECORD",),
     "contract.result_code": ("DUPLICATE",),
     "client.results": ("FrameReceipt", "Rejected", "Result", "ResultCode"),
@@ -81,6 +83,9 @@ _MODULE_OF: Final = {name: f"penstock.{module}" for module, names in _HOME.items
 
 __all__ = [
     "DUPLICATE",
+    "FLOOR",
+    "LINKED",
+    "OVERDRAFT",
     "RECORD",
     "AccountKey",
     "Add",
@@ -95,7 +100,6 @@ __all__ = [
     "CounterKey",
     "Delete",
     "Entry",
-    "Flag",
     "FlowOptions",
     "FrameReceipt",
     "Full",

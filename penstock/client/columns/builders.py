@@ -25,8 +25,9 @@ from penstock.client.columns.column_values import (
     rows_of,
 )
 from penstock.client.columns.columns import Columns
-from penstock.client.columns.record_numbers import Flag, Opcode
+from penstock.client.columns.opcodes import Opcode
 from penstock.client.errors import InvalidOperation
+from penstock.contract.flag import FLOOR, OVERDRAFT
 from penstock.contract.limits import KEY_BYTES_MAX, KEY_INLINE_BYTES_MAX, PAYLOAD_BYTES_MAX
 from penstock.contract.record import RECORD
 
@@ -69,7 +70,7 @@ def open_accounts(account: npt.ArrayLike, *, overdraft: npt.ArrayLike = False, n
     rows = rows_of({"account": opened[0].size, "overdraft": may_overdraw.size, "namespace": spaces.size})
     records = _records(rows, Opcode.OPEN_ACCOUNT, spaces)
     records["key_lo"], records["key_hi"] = opened
-    records["flags"] = may_overdraw * np.uint8(Flag.OVERDRAFT)
+    records["flags"] = may_overdraw * np.uint8(OVERDRAFT)
     return Columns(records, b"")
 
 
@@ -120,7 +121,7 @@ def adds(
     built.records["amount"] = amounts
     if floors is not None:
         built.records["operand_lo"] = floors.astype(np.int64).view(np.uint64)
-        built.records["flags"] = Flag.FLOOR
+        built.records["flags"] = FLOOR
     return built
 
 

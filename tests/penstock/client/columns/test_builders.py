@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import penstock
@@ -50,6 +50,7 @@ def rows(*columns: st.SearchStrategy[object]) -> st.SearchStrategy[list[tuple[ob
         (penstock.appends, Append, (VALUES, ACCOUNTS, ACCOUNTS, NAMESPACES), "payload key operand namespace"),
     ],
 )
+@settings(deadline=None, max_examples=50)
 @given(data=st.data())
 def test_columns_are_the_records_and_payloads_of_the_single_operations(
     build: Callable[..., Columns],
@@ -153,4 +154,11 @@ def test_opcodes_and_flags_are_those_of_the_contract() -> None:
     numbers = {name: value for name, value in record_pb2.Operation.items() if value}
     assert {f"OPERATION_{opcode.name}": opcode.value for opcode in penstock.Opcode} == numbers
     flags = {name: value for name, value in record_pb2.Flag.items() if value}
-    assert {f"FLAG_{flag.name}": flag.value for flag in penstock.Flag} == flags
+    assert flags == {"FLAG_LINKED": penstock.LINKED, "FLAG_OVERDRAFT": penstock.OVERDRAFT, "FLAG_FLOOR": penstock.FLOOR}
+
+
+def test_flags_and_opcodes_are_set_and_found_in_the_records() -> None:
+    columns = penstock.transfers([1, 2, 3], 4, 5)
+    columns.records["flags"][:-1] |= penstock.LINKED
+    assert columns.records["flags"].tolist() == [1, 1, 0]
+    assert (columns.records["operation"] == penstock.Opcode.TRANSFER).all()
