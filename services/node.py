@@ -251,8 +251,15 @@ async def _in_thread(function: Callable[[AsyncExitStack], None], opened: AsyncEx
     running.result()
 
 
-async def run(settings: NodeSettings, parts: NodeParts = NodeParts()) -> int:  # noqa: B008 - immutable
-    """Run a node until SIGINT or SIGTERM, or until it fails; returns the process's exit code."""
+async def run(
+    settings: NodeSettings,
+    parts: NodeParts = NodeParts(),  # noqa: B008 - immutable
+    on_serving: Callable[[list[str]], None] = lambda _: None,
+) -> int:
+    """Run a node until SIGINT or SIGTERM, or until it fails; returns the process's exit code.
+
+    ``on_serving`` is told the addresses once the node serves.
+    """
     malloc_tuning.keep_large_messages_in_the_heap()
     loop = asyncio.get_running_loop()
     told_to_stop = asyncio.Event()
@@ -262,6 +269,7 @@ async def run(settings: NodeSettings, parts: NodeParts = NodeParts()) -> int:  #
         for number in (signal.SIGINT, signal.SIGTERM):  # until here they end the process, which has promised nothing
             loop.add_signal_handler(number, told_to_stop.set)
         _log.info("%s (process %d) serves at %s", settings.node.name, os.getpid(), ", ".join(addresses))
+        on_serving(addresses)
         stop = asyncio.create_task(told_to_stop.wait())
         await asyncio.wait((stop, node.failure), return_when=asyncio.FIRST_COMPLETED)
         _log.info("stopping: what was accepted is answered first")
