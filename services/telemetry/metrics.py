@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, Observation
 
+from services.telemetry.conditions import Condition, Conditions
 from services.telemetry.counters import Counter, Counters
 from services.telemetry.throughput import PhaseThroughput
 
@@ -142,6 +143,8 @@ METRICS: Final = (
 
 PHASE_ACHIEVED: Final = "penstock.phase.achieved"
 PHASE_TARGET: Final = "penstock.phase.target"
+CONDITION: Final = "penstock.condition"
+CONDITION_BEGUN: Final = "penstock.condition.begun"
 BLOCK_LATENCY: Final = "penstock.block.latency"
 
 _LATENCY_BOUNDS_S: Final = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.012, 0.025, 0.05, 0.1, 0.25, 1.0)
@@ -171,6 +174,19 @@ def register(meter: Meter, counters: Counters, throughput: PhaseThroughput) -> H
         "From the sealing of a block until it is durable, and until it is applied.",
         explicit_bucket_boundaries_advisory=_LATENCY_BOUNDS_S,
     )
+
+
+def register_conditions(meter: Meter, conditions: Conditions) -> None:
+    """Declare to `meter`, by condition, whether it is there (1 or 0) and how often it has begun."""
+
+    def there(_: CallbackOptions) -> Iterable[Observation]:
+        return [Observation(int(each in conditions), {"condition": each.label}) for each in Condition]
+
+    def begun(_: CallbackOptions) -> Iterable[Observation]:
+        return [Observation(conditions.begun(each), {"condition": each.label}) for each in Condition]
+
+    meter.create_observable_gauge(CONDITION, [there], "1", "Whether a condition is there: 1, else 0.")
+    meter.create_observable_counter(CONDITION_BEGUN, [begun], "{time}", "How often a condition has begun.")
 
 
 def _observe(metric: Metric, counters: Counters) -> Callable[[CallbackOptions], Iterable[Observation]]:

@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from services.release import running_version
 from services.settings.model import NodeSettings, TelemetrySettings
 from services.telemetry import metrics, queue_metrics
+from services.telemetry.conditions import Conditions
 from services.telemetry.counters import Counters
 from services.telemetry.telemetry import BlockTimes, Telemetry, TelemetryError
 from services.telemetry.throughput import PhaseThroughput
@@ -58,6 +59,10 @@ class ExportedTelemetry:
     def watch_queue(self, read: Callable[[], QueueMetrics]) -> None:
         """Declare the ring's metrics too."""
         queue_metrics.register(self._meters.get_meter(_SCOPE), read)
+
+    def watch_conditions(self, conditions: Conditions) -> None:
+        """Declare the metrics of the node's conditions too."""
+        metrics.register_conditions(self._meters.get_meter(_SCOPE), conditions)
 
     def close(self) -> None:
         """Send what is left; blocks for some seconds where an OTLP endpoint does not answer."""

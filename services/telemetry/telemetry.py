@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from services.telemetry.conditions import Conditions
 from txqueue.queue_metrics import QueueMetrics
 
 
@@ -28,13 +29,16 @@ class TelemetryError(Exception):
 
 
 class Telemetry(Protocol):
-    """Observes blocks, and the ring."""
+    """Observes blocks, the ring, and the node's conditions."""
 
     def observe_block(self, times: BlockTimes, traceparents: Sequence[str] = ()) -> None:
         """Observe an applied block and its sampled submitters (W3C ``traceparent``). Never blocks, never raises."""
 
     def watch_queue(self, read: Callable[[], QueueMetrics]) -> None:
         """Export the ring's counters too; ``read`` is called at every collection."""
+
+    def watch_conditions(self, conditions: Conditions) -> None:
+        """Export the node's conditions too."""
 
     def close(self) -> None:
         """Send what is left; blocks for some seconds where an OTLP endpoint does not answer."""
@@ -47,6 +51,9 @@ class NoTelemetry:
         """Do nothing."""
 
     def watch_queue(self, read: Callable[[], QueueMetrics]) -> None:
+        """Do nothing."""
+
+    def watch_conditions(self, conditions: Conditions) -> None:
         """Do nothing."""
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from services.settings.model import NodeSettings
+from services.telemetry.conditions import Condition, Conditions
 from services.telemetry.counters import Counter, Counters
 from services.telemetry.metrics import METRICS
 from services.telemetry.otel_export import ExportedTelemetry
@@ -226,3 +227,13 @@ def test_a_node_that_nobody_watches_does_not_import_opentelemetry() -> None:
         "assert not [m for m in sys.modules if m.startswith(('opentelemetry', 'prometheus', 'aiomonitor', 'rich'))]"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_each_condition_shows_whether_it_is_there_and_how_often_it_began(node: Node) -> None:
+    conditions = Conditions()
+    node.telemetry.watch_conditions(conditions)
+    conditions.set(Condition.DISK_FULL)
+    found = node.metrics()
+    there = {point.attributes["condition"]: point.value for point in found["penstock.condition"]}  # type: ignore[attr-defined]
+    begun = {point.attributes["condition"]: point.value for point in found["penstock.condition.begun"]}  # type: ignore[attr-defined]
+    assert there == begun == {each.label: int(each is Condition.DISK_FULL) for each in Condition}
