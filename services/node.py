@@ -36,14 +36,17 @@ from services.pipeline.pending_frames import PendingFrames
 from services.pipeline.pipeline import Pipeline
 from services.pipeline.sequencer import Sequencer
 from services.refusal import Refusal
+from services.rpc import state_service, txqueue_service
 from services.rpc.buffer_leases import BufferLeases
 from services.rpc.node_service import NodeService
 from services.rpc.pool_service import PoolService
 from services.rpc.state_service import StateService
 from services.rpc.txqueue_service import TxQueueService
 from services.runtime import malloc_tuning
+from services.runtime.condition_probe import ConditionProbe
 from services.runtime.debug_monitor import attached
 from services.settings.model import NodeSettings
+from services.telemetry.conditions import Ability, Conditions
 from services.telemetry.counters import Counters
 from services.telemetry.throughput import PhaseThroughput
 
@@ -53,6 +56,12 @@ _EPOCH: Final = 1
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 74
 """EX_IOERR of sysexits.h: the log or the state cannot go on; the message says why."""
+
+_UNHEALTHY_WITHOUT: Final = {
+    # The node as a whole is what load balancers ask for: one that takes no transactions is to get none.
+    Ability.SUBMIT: ("", txqueue_service.SERVICE),
+    Ability.WATCH: (state_service.SERVICE,),
+}
 
 _log = logging.getLogger("penstock.node")
 
@@ -67,6 +76,8 @@ class Node:
         self._counters = Counters()
         self._throughput = PhaseThroughput(self._counters, parts.clock)
         self._condition = "starting"
+        self._conditions = Conditions(parts.clock)
+        self._showing_health: asyncio.Task[None] | None = None
         self._opened = AsyncExitStack()
         self._server_stopped: asyncio.Task[None] | None = None
         self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
@@ -93,8 +104,10 @@ class Node:
             await put_into_force(wanted, self._state, self._producer, self._pending_frames, self._counters)
             addresses = await self._server.start()
             self._maintenance.start()
+            self._probe.start()
             self._condition = "serving"
-            await self._server.set_serving()
+            self._follow_conditions(opened)
+            await self._show_health()
             self._opened = opened.pop_all()
         return addresses
 
@@ -114,6 +127,7 @@ class Node:
         self._telemetry = parts.telemetry(settings, counters, self._throughput)
         opened.push_async_callback(asyncio.to_thread, self._telemetry.close)
         self._telemetry.watch_queue(self._queue.get_queue_metrics)
+        self._telemetry.watch_conditions(self._conditions)
         self._state = parts.state(settings)
         opened.callback(self._state.close)
         self._results_file = parts.results_file(settings.node.data_dir / "results", parts.clock)
@@ -124,7 +138,13 @@ class Node:
         opened.callback(self._leases.close)
         opened.push_async_callback(self._cut_calls)
         self._applier = Applier(
-            self._state, self._results_file, self._pending_frames, counters, self._telemetry, parts.clock
+            self._state,
+            self._results_file,
+            self._pending_frames,
+            counters,
+            self._telemetry,
+            parts.clock,
+            self._conditions,
         )
         parts.load_kernels()
         started_ns = parts.clock.monotonic_ns()
@@ -144,6 +164,7 @@ class Node:
     def _connect_stages(self, opened: AsyncExitStack) -> None:
         """Connect the stages of the pipeline, from the last to the first."""
         parts, counters, log = self._parts, self._counters, self._log
+        self._capacity = StateCapacity(self._state, self._pending_frames)
         commit_gate = CommitGate(self._applier, counters, log.last_index)
         # What is durable on the only node is committed.
         log_writer = LogWriter(log, counters, commit_gate, commit_gate.advance, parts.clock)
@@ -164,7 +185,19 @@ class Node:
                 accept=self._settings.node.clock == "accept",
             ),
             clock=parts.clock,
+            conditions=self._conditions,
         )
+        self._probe = ConditionProbe(
+            self._conditions,
+            parts.clock,
+            parts.executor,
+            disk_waits=(sequencer.disk_wait, log_writer.disk_wait),
+            capacity=self._capacity,
+            log=log,
+            directory=self._settings.node.data_dir,
+            segment_bytes=self._settings.log.segment_bytes,
+        )
+        opened.push_async_callback(self._probe.stop)
         loop = asyncio.get_running_loop()
 
         def on_failure(error: BaseException) -> None:
@@ -179,17 +212,24 @@ class Node:
         namespaces = NamespaceSet(settings.admission.allowed_namespaces())
         admission = Admission(
             FrameValidator(self._producer, namespaces),
-            StateCapacity(self._state, self._pending_frames),
+            self._capacity,
             self._pending_frames,
             counters,
             self._queue.wake,
             in_flight_frames_max=settings.admission.in_flight_frames_max,
+            conditions=self._conditions,
         )
         self._txqueue_service = TxQueueService(
             admission, self._pending_frames, counters, settings.admission, self._pools.transactions
         )
         self._state_service = StateService(
-            self._pipeline.query, self._log, self._results_file, self._pending_frames, counters, namespaces
+            self._pipeline.query,
+            self._log,
+            self._results_file,
+            self._pending_frames,
+            counters,
+            namespaces,
+            self._conditions,
         )
         pool_service = PoolService(self._pools, self._leases, self._maintenance.gc_scheduler)
         node_service = NodeService(
@@ -197,12 +237,32 @@ class Node:
             self._pipeline.query,
             counters,
             self._throughput,
-            lambda: self._condition,
+            self._describe_condition,
+            self._conditions,
             epoch=_EPOCH,
             started_ns=self._parts.clock.time_ns(),
         )
         services = (self._txqueue_service, self._state_service, pool_service, node_service)
         self._server = self._parts.server(settings.listen.addresses, [service.handler() for service in services])
+
+    def _describe_condition(self) -> str:
+        there = [each.condition.label for each in self._conditions.active()]
+        return f"degraded: {', '.join(there)}" if there and self._condition == "serving" else self._condition
+
+    async def _show_health(self) -> None:
+        """Report as unhealthy what the node's conditions keep from working."""
+        stopped = self._conditions.stopped()
+        await self._server.set_serving([name for ability in stopped for name in _UNHEALTHY_WITHOUT[ability]])
+
+    def _follow_conditions(self, opened: AsyncExitStack) -> None:
+        """Show health anew whenever a condition begins or ends, until the node stops."""
+        loop = asyncio.get_running_loop()
+
+        def show() -> None:
+            self._showing_health = loop.create_task(self._show_health())
+
+        self._conditions.on_change(lambda: loop.call_soon_threadsafe(show))
+        opened.callback(self._conditions.on_change, lambda: None)
 
     async def _answer_what_was_accepted(self) -> None:
         """Accept nothing more, and wait for the answers of what was accepted; a failure gives them at once."""

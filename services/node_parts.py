@@ -12,7 +12,7 @@ import grpc
 from penstock.host.clock import SYSTEM_CLOCK, Clock
 from penstock.host.executor import THREADS, Executor
 from pooling.manager import ObjectPoolManager
-from replication.log.log_metadata import read_metadata
+from replication.log.directory.log_metadata import read_metadata
 from replication.log.write_ahead_log import WriteAheadLog
 from services.pipeline.results_file import ResultsFile
 from services.rpc.server import NodeServer

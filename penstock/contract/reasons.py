@@ -163,6 +163,12 @@ class Reason(Enum):
     BLOCK_GONE = _Terms(
         "OUT_OF_RANGE", "the log no longer holds this block", "watch from 0, the oldest that it holds", _STATE
     )
+    LOG_DAMAGED = _Terms(
+        "DATA_LOSS",
+        "a block of the log is damaged; transactions and reads are not affected",
+        "the operator has to restore the log; watch from a later block, or another node, until then",
+        _STATE,
+    )
     RESULTS_UNAVAILABLE = _Terms(
         "FAILED_PRECONDITION",
         "results of transactions could not be kept, for want of disk space; transactions and reads are not affected",

@@ -63,11 +63,12 @@ class GetStatusResponse(_message.Message):
     STARTED_UNIX_NANO_FIELD_NUMBER: _builtins.int
     RESIDENT_BYTES_FIELD_NUMBER: _builtins.int
     MAPPED_BYTES_FIELD_NUMBER: _builtins.int
+    CONDITIONS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     cluster_id: _builtins.int
     epoch: _builtins.int
     condition: _builtins.str
-    """Serving, or why not."""
+    """Serving, or why not, or which conditions keep the node from doing all that it is for."""
     durability: _builtins.str
     """The sync mode in force: block, interval or none."""
     replicas: _builtins.int
@@ -94,6 +95,10 @@ class GetStatusResponse(_message.Message):
     def phases(self) -> _containers.RepeatedCompositeFieldContainer[Global___PhaseStatus]:
         """One per phase."""
 
+    @_builtins.property
+    def conditions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Condition]:
+        """What keeps the node from doing all that it is for while it runs on; empty where nothing does."""
+
     def __init__(
         self,
         *,
@@ -114,14 +119,44 @@ class GetStatusResponse(_message.Message):
         started_unix_nano: _builtins.int = ...,
         resident_bytes: _builtins.int = ...,
         mapped_bytes: _builtins.int = ...,
+        conditions: _abc.Iterable[Global___Condition] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "applied_transactions", b"applied_transactions", "cluster_id", b"cluster_id", "committed_index", b"committed_index", "condition", b"condition", "durability", b"durability", "durable_index", b"durable_index", "effects_digest", b"effects_digest", "epoch", b"epoch", "mapped_bytes", b"mapped_bytes", "phases", b"phases", "replicas", b"replicas", "resident_bytes", b"resident_bytes", "sealed_index", b"sealed_index", "started_unix_nano", b"started_unix_nano", "state_digest", b"state_digest", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "applied_transactions", b"applied_transactions", "cluster_id", b"cluster_id", "committed_index", b"committed_index", "condition", b"condition", "conditions", b"conditions", "durability", b"durability", "durable_index", b"durable_index", "effects_digest", b"effects_digest", "epoch", b"epoch", "mapped_bytes", b"mapped_bytes", "phases", b"phases", "replicas", b"replicas", "resident_bytes", b"resident_bytes", "sealed_index", b"sealed_index", "started_unix_nano", b"started_unix_nano", "state_digest", b"state_digest", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
+
+@_typing.final
+class Condition(_message.Message):
+    """Something that keeps a node from doing all that it is for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    SINCE_UNIX_NANO_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """For example disk_full; the operator's guide lists all."""
+    detail: _builtins.str
+    """What it means, what to do about it, and what is known beyond that."""
+    since_unix_nano: _builtins.int
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        detail: _builtins.str = ...,
+        since_unix_nano: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "name", b"name", "since_unix_nano", b"since_unix_nano"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Condition: _TypeAlias = Condition  # noqa: Y015
 
 @_typing.final
 class PhaseStatus(_message.Message):

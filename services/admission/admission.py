@@ -10,6 +10,7 @@ from penstock.contract.record import RECORD_BYTES
 from services.admission.frame_validator import Publication
 from services.pipeline.pending_frames import Deliver, PendingFrames
 from services.refusal import Refusal
+from services.telemetry.conditions import Condition, Conditions
 from services.telemetry.counters import Counter, Counters
 
 
@@ -49,6 +50,7 @@ class Admission:
         wake_consumer: Callable[[], None],
         *,
         in_flight_frames_max: int,
+        conditions: Conditions | None = None,
     ) -> None:
         """Admit frames while fewer than ``in_flight_frames_max`` are unanswered.
 
@@ -59,6 +61,7 @@ class Admission:
             counters: of frames and transactions, admitted and refused.
             wake_consumer: called where a frame was published while the ring's consumer slept.
             in_flight_frames_max: unanswered frames of the whole node.
+            conditions: where full tables are told of.
         """
         self._validator = validator
         self._capacity = capacity
@@ -66,6 +69,7 @@ class Admission:
         self._counters = counters
         self._wake_consumer = wake_consumer
         self._in_flight_frames_max: Final = in_flight_frames_max
+        self._conditions = conditions or Conditions()
         self._closed: Refusal | None = None
 
     @property
@@ -107,6 +111,7 @@ class Admission:
             if len(self._pending_frames):  # which count at their worst: the frame may fit once they are answered
                 return Busy.QUEUE_FULL
             self._counters.add(Counter.FRAMES_REFUSED_BUSY)
+            self._conditions.set(Condition.TABLES_FULL)
             return Refusal(Reason.STATE_FULL)
         token = self._pending_frames.register(
             fields.frame_id, deliver, fields.traceparent or traceparent, records, fields.payloads_length

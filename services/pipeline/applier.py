@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.contract.limits import BATCH_SIZE
+from penstock.contract.result_code import SESSIONS_EXHAUSTED
 from penstock.host.clock import SYSTEM_CLOCK, Clock
 from replication.log.block import Block
 from replication.log.errors import LogRecycled
@@ -21,6 +22,7 @@ from services.pipeline.pending_frames import PendingFrames
 from services.pipeline.results_file import ResultsFile
 from services.pipeline.sealed_block import SealedBlock
 from services.pipeline.threaded_stage import ThreadedStage
+from services.telemetry.conditions import Condition, Conditions
 from services.telemetry.counters import Counter, Counters
 from services.telemetry.telemetry import BlockTimes, Telemetry
 from statestore.state_machine import StateMachine
@@ -55,6 +57,7 @@ class Applier(ThreadedStage):
         counters: Counters,
         telemetry: Telemetry,
         clock: Clock = SYSTEM_CLOCK,
+        conditions: Conditions | None = None,
     ) -> None:
         """Apply to ``state``, keep results in ``results_file`` and answer through ``pending_frames``."""
         super().__init__()
@@ -66,6 +69,7 @@ class Applier(ThreadedStage):
         self._counters = counters
         self._telemetry = telemetry
         self._clock = clock
+        self._conditions = conditions or Conditions(clock)
         self._results: NDArray[np.uint8] = np.empty(BATCH_SIZE, np.uint8)
 
     @property
@@ -109,6 +113,10 @@ class Applier(ThreadedStage):
         block = sealed.block
         assert block.index <= self._counters[Counter.COMMITTED_INDEX], "only what is committed is applied"
         results = self._advance(block)
+        if SESSIONS_EXHAUSTED in results:  # one pass of memchr
+            self._conditions.set(Condition.SESSIONS_EXHAUSTED)
+        else:
+            self._conditions.clear(Condition.SESSIONS_EXHAUSTED)
         self._telemetry.observe_block(
             BlockTimes(
                 block.index,
@@ -133,6 +141,10 @@ class Applier(ThreadedStage):
         )
         encoded = results.tobytes()
         self._results_file.write(block.first_position, encoded)
+        if self._results_file.failed:
+            self._conditions.set(Condition.RESULTS_UNAVAILABLE)
+        else:
+            self._conditions.clear(Condition.RESULTS_UNAVAILABLE)
         self._counters.add(Counter.BLOCKS_APPLIED)
         self._counters.add(Counter.TRANSACTIONS_APPLIED, block.count)
         self._counters.add(Counter.APPLY_NS, self._clock.monotonic_ns() - started_ns)

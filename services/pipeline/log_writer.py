@@ -2,11 +2,12 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from penstock.host.clock import SYSTEM_CLOCK, Clock
 from replication.log.block import Block
 from services.pipeline.channel import Channel
+from services.pipeline.disk_wait import DiskWait
 from services.pipeline.sealed_block import SealedBlock
 from services.pipeline.stage import Intake
 from services.pipeline.threaded_stage import ThreadedStage
@@ -56,6 +57,8 @@ class LogWriter(ThreadedStage):
         self._commit_gate = commit_gate
         self._on_durable = on_durable
         self._clock = clock
+        self.disk_wait: Final = DiskWait(clock.monotonic_ns)
+        """While a group is written and synced."""
         counters.put(Counter.DURABLE_INDEX, log.last_index)
 
     @property
@@ -104,9 +107,10 @@ class LogWriter(ThreadedStage):
         stored_bytes = sum(sealed.block.stored_bytes for sealed in blocks)
         counters = self._counters
         started_ns = self._clock.monotonic_ns()
-        self._log.append([sealed.block for sealed in blocks])
-        written_ns = self._clock.monotonic_ns()
-        durable_index = self._log.sync()
+        with self.disk_wait:
+            self._log.append([sealed.block for sealed in blocks])
+            written_ns = self._clock.monotonic_ns()
+            durable_index = self._log.sync()
         synced_ns = self._clock.monotonic_ns()
         assert blocks[-1].block.index <= durable_index <= counters[Counter.SEALED_INDEX]
         counters.put(Counter.DURABLE_INDEX, durable_index)

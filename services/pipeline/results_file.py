@@ -65,6 +65,11 @@ class ResultsFile:
             with self._lock:
                 self._reserve(first_position, count)
 
+    @property
+    def failed(self) -> bool:
+        """Whether results cannot be written at the moment."""
+        return self._is_failing
+
     def write(self, first_position: int, results: bytes) -> None:
         """Keep the results of a block whose first transaction is number ``first_position``."""
         if not self._is_failing and self._put(first_position, results):

@@ -14,11 +14,13 @@ from replication.log.block import HEADER_BYTES, Block, stored_bytes
 from replication.log.errors import LogBusy, LogFull
 from services.pipeline.block_clock import BlockClock
 from services.pipeline.channel import ChannelClosed
+from services.pipeline.disk_wait import DiskWait
 from services.pipeline.pending_frames import PendingFrames
 from services.pipeline.sealed_block import BufferPool, SealedBlock
 from services.pipeline.stage import Intake
 from services.pipeline.threaded_stage import ThreadedStage
 from services.refusal import Refusal
+from services.telemetry.conditions import Condition, Conditions
 from services.telemetry.counters import Counter, Counters
 from txqueue.queue import Batch
 
@@ -109,6 +111,7 @@ class Sequencer(ThreadedStage):
         epoch: int,
         block_clock: BlockClock,
         clock: Clock = SYSTEM_CLOCK,
+        conditions: Conditions | None = None,
     ) -> None:
         """Seal what comes through ``queue`` behind the last block of ``log``, for ``log_writer``.
 
@@ -125,6 +128,9 @@ class Sequencer(ThreadedStage):
         self._cluster_id = cluster_id
         self._epoch = epoch
         self._clock = clock
+        self._conditions = conditions or Conditions(clock)
+        self.disk_wait: Final = DiskWait(clock.monotonic_ns)
+        """While room is reserved, which waits where a segment is being prepared."""
         self._index = log.last_index
         self._position = log.last_position
         self._hash = log.last_hash
@@ -188,14 +194,19 @@ class Sequencer(ThreadedStage):
             return None
         sealed_frames = frames[: batch.frames].copy()
         try:
-            self._results_file.reserve(self._position, batch.count)
-            self._log.reserve(stored_bytes(batch.count, batch.payload_bytes))
-        except LogFull:
+            with self.disk_wait:
+                self._results_file.reserve(self._position, batch.count)
+                self._log.reserve(stored_bytes(batch.count, batch.payload_bytes))
+        except LogFull as error:
+            self._conditions.set(Condition.DISK_FULL, str(error))
             self._pending_frames.refuse(sealed_frames, Refusal(Reason.LOG_FULL))
             return None
-        except LogBusy:
+        except LogBusy as error:
+            self._conditions.set(Condition.DESCRIPTORS_SHORT, str(error))
             self._pending_frames.refuse(sealed_frames, Refusal(Reason.LOG_BUSY))
             return None
+        self._conditions.clear(Condition.DISK_FULL)
+        self._conditions.clear(Condition.DESCRIPTORS_SHORT)
         started_ns = self._clock.monotonic_ns()
         block = Block.seal(
             buffer,

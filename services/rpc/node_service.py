@@ -16,6 +16,7 @@ from services.rpc.handlers import service_handler, unary_method
 from services.rpc.rich_status import Context, abort
 from services.runtime import malloc_tuning
 from services.settings.model import NodeSettings
+from services.telemetry.conditions import Conditions
 from services.telemetry.counters import Counter, Counters
 from services.telemetry.throughput import PhaseThroughput
 from statestore.state_machine import StateMachine
@@ -35,16 +36,18 @@ class NodeService:
         counters: Counters,
         throughput: PhaseThroughput,
         condition: Callable[[], str],
+        conditions: Conditions,
         *,
         epoch: int,
         started_ns: int,
     ) -> None:
-        """Ask the state by ``query`` and the node's condition by ``condition``; ``started_ns`` is Unix time."""
+        """Ask the state by ``query``, and by ``condition`` whether the node serves; ``started_ns`` is Unix time."""
         self._settings = settings
         self._query = query
         self._counters = counters
         self._throughput = throughput
         self._condition = condition
+        self._conditions = conditions
         self._epoch = epoch
         self._started_ns = started_ns
 
@@ -106,4 +109,12 @@ class NodeService:
             started_unix_nano=self._started_ns,
             resident_bytes=resident,
             mapped_bytes=mapped,
+            conditions=[
+                node_pb2.Condition(
+                    name=condition.label,
+                    detail=f"{condition.meaning} ({detail})" if detail else condition.meaning,
+                    since_unix_nano=since_ns,
+                )
+                for condition, detail, since_ns in self._conditions.active()
+            ],
         )

@@ -1,6 +1,6 @@
 """gRPC server of a node: its limits, where it listens, and the standard health and reflection services."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import grpc
@@ -80,9 +80,11 @@ class NodeServer:
         await self._server.start()
         return bound
 
-    async def set_serving(self) -> None:
-        """Report the node and each service as healthy."""
-        await self._set_health(_SERVING)
+    async def set_serving(self, but_not: Collection[str] = ()) -> None:
+        """Report the node, which is "", and each service as healthy, all but those in ``but_not``."""
+        assert set(but_not) <= set(self._health_names)
+        for name in self._health_names:
+            await self._health.set(name, _NOT_SERVING if name in but_not else _SERVING)
 
     async def stop(self, grace_s: float) -> None:
         """Report the node as unhealthy, take no new call, and cut what is left after `grace_s` seconds.

@@ -11,7 +11,7 @@ from penstock.contract.limits import BATCH_SIZE
 from penstock.contract.reasons import Reason
 from penstock.v1 import state_pb2
 from replication.log.block import Block
-from replication.log.errors import LogBusy, LogRecycled
+from replication.log.errors import LogBusy, LogCorrupted, LogRecycled
 from replication.log.write_ahead_log import WriteAheadLog
 from services.admission.namespaces import NamespaceSet
 from services.pipeline.channel import ChannelClosed
@@ -22,6 +22,7 @@ from services.rpc import key_codec, watch_filter
 from services.rpc.handlers import service_handler, streaming_method, unary_method
 from services.rpc.rich_status import Context, abort
 from services.rpc.watch_filter import WatchFilter
+from services.telemetry.conditions import Condition, Conditions
 from services.telemetry.counters import Counter, Counters
 from statestore.errors import AnswerTooLarge
 from statestore.state_machine import StateMachine
@@ -47,14 +48,16 @@ class StateService:
         pending_frames: PendingFrames,
         counters: Counters,
         namespaces: NamespaceSet,
+        conditions: Conditions,
     ) -> None:
-        """Read through ``query``, in the admitted ``namespaces`` alone."""
+        """Read through ``query``, in the admitted ``namespaces`` alone; tell ``conditions`` of a damaged log."""
         self._query = query
         self._log = log
         self._results_file = results_file
         self._pending_frames = pending_frames
         self._counters = counters
         self._namespaces = namespaces
+        self._conditions = conditions
         self._reads = 0
         self._closed: Refusal | None = None
 
@@ -110,6 +113,9 @@ class StateService:
             await abort(context, Refusal(Reason.BLOCK_GONE, str(error)))
         except LogBusy:
             await abort(context, Refusal(Reason.LOG_BUSY))
+        except LogCorrupted as error:
+            self._conditions.set(Condition.LOG_DAMAGED, str(error))
+            await abort(context, Refusal(Reason.LOG_DAMAGED, f"block {error.index} of the log is damaged"))
         except ResultsUnavailable as error:
             await abort(context, Refusal(Reason.RESULTS_UNAVAILABLE, str(error)))
         finally:

@@ -105,9 +105,9 @@ class Conditions:
         self._lock = threading.Lock()
         self._standings: Final = {condition: _Standing() for condition in Condition}
         self._active: frozenset[Condition] = frozenset()
-        self._on_change: Callable[[], None] = lambda: None
+        self._on_change: Callable[[], object] = lambda: None
 
-    def on_change(self, tell: Callable[[], None]) -> None:
+    def on_change(self, tell: Callable[[], object]) -> None:
         """Have ``tell`` called after each beginning and end, by the thread that brought it about; it must not block."""
         self._on_change = tell
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from penstock.contract import opcode, result_code
 from penstock.contract.result_code import DUPLICATE, SESSIONS_EXHAUSTED
@@ -64,6 +65,17 @@ async def test_full_tables_refuse_frames_and_never_stop_the_node(
     assert 20 < taken < 64
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert b"STATE_FULL" in status_of(caught.value).SerializeToString()
+    status = node.status()
+    assert status.condition == "degraded: tables_full"
+    assert [condition.name for condition in status.conditions] == ["tables_full"]
+    health = health_pb2_grpc.HealthStub(channel)
+    for service, expected in (
+        ("penstock.v1.TxQueueService", health_pb2.HealthCheckResponse.NOT_SERVING),
+        ("", health_pb2.HealthCheckResponse.NOT_SERVING),
+        ("penstock.v1.StateService", health_pb2.HealthCheckResponse.SERVING),
+        ("penstock.v1.NodeService", health_pb2.HealthCheckResponse.SERVING),
+    ):
+        assert (await health.Check(health_pb2.HealthCheckRequest(service=service))).status == expected, service
     assert (await stub.SubmitFrame(frame(rows(1, client_id=2)), timeout=10)).results == bytes([result_code.OK])
     node.stop()
     node.start()

@@ -5,7 +5,7 @@ import contextlib
 import gc
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -149,7 +149,7 @@ class ServerBrokenAfterStart(NodeServer):
 
 
 class ServerNeverServing(NodeServer):
-    async def set_serving(self) -> None:
+    async def set_serving(self, but_not: Collection[str] = ()) -> None:
         raise Broken
 
 

@@ -7,6 +7,7 @@ from services.admission.admission import Admission, Busy
 from services.admission.frame_validator import Publication
 from services.pipeline.pending_frames import PendingFrames
 from services.refusal import Refusal
+from services.telemetry.conditions import Conditions
 from services.telemetry.counters import Counters
 
 
@@ -47,6 +48,7 @@ class Bench:
         self.pending_frames = PendingFrames(asyncio.get_running_loop(), self.counters)
         self.validator = validator or FakeValidator()
         self.capacity = FakeCapacity(self.pending_frames)
+        self.conditions = Conditions()
         self.wakes = 0
         self.answers: list[tuple[int, bytes | Refusal]] = []
         self.admission = Admission(
@@ -56,6 +58,7 @@ class Bench:
             self.counters,
             self._wake,
             in_flight_frames_max=in_flight_frames_max,
+            conditions=self.conditions,
         )
 
     def admit(self, message: bytes, traceparent: str = "") -> int | Refusal | Busy:

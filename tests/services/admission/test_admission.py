@@ -9,6 +9,7 @@ from penstock.contract.reasons import Reason
 from services.admission.admission import Busy
 from services.admission.frame_validator import Publication
 from services.refusal import Refusal
+from services.telemetry.conditions import Condition
 from services.telemetry.counters import Counter
 from tests.frames import frame, rows
 from tests.services.admission.fakes import Bench
@@ -68,12 +69,14 @@ async def test_full_tables_are_busy_while_frames_under_way_may_need_less_than_th
     bench.capacity.records_max = 5
     bench.admit(MESSAGE)
     assert bench.admit(MESSAGE) is Busy.QUEUE_FULL
+    assert bench.conditions.active() == []
     assert len(bench.validator.tokens) == 1, "nothing is published without room for it"
 
 
 async def test_full_tables_without_a_frame_under_way_are_final(bench: Bench) -> None:
     bench.capacity.records_max = 2
     assert bench.admit(MESSAGE) == Refusal(Reason.STATE_FULL)
+    assert [active.condition for active in bench.conditions.active()] == [Condition.TABLES_FULL]
     assert bench.validator.tokens == []
     assert_nothing_is_left(bench)
 

@@ -125,10 +125,12 @@ class FakeLog:
         self.durable_index = 0
         self.appends: list[list[int]] = []
         self.full = self.busy = False
+        self.on_reserve: Callable[[], None] = lambda: None
         self.on_append: Callable[[], None] = lambda: None
         self.on_sync: Callable[[], None] = lambda: None
 
     def reserve(self, byte_count: int) -> None:
+        self.on_reserve()
         if self.full:
             raise LogFull(cast("Any", "log"), byte_count, "no space")
         if self.busy:
@@ -172,12 +174,13 @@ class FakeIntake:
 
 
 class FakeState:
-    """A state in which every transaction succeeds."""
+    """A state in which every transaction has the same result, by default success."""
 
     def __init__(self) -> None:
         self.applied_index = 0
         self.entries = self.sessions = self.table_bytes = self.session_bytes = 0
         self.on_apply: Callable[[], None] = lambda: None
+        self.result = result_code.OK
 
     def apply(
         self,
@@ -190,7 +193,7 @@ class FakeState:
         results: NDArray[np.uint8],
     ) -> None:
         self.on_apply()
-        results[:] = result_code.OK
+        results[:] = self.result
         self.applied_index = index
 
     def as_state_machine(self) -> StateMachine:
@@ -202,6 +205,7 @@ class FakeResults:
 
     def __init__(self) -> None:
         self.written: dict[int, bytes] = {}
+        self.failed = False
         self.reserved: list[tuple[int, int]] = []
         self.full = False
 

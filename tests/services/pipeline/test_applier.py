@@ -9,6 +9,7 @@ from penstock.v1 import txqueue_pb2
 from replication.log.errors import LogRecycled
 from services.pipeline.applier import Applier, StateQuery
 from services.pipeline.channel import ChannelClosed
+from services.telemetry.conditions import Condition, Conditions
 from services.telemetry.counters import Counter, Counters
 from services.telemetry.telemetry import NoTelemetry
 from tests.fakes import ManualClock
@@ -22,6 +23,7 @@ class ApplierBench(ThreadedStageBench):
         self.state = FakeState()
         self.results = FakeResults()
         self.clock = ManualClock()
+        self.conditions = Conditions(self.clock)
         self.counters = Counters()
         self.submitters = Submitters(self.counters)
         self.blocks = BlockMaker(self.pool, self.counters, self.submitters)
@@ -32,6 +34,7 @@ class ApplierBench(ThreadedStageBench):
             self.counters,
             NoTelemetry(),
             self.clock,
+            self.conditions,
         )
         self.start()
 
@@ -176,3 +179,25 @@ def test_a_log_that_begins_after_the_state_s_end_is_refused_with_an_error_that_s
     later = [bench.blocks.next() for _ in range(3)][-1].block
     with pytest.raises(LogRecycled, match="the log starts at 3"):
         bench.stage.replay(later)
+
+
+def conditions_after(bench: ApplierBench) -> list[Condition]:
+    bench.submit()
+    bench.work()
+    return [active.condition for active in bench.conditions.active()]
+
+
+def test_results_that_were_lost_are_a_condition() -> None:
+    bench = ApplierBench()
+    bench.results.failed = True
+    assert conditions_after(bench) == [Condition.RESULTS_UNAVAILABLE]
+
+
+def test_clients_that_find_no_session_are_a_condition() -> None:
+    bench = ApplierBench()
+    bench.state.result = result_code.SESSIONS_EXHAUSTED
+    assert conditions_after(bench) == [Condition.SESSIONS_EXHAUSTED]
+
+
+def test_other_results_are_no_condition() -> None:
+    assert conditions_after(ApplierBench()) == []

@@ -115,3 +115,18 @@ def test_after_a_failed_write_what_was_durable_before_is_still_passed_on() -> No
 
 def _raise() -> None:
     raise OSError("broken")
+
+
+def test_a_hanging_write_or_sync_can_be_seen_from_outside() -> None:
+    bench = LogWriterBench()
+    lasted: list[float] = []
+
+    def hang() -> None:
+        bench.clock.advance(4)
+        lasted.append(bench.stage.disk_wait.lasts_s())
+
+    bench.log.on_append = bench.log.on_sync = hang
+    bench.submit()
+    bench.work()
+    assert lasted == [4, 8]
+    assert bench.stage.disk_wait.lasts_s() == 0

@@ -10,6 +10,7 @@ from replication.log.block import HEADER_BYTES, NO_HASH
 from services.pipeline.block_clock import BlockClock
 from services.pipeline.sequencer import Sequencer
 from services.refusal import Refusal
+from services.telemetry.conditions import HOLD_S, Condition, Conditions
 from services.telemetry.counters import Counter, Counters
 from tests.fakes import ManualClock
 from tests.frames import rows
@@ -26,10 +27,11 @@ class SequencerBench(ThreadedStageBench):
         self.log = log or FakeLog()
         self.results = FakeResults()
         self.clock = ManualClock()
+        self.conditions = Conditions(self.clock)
         self.counters = Counters()
         self.submitters = Submitters(self.counters)
         self._frames = 0
-        self.stage = Sequencer(
+        self.stage: Sequencer = Sequencer(
             self.queue,
             self.pool,
             self.log,
@@ -41,6 +43,7 @@ class SequencerBench(ThreadedStageBench):
             epoch=EPOCH,
             block_clock=BlockClock(self.clock, 0, DAY_NS),
             clock=self.clock,
+            conditions=self.conditions,
         )
         self.start()
 
@@ -209,3 +212,37 @@ def test_rows_of_frames_are_the_block_s_own() -> None:
     assert (first[0, 0], second[0, 0]) == (1, 2)
     assert first.base is None
     assert first.shape[0] < BATCH_SIZE
+
+
+def test_a_full_disk_is_a_condition_until_blocks_find_room_again() -> None:
+    bench = SequencerBench()
+    bench.log.full = True
+    for _ in range(2):
+        bench.submit()
+    seen: list[bool] = []
+
+    def room_for_the_second() -> None:
+        seen.append(Condition.DISK_FULL in bench.conditions)
+        bench.log.full = len(seen) < 2
+
+    bench.in_the_middle(room_for_the_second)
+    bench.work()
+    assert seen == [False, True]
+    bench.clock.advance(HOLD_S)
+    bench.conditions.settle()
+    assert bench.conditions.active() == []
+
+
+def test_a_wait_for_room_in_the_log_can_be_seen_from_outside() -> None:
+    bench = SequencerBench()
+    lasted: list[float] = []
+
+    def hang() -> None:
+        bench.clock.advance(5)
+        lasted.append(bench.stage.disk_wait.lasts_s())
+
+    bench.log.on_reserve = hang
+    bench.submit()
+    bench.work()
+    assert lasted == [5]
+    assert bench.stage.disk_wait.lasts_s() == 0

@@ -14,8 +14,10 @@ from services.pipeline.channel import ChannelClosed
 from services.release import running_version
 from services.rpc.node_service import NodeService
 from services.settings.model import NodeSettings
+from services.telemetry.conditions import Condition, Conditions
 from services.telemetry.counters import Counter, Counters
 from services.telemetry.throughput import PHASES, PhaseThroughput
+from tests.fakes import ManualClock
 from tests.services.rpc.in_process import refused, serving
 
 
@@ -39,12 +41,14 @@ class Served:
         for counter, index in ((Counter.COMMITTED_INDEX, 6), (Counter.DURABLE_INDEX, 7), (Counter.SEALED_INDEX, 8)):
             self.counters.put(counter, index)
         self.ended = False
+        self.conditions = Conditions(ManualClock(5_000_000_000))
         self.service = NodeService(
             NodeSettings.model_validate({"node": {"cluster_id": 9}, "log": {"sync_mode": "interval"}}),
             self._query,
             self.counters,
             PhaseThroughput(self.counters),
             lambda: "serving",
+            self.conditions,
             epoch=3,
             started_ns=123,
         )
@@ -94,3 +98,13 @@ async def test_a_state_ahead_of_the_commit_index_is_never_shown(served: Served) 
     served.counters.put(Counter.COMMITTED_INDEX, 4)
     with pytest.raises(grpc.aio.AioRpcError):
         await served.stub.GetStatus(node_pb2.GetStatusRequest())
+
+
+async def test_the_status_names_each_condition_with_its_cause_and_beginning(served: Served) -> None:
+    assert not (await served.stub.GetStatus(node_pb2.GetStatusRequest())).conditions
+    served.conditions.set(Condition.DISK_FULL, "no space for 8 MiB")
+    served.conditions.set(Condition.SESSIONS_EXHAUSTED)
+    full, sessions = (await served.stub.GetStatus(node_pb2.GetStatusRequest())).conditions
+    assert (full.name, full.since_unix_nano) == ("disk_full", 5_000_000_000)
+    assert full.detail == f"{Condition.DISK_FULL.meaning} (no space for 8 MiB)"
+    assert sessions.detail == Condition.SESSIONS_EXHAUSTED.meaning

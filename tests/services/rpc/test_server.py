@@ -156,3 +156,12 @@ async def test_a_socket_left_by_a_killed_node_does_not_stop_the_next(tmp_path: P
     (address,) = await node.start()
     assert await health_of(address, "") == Status.NOT_SERVING
     await node.stop(0)
+
+
+async def test_a_service_that_cannot_work_is_unhealthy_by_itself_until_it_can(server: tuple[NodeServer, str]) -> None:
+    node, address = server
+    await node.set_serving([SERVICE])
+    assert await health_of(address, "") == Status.SERVING
+    assert await health_of(address, SERVICE) == Status.NOT_SERVING
+    await node.set_serving()
+    assert await health_of(address, SERVICE) == Status.SERVING

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import grpc.aio
 import numpy as np
@@ -12,6 +12,7 @@ import pytest
 
 from penstock.contract.reasons import Reason
 from penstock.v1 import state_pb2, state_pb2_grpc
+from replication.log.errors import LogCorrupted
 from replication.log.write_ahead_log import WriteAheadLog
 from services.admission.namespaces import NamespaceSet
 from services.pipeline.channel import ChannelClosed
@@ -20,6 +21,7 @@ from services.pipeline.results_file import ResultsFile
 from services.refusal import Refusal
 from services.rpc import state_service
 from services.rpc.state_service import StateService
+from services.telemetry.conditions import Condition, Conditions
 from services.telemetry.counters import Counter, Counters
 from statestore.errors import AnswerTooLarge
 from statestore.reads import Entries
@@ -57,6 +59,7 @@ class Served:
     def __init__(self, directory: Path) -> None:
         self.counters = Counters()
         self.pending_frames = PendingFrames(asyncio.get_running_loop(), self.counters)
+        self.conditions = Conditions()
         self.state = FakeState()
         self.log = FakeLog(BLOCKS)
         self.results_file = ResultsFile(directory / "results")
@@ -69,6 +72,7 @@ class Served:
             self.pending_frames,
             self.counters,
             NamespaceSet([0, 5]),
+            self.conditions,
         )
         self.stub: Any = None
 
@@ -204,6 +208,20 @@ async def test_a_block_that_the_log_gave_up_is_gone(served: Served) -> None:
     assert refused(error) == (Reason.BLOCK_GONE, [])
     call = served.stub.Watch(state_pb2.WatchRequest())
     assert await indexes(call, 2) == [3, 4]
+
+
+async def test_a_damaged_block_ends_the_watch_with_its_reason_and_is_a_condition(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(_: int) -> NoReturn:
+        raise LogCorrupted(Path("0.segment"), 4096, 1, "its hash is another")
+
+    monkeypatch.setattr(served.log, "read", damaged)
+    served.counters.put(Counter.APPLIED_INDEX, 1)
+    error = await failure(served.stub.Watch(state_pb2.WatchRequest()).read())
+    assert error.code() is grpc.StatusCode.DATA_LOSS
+    assert refused(error) == (Reason.LOG_DAMAGED, [])
+    assert [active.condition for active in served.conditions.active()] == [Condition.LOG_DAMAGED]
 
 
 async def test_results_that_a_full_disk_lost_are_no_reason_to_try_again(served: Served) -> None:

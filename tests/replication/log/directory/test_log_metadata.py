@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from replication.log.directory.log_metadata import read_metadata
 from replication.log.errors import (
     LogCorrupted,
     LogForeign,
@@ -17,7 +18,6 @@ from replication.log.errors import (
     LogReadOnly,
     LogVersionUnsupported,
 )
-from replication.log.log_metadata import read_metadata
 from replication.log.write_ahead_log import WriteAheadLog
 from tests.replication.log.chain import CLUSTER, SEGMENT_BYTES, append
 

@@ -1,0 +1,153 @@
+"""The probe sees what no stage can, and the end of what stages have seen."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from services.pipeline.disk_wait import DiskWait
+from services.runtime.condition_probe import (
+    CLOCK_BEHIND_S,
+    DESCRIPTORS_LEFT_MIN,
+    DISK_SLOW_S,
+    TICK_S,
+    ConditionProbe,
+    descriptors_left,
+)
+from services.telemetry.conditions import HOLD_S, Condition, Conditions
+from tests import virtual_time
+from tests.fakes import ManualClock, ManualExecutor
+
+MIB = 1 << 20
+
+
+class Bench:
+    """A probe, and all that it looks at."""
+
+    def __init__(self, directory: Path) -> None:
+        self.clock = ManualClock()
+        self.conditions = Conditions(self.clock)
+        self.executor = ManualExecutor()
+        self.disk_waits = [DiskWait(self.clock.monotonic_ns) for _ in range(2)]
+        self.last_time_ns = 0
+        self.room = True
+        self.left = 1000
+        self.probe = ConditionProbe(
+            self.conditions,
+            self.clock,
+            self.executor,
+            disk_waits=self.disk_waits,
+            capacity=self,
+            log=self,
+            directory=directory,
+            segment_bytes=8 * MIB,
+            left=lambda: self.left,
+        )
+
+    def fits(self, records: int, payload_bytes: int) -> bool:
+        assert (records, payload_bytes) == (10_000, 4 * MIB), "the largest frame"
+        return self.room
+
+    def seen(self) -> list[Condition]:
+        self.probe.tick()
+        for parked in self.executor.parked:
+            parked.join()
+        self.executor.parked.clear()
+        return [active.condition for active in self.conditions.active()]
+
+    def seen_later(self) -> list[Condition]:
+        self.seen()
+        self.clock.advance(HOLD_S)
+        return self.seen()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+@pytest.mark.parametrize("stage", [0, 1])
+def test_a_disk_that_hangs_is_slow_until_it_answers(bench: Bench, stage: int) -> None:
+    with bench.disk_waits[stage]:
+        bench.clock.advance(DISK_SLOW_S - 0.01)
+        assert bench.seen() == []
+        bench.clock.advance(0.01)
+        assert bench.seen() == [Condition.DISK_SLOW]
+        assert bench.seen_later() == [Condition.DISK_SLOW]
+    assert bench.seen() == [Condition.DISK_SLOW], "it has not been quick for long enough"
+    assert bench.seen_later() == []
+
+
+def test_a_clock_behind_the_log_is_told_until_it_has_caught_up(bench: Bench) -> None:
+    bench.last_time_ns = bench.clock.time_ns() + round(CLOCK_BEHIND_S * 1e9)
+    assert bench.seen() == []
+    bench.last_time_ns += round(60 * 1e9)
+    assert bench.seen() == [Condition.CLOCK_BEHIND]
+    bench.clock.advance(60)
+    assert bench.seen_later() == []
+
+
+def test_descriptors_are_short_before_the_last_is_taken(bench: Bench) -> None:
+    bench.left = DESCRIPTORS_LEFT_MIN
+    assert bench.seen() == []
+    bench.left -= 1
+    assert bench.seen() == [Condition.DESCRIPTORS_SHORT]
+    bench.left = 1000
+    assert bench.seen_later() == []
+
+
+def test_the_descriptors_that_are_left_are_counted() -> None:
+    before = descriptors_left()
+    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(50)]
+    after = descriptors_left()
+    for each in opened:
+        os.close(each)
+    assert before - after == 50
+
+
+def test_full_tables_end_once_the_largest_frame_fits_though_none_is_sent(bench: Bench) -> None:
+    bench.room = False
+    bench.conditions.set(Condition.TABLES_FULL)
+    assert bench.seen_later() == [Condition.TABLES_FULL]
+    bench.room = True
+    assert bench.seen_later() == []
+
+
+def test_a_full_disk_ends_once_there_is_room_though_no_frame_is_sent(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.statvfs
+    free = 0
+
+    def statvfs(path: Path) -> os.statvfs_result:
+        found = real(path)
+        return os.statvfs_result((*found[:4], free // found.f_frsize, *found[5:]))
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
+    bench.conditions.set(Condition.DISK_FULL)
+    assert bench.seen_later() == [Condition.DISK_FULL]
+    free = 64 * MIB
+    assert bench.seen_later() == []
+
+
+def test_a_disk_that_does_not_answer_is_asked_by_one_thread_alone(bench: Bench) -> None:
+    bench.conditions.set(Condition.DISK_FULL)
+    for _ in range(10):
+        bench.probe.tick()
+    assert len(bench.executor.parked) == 1
+
+
+def test_the_probe_looks_by_itself_until_it_is_stopped(bench: Bench) -> None:
+    async def look() -> None:
+        bench.left = 0
+        bench.probe.start()
+        await asyncio.sleep(TICK_S * 1.5)
+        assert Condition.DESCRIPTORS_SHORT in bench.conditions
+        await bench.probe.stop()
+        bench.left = 1000
+        await asyncio.sleep(TICK_S * 10)
+        bench.clock.advance(HOLD_S)
+        assert Condition.DESCRIPTORS_SHORT in bench.conditions
+
+    virtual_time.run(look())
