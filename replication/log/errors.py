@@ -27,6 +27,13 @@ class LogError(ReplicationError):
     """Root of what the write-ahead log raises."""
 
 
+class LogMissing(LogError):
+    """There is no log here."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(f"{directory} holds no log: give the directory of a node's log, log in its data directory")
+
+
 class LogInUse(LogError):
     """Another process holds the log's lock."""
 

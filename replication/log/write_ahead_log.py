@@ -32,7 +32,8 @@ from replication.log.directory.log_beginning import BeginningRecord, LogBeginnin
 from replication.log.directory.log_metadata import adopt_metadata
 from replication.log.disk import Disk
 from replication.log.errors import LogCorrupted, LogFailed, LogRecycled, LogTruncated
-from replication.log.recovery import RecoveredLog, TornTail, read_blocks, recover
+from replication.log.recovery import RecoveredLog, TornTail, recover
+from replication.log.replay import read_blocks
 from replication.log.segments.growth_probe import probe_growth
 from replication.log.segments.segment import (
     SEGMENT_BYTES_DEFAULT,

@@ -1,92 +1,131 @@
-"""``penstock log``: a write-ahead log, printed and checked. Changes nothing.
+"""``penstock log``: a write-ahead log, printed, searched and checked. Changes nothing, and works beside a node.
 
-Exit codes: 0 all is well, 1 the log is corrupted, 2 it cannot be read as asked.
+Exit codes: 0 all is well, 1 the log is damaged, 2 wrong options; as in sysexits.h 65 what is there cannot be understood
+by this version, 66 there is no log, 74 it cannot be read.
 """
 
-import contextlib
+import itertools
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
-import numpy as np
 
-from penstock.contract import flag, opcode
-from penstock.contract.record import RECORD
 from replication.log.block import Block, BlockKind
-from replication.log.directory.directory_lock import DirectoryLock
-from replication.log.directory.durable_watermark import read_durable_watermark
-from replication.log.directory.log_metadata import read_metadata
-from replication.log.disk import Disk
-from replication.log.errors import LogCorrupted, LogError, LogInUse
-from replication.log.recovery import find_segments, read_blocks, recover
+from replication.log.errors import LogCorrupted, LogError, LogMissing
+from replication.log.log_view import LogView
+from services.cli.inspection.kept_results import KeptResults
+from services.cli.inspection.progress import Progress
+from services.cli.inspection.transactions import Fields, fields_of, line_of
+from services.cli.inspection.wanted import Wanted
 
-_OPERATIONS: Final = {number: name for name, number in vars(opcode).items() if isinstance(number, int)}
-_FLAGS: Final = {flag.LINKED: "LINKED", flag.OVERDRAFT: "OVERDRAFT", flag.FLOOR: "FLOOR"}
 _directory = click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+_from = click.option("--from", "first", type=click.IntRange(1), default=1, show_default=True, help="First block.")
+_to = click.option("--to", "last", type=click.IntRange(1), help="Last block; the log's last where not given.")
+_json = click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 
 
 @click.group()
 def log() -> None:
-    """Look into a write-ahead log, and check it."""
+    """Look into a write-ahead log, search it, and check it.
 
-
-@log.command()
-@_directory
-@click.option("--from", "first", type=click.IntRange(1), default=1, show_default=True, help="First block.")
-@click.option("--to", "last", type=click.IntRange(1), help="Last block; the log's last where not given.")
-@click.option("--records/--headers", default=False, help="Every transaction, or one line per block (the default).")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
-def dump(directory: Path, first: int, last: int | None, records: bool, as_json: bool) -> None:
-    """Print the blocks of the log in DIRECTORY, or their transactions.
-
-    A log that a node has open is printed up to the block known to be durable about a second ago.
+    DIRECTORY is a node's data directory, or the log in it. A log that a node has open is read up to the block known to
+    be durable about a second ago.
     """
-    with _explained():
-        cluster_id = _cluster_id(directory)
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(DirectoryLock.acquire_shared(directory))
-                end = recover(directory, cluster_id, Disk()).tip.index
-            except LogInUse:
-                # Blocks up to the watermark are whole; behind it, blocks appear while they are being looked for.
-                end = read_durable_watermark(directory, cluster_id)
-                click.echo(f"the log is in use: showing blocks up to {end}", err=True)
-            segments = find_segments(directory, cluster_id, Disk()).used
-            for block in read_blocks(segments, min(last or end, end), Disk()):
-                if block.index < first:
-                    continue
-                for row in _transactions(block) if records else [_header(block)]:
-                    click.echo(json.dumps(row) if as_json else _line(row))
 
 
 @log.command()
 @_directory
-def verify(directory: Path) -> None:
+@_from
+@_to
+@click.option("--headers", is_flag=True, help="One line per block, without its transactions.")
+@_json
+def dump(directory: Path, first: int, last: int | None, headers: bool, as_json: bool) -> None:
+    """Print blocks of the log in DIRECTORY with their transactions: operations, keys, values and results."""
+    with _explained():
+        view = _look(directory)
+        blocks = view.blocks(first, last)
+        if headers:
+            for block in blocks:
+                click.echo(json.dumps(_header(block)) if as_json else _heading(block))
+        else:
+            _print(view, ((block, range(block.count)) for block in blocks), as_json)
+
+
+@log.command()
+@_directory
+@click.option("--key", help="A key, as text or as 0x and hexadecimal digits.")
+@click.option("--client", help="A client's id, decimal or as 0x and hexadecimal digits.")
+@click.option("--account", help="An account that a transfer touches or that is opened.")
+@click.option("--position", type=click.IntRange(0), help="A transaction's number.")
+@click.option("--namespace", type=click.IntRange(0, 0xFFFF), help="Only in this namespace.")
+@_from
+@_to
+@_json
+def find(
+    directory: Path,
+    key: str | None,
+    client: str | None,
+    account: str | None,
+    position: int | None,
+    namespace: int | None,
+    first: int,
+    last: int | None,
+    as_json: bool,
+) -> None:
+    """Print the transactions of the log in DIRECTORY that are all that is asked for.
+
+    A position is found at once; for the others all blocks from --from to --to are read.
+    """
+    wanted = Wanted(_number(client, "--client", 64), _key(key), _number(account, "--account", 128), namespace, position)
+    if wanted == Wanted():
+        raise click.UsageError("nothing to look for: give --key, --client, --account, --position or --namespace")
+    with _explained():
+        view = _look(directory)
+        if position is None:
+            blocks: Iterable[Block] = view.blocks(first, last)
+        else:
+            holding = view.block_at(position)
+            in_range = holding is not None and first <= holding.index <= (last or holding.index)
+            blocks = [holding] if holding is not None and in_range else []
+        found = ((block, numbers) for block in blocks if (numbers := wanted.numbers(block)))
+        if not _print(view, found, as_json):
+            click.echo("nothing found", err=True)
+
+
+@log.command()
+@_directory
+@click.option("--progress/--no-progress", default=True, help="Say on the error stream how far it has come.")
+def verify(directory: Path, progress: bool) -> None:
     """Check every block of the log in DIRECTORY: chain, hashes, positions, and that what was durable is there."""
     with _explained():
-        cluster_id = _cluster_id(directory)
+        view = _look(directory)
         blocks = block_bytes = 0
-        with DirectoryLock.acquire_shared(directory):
-            found = recover(directory, cluster_id, Disk())
-            for block in read_blocks(found.segments, found.tip.index, Disk()):
-                blocks += 1
-                block_bytes += block.stored_bytes
-        start_index, start_position = (1, 0)
-        if found.segments:
-            start_index, start_position = found.segments[0].first_index, found.segments[0].first_position
-        click.echo(f"cluster       {cluster_id:016x}")
-        click.echo(f"segments      {len(found.segments)} in use, {len(found.unused)} prepared")
-        click.echo(f"blocks        {blocks}, from {start_index} to {found.tip.index}, {block_bytes} bytes")
-        click.echo(f"transactions  {found.tip.next_position - start_position}, next is {found.tip.next_position}")
-        click.echo(f"last hash     {(found.tip.hash or b'').hex()}")
-        click.echo(f"watermark     block {read_durable_watermark(directory, cluster_id)}")
-        if found.torn_tail is not None:
-            click.echo(f"note: {found.torn_tail}; no answer depended on it, and the next start cuts it off")
-        click.echo("verified: chain, hashes and positions hold")
+        next_position, last_hash = 0, b""
+        told = Progress(view.last_index - view.first_index + 1)
+        for block in view.blocks():
+            blocks += 1
+            block_bytes += block.stored_bytes
+            next_position, last_hash = block.next_position, block.hash
+            if progress:
+                told.advance(blocks, block_bytes)
+        if progress:
+            told.end()
+        first_index = view.last_index - blocks + 1 if blocks else view.first_index
+        click.echo(f"cluster       {view.cluster_id:016x}")
+        click.echo(f"segments      {len(view.segments)} in use, {view.prepared} prepared")
+        click.echo(f"blocks        {blocks}, from {first_index} to {view.last_index}, {block_bytes} bytes")
+        click.echo(f"transactions  {next_position - view.first_position}, next is {next_position}")
+        click.echo(f"last hash     {last_hash.hex()}")
+        click.echo(f"watermark     block {view.watermark}")
+        if view.torn_tail is not None:
+            click.echo(f"note: {view.torn_tail}; no answer depended on it, and the next start cuts it off")
+        scope = "" if view.holder is None else f" up to block {view.last_index}; what a node writes now was not checked"
+        click.echo(f"verified: chain, hashes and positions hold{scope}")
 
 
 @contextmanager
@@ -100,14 +139,71 @@ def _explained() -> Iterator[None]:
     except BrokenPipeError:
         raise
     except (LogError, OSError) as error:
-        raise click.UsageError(str(error)) from error
+        click.echo(f"Error: {error}", err=True)
+        code = os.EX_NOINPUT if isinstance(error, LogMissing) else os.EX_DATAERR
+        raise click.exceptions.Exit(os.EX_IOERR if isinstance(error, OSError) else code) from error
 
 
-def _cluster_id(directory: Path) -> int:
-    metadata = read_metadata(directory)
-    if metadata is None:
-        raise click.UsageError(f"{directory} holds no log: give the directory of a node's log")
-    return metadata.cluster_id
+def _look(directory: Path) -> LogView:
+    """Look at the log in a directory, or in the data directory that it is."""
+    if not (directory / "cluster").exists() and (directory / "log" / "cluster").exists():
+        directory /= "log"
+    view = LogView.of(directory)
+    if view.holder is not None:
+        click.echo(f"the log is in use by process {view.holder or 'unknown'}: up to block {view.last_index}", err=True)
+    return view
+
+
+def _print(view: LogView, found: Iterable[tuple[Block, Sequence[int]]], as_json: bool) -> int:
+    """Print some transactions of some blocks; return how many."""
+    count = 0
+    with KeptResults(view.directory.parent / "results") as kept:
+        for block, numbers in found:
+            count += len(numbers)
+            rows = fields_of(block, numbers, kept.of(block))
+            if as_json:
+                for fields in rows:
+                    click.echo(json.dumps(fields))
+            else:
+                click.echo(_heading(block))
+                _print_lines(rows)
+    return count
+
+
+def _print_lines(rows: Iterable[Fields]) -> None:
+    """Print transactions below a line for each run of one client."""
+    for (client_id, namespace), run in itertools.groupby(rows, lambda row: (row["client_id"], row["namespace"])):
+        for number, fields in enumerate(run):
+            if not number:
+                where = f" in namespace {namespace}" if namespace else ""
+                click.echo(f"    client {client_id} from sequence {fields['sequence']}{where}")
+            click.echo(line_of(fields))
+
+
+def _key(text: str | None) -> bytes | None:
+    if text is None or not text.startswith("0x"):
+        return None if text is None else text.encode()
+    try:
+        return bytes.fromhex(text[2:])
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not 0x and pairs of hexadecimal digits", param_hint="--key") from None
+
+
+def _number(text: str | None, option: str, bits: int) -> int | None:
+    if text is None:
+        return None
+    try:
+        number = int(text, 0)
+    except ValueError:
+        number = -1
+    if not 0 <= number < 1 << bits:
+        raise click.BadParameter(f"{text!r} is no number of {bits} bits, decimal or 0x and digits", param_hint=option)
+    return number
+
+
+def _heading(block: Block) -> str:
+    kind = "" if block.kind == BlockKind.TRANSACTIONS else f"  {BlockKind(block.kind).name.lower()} {block.epoch}"
+    return f"block {block.index}  {_time(block.time_ns)}  {block.count} from {block.first_position}{kind}"
 
 
 def _header(block: Block) -> dict[str, Any]:
@@ -122,28 +218,6 @@ def _header(block: Block) -> dict[str, Any]:
         "durable_index": block.durable_index,
         "hash": block.hash.hex(),
     }
-
-
-def _transactions(block: Block) -> Iterator[dict[str, Any]]:
-    rows: np.ndarray[Any, Any] = block.records.reshape(-1).view(RECORD)
-    for number, row in enumerate(rows):
-        flags = int(row["flags"])
-        yield {
-            "position": block.first_position + number,
-            "operation": _OPERATIONS.get(int(row["operation"]), str(row["operation"])),
-            "flags": [name for flag, name in _FLAGS.items() if flags & flag],
-            "namespace": int(row["namespace"]),
-            "client_id": f"{int(row['client_id']):016x}",
-            "sequence": int(row["sequence"]),
-            "key": f"{int(row['key_hi']):016x}{int(row['key_lo']):016x}",
-            "operand": f"{int(row['operand_hi']):016x}{int(row['operand_lo']):016x}",
-            "amount": int(row["amount"]),
-            "payload_length": int(row["payload_length"]),
-        }
-
-
-def _line(row: dict[str, Any]) -> str:
-    return "  ".join(f"{name} {'|'.join(value) if isinstance(value, list) else value}" for name, value in row.items())
 
 
 def _time(time_ns: int) -> str:

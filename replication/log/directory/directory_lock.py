@@ -50,23 +50,13 @@ class DirectoryLock:
             if error.errno in _CANNOT_WRITE:
                 raise LogReadOnly(path, str(error.strerror)) from error
             raise
-        lock = cls._lock(directory, file, fcntl.LOCK_EX)
+        lock = cls._lock(directory, file)
         os.ftruncate(file, 0)
         os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
         return lock
 
     @classmethod
-    def acquire_shared(cls, directory: Path) -> Self:
-        """Keep writers out while reading a log that nobody has open.
-
-        Raises:
-            LogInUse: another process has the log open to write it.
-            OSError: there is no lock, or it cannot be read.
-        """
-        return cls._lock(directory, os.open(directory / "lock", os.O_RDONLY | os.O_CLOEXEC), fcntl.LOCK_SH)
-
-    @classmethod
-    def _lock(cls, directory: Path, file: int, operation: int) -> Self:
+    def _lock(cls, directory: Path, file: int) -> Self:
         """Lock the directory and the file, which is closed where that fails."""
         with contextlib.ExitStack() as opened:
             opened.callback(os.close, file)
@@ -74,13 +64,13 @@ class DirectoryLock:
             opened.callback(os.close, place)
             try:
                 try:
-                    fcntl.flock(place, operation | fcntl.LOCK_NB)
+                    fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except OSError as error:
                     if error.errno not in _CANNOT_LOCK:
                         raise
-                fcntl.flock(file, operation | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise LogInUse(directory, os.pread(file, 32, 0).decode().strip()) from error
+                raise LogInUse(directory, _named_in(directory)) from error
             lock = cls(directory, (place, file))
             lock.check_place()
             opened.pop_all()
@@ -111,3 +101,35 @@ class DirectoryLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+def holder_of(directory: Path) -> str | None:
+    """Return who has the log open, as far as it is known (else an empty text); ``None`` where nobody has.
+
+    Nobody is kept out for longer than it takes to ask.
+
+    Raises:
+        OSError: the directory cannot be read.
+    """
+    for path in (directory / "lock", directory):
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # the file alone may be missing
+            continue
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _named_in(directory)
+        except OSError as error:
+            if error.errno not in _CANNOT_LOCK:
+                raise
+        finally:
+            os.close(fd)
+    return None
+
+
+def _named_in(directory: Path) -> str:
+    try:
+        return (directory / "lock").read_text().strip()
+    except OSError:
+        return ""

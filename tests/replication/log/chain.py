@@ -7,7 +7,8 @@ import numpy as np
 from pooling.buffers import aligned_buffer
 from replication.log.block import HEADER_BYTES, Block, stored_bytes
 from replication.log.disk import Disk
-from replication.log.recovery import read_blocks, recover
+from replication.log.recovery import recover
+from replication.log.replay import read_blocks
 from replication.log.write_ahead_log import WriteAheadLog
 
 CLUSTER = 0xC0FFEE

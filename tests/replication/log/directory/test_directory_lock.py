@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from replication.log.block import stored_bytes
-from replication.log.directory.directory_lock import DirectoryLock
+from replication.log.directory.directory_lock import DirectoryLock, holder_of
 from replication.log.errors import LogInUse, LogMoved
 from replication.log.write_ahead_log import WriteAheadLog
 from tests.fakes import ManualExecutor
@@ -41,9 +41,7 @@ def test_a_log_in_use_stays_so_whatever_becomes_of_the_file_that_names_the_holde
         for take in (_open, DirectoryLock.acquire):
             with pytest.raises(LogInUse):
                 take(tmp_path)
-        if file.exists():
-            with pytest.raises(LogInUse):
-                DirectoryLock.acquire_shared(tmp_path)
+        assert holder_of(tmp_path) is not None
     with _open(tmp_path) as log:
         assert log.last_index == 1
 
@@ -110,3 +108,13 @@ def test_a_log_that_was_moved_away_writes_nothing_into_what_stands_in_its_place(
         second.close()
     with _open(moved) as log:
         assert hashes(log) == written
+
+
+def test_asking_who_has_a_log_open_keeps_nobody_out(tmp_path: Path) -> None:
+    assert holder_of(tmp_path) is None
+    with _open(tmp_path):
+        assert holder_of(tmp_path) == str(os.getpid())
+    assert holder_of(tmp_path) is None
+    (tmp_path / "lock").unlink()
+    assert holder_of(tmp_path) is None
+    _open(tmp_path).close()
