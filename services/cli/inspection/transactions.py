@@ -95,6 +95,10 @@ def _operands(row: Any, payload: bytes) -> Fields:
         return {"debit_account": str(key), "credit_account": str(operand), "amount": amount}
     if operation == opcode.OPEN_ACCOUNT:
         return {"account": str(key)}
+    if operation == opcode.SET_SESSION_BOUNDS:
+        return {"sessions_max": amount, "kept_ns": int(row["operand_lo"]), "result_pages": int(row["operand_hi"])}
+    if operation == opcode.END_SESSION:
+        return {}
     return _bytes_field("payload", payload)
 
 
@@ -128,6 +132,10 @@ def _what(fields: Fields) -> str:
             return f"{fields['amount']} from {fields['debit_account']} to {fields['credit_account']}"
         case "OPEN_ACCOUNT":
             return f"{fields['account']}{' with overdraft' if 'OVERDRAFT' in fields['flags'] else ''}"
+        case "SET_SESSION_BOUNDS":
+            return f"at most {fields['sessions_max']}, kept {fields['kept_ns'] / 1e9:g} s"
+        case "END_SESSION":
+            return ""
         case _:
             return _shown(fields, "payload")
 

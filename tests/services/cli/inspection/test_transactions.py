@@ -44,9 +44,11 @@ TRANSACTIONS = [
     _row(opcode.TRANSFER, key_lo=1, key_hi=1, operand_lo=2, amount=100, client_id=9, sequence=1, flags=flag.LINKED),
     _row(opcode.TRANSFER, key_lo=2, operand_lo=1, operand_hi=1, amount=2**63 - 1, client_id=9, sequence=2),
     _row(opcode.OPEN_ACCOUNT, key_lo=2, flags=flag.OVERDRAFT, client_id=9, sequence=3),
-    _row(opcode.APPEND, b"any text that the application likes, however long it may be " * 3, client_id=9, sequence=4),
+    _row(opcode.END_SESSION, client_id=9, sequence=4),
+    _row(opcode.SET_SESSION_BOUNDS, amount=100, operand_lo=3_600_000_000_000, operand_hi=50),
+    _row(opcode.APPEND, b"any text that the application likes, however long it may be " * 3, client_id=9, sequence=5),
 ]
-RESULTS = bytes([1, 2, 3, 1, 5, 10, 1 | result_code.DUPLICATE, 9, 0])
+RESULTS = bytes([1, 2, 3, 1, 5, 10, 1 | result_code.DUPLICATE, 9, 1, 1, 0])
 
 
 @pytest.fixture
@@ -93,14 +95,16 @@ def _found(*arguments: str | Path | int) -> list[int]:
 def test_every_operation_is_spelled_out_with_its_result(log: Path) -> None:
     rows = [json.loads(line) for line in _run("dump", log, "--to", 1, "--json").stdout.splitlines()]
     assert [row["operation"] for row in rows] == [
-        "PUT", "PUT", "CAS", "DELETE", "ADD", "TRANSFER", "TRANSFER", "OPEN_ACCOUNT", "APPEND",
+        "PUT", "PUT", "CAS", "DELETE", "ADD", "TRANSFER", "TRANSFER", "OPEN_ACCOUNT",
+        "END_SESSION", "SET_SESSION_BOUNDS", "APPEND",
     ]  # fmt: skip
     assert [row["result"] for row in rows] == [
-        "OK", "KEY_NOT_FOUND", "VERSION_MISMATCH", "OK", "BELOW_FLOOR", "LINKED_FAILED", "OK", "ACCOUNT_EXISTS", None,
+        "OK", "KEY_NOT_FOUND", "VERSION_MISMATCH", "OK", "BELOW_FLOOR", "LINKED_FAILED", "OK", "ACCOUNT_EXISTS",
+        "OK", "OK", None,
     ]  # fmt: skip
-    assert [row["duplicate"] for row in rows] == [False] * 6 + [True, False, None]
-    assert [row["position"] for row in rows] == list(range(9))
-    put, long, cas, delete, add, linked, transfer, opened, appended = rows
+    assert [row["duplicate"] for row in rows] == [False] * 6 + [True, False, False, False, None]
+    assert [row["position"] for row in rows] == list(range(11))
+    put, long, cas, delete, add, linked, transfer, opened, ended, bounds, appended = rows
     assert (put["key"], put["value"], put["client_id"], put["sequence"]) == ("greeting", "hello", "7", 1)
     assert (long["key"], long["value_hex"], "value" in long, long["namespace"]) == (LONG, "00ff", False, 3)
     assert (cas["expected_version"], cas["value"]) == (12, "new")
@@ -109,13 +113,16 @@ def test_every_operation_is_spelled_out_with_its_result(log: Path) -> None:
     assert (linked["debit_account"], linked["credit_account"]) == (str(2**64 + 1), "2")
     assert (linked["flags"], transfer["amount"]) == (["LINKED"], 2**63 - 1)
     assert (opened["account"], opened["flags"]) == ("2", ["OVERDRAFT"])
+    assert (ended["client_id"], bounds["sessions_max"], bounds["kept_ns"], bounds["result_pages"]) == (
+        "9", 100, 3_600_000_000_000, 50,
+    )  # fmt: skip
     assert bytes.fromhex(appended["payload_hex"]) == TRANSACTIONS[-1][1]
 
 
 def test_lines_keep_to_80_columns_and_show_what_matters(log: Path) -> None:
     lines = _run("dump", log, "--to", 1).stdout.splitlines()
     assert max(len(line) for line in lines) <= 80
-    assert lines[0].startswith("block 1  2023-11-14T22:13:20.000000000Z  9 from 0")
+    assert lines[0].startswith("block 1  2023-11-14T22:13:20.000000000Z  11 from 0")
     text = "\n".join(lines)
     for shown in (
         "client 7 from sequence 1",
@@ -126,6 +133,7 @@ def test_lines_keep_to_80_columns_and_show_what_matters(log: Path) -> None:
         '"hits" -5, at least -9',
         "100 from 184467440",
         "2 with overdraft",
+        "at most 100, kept 3600 s",
         "BELOW_FLOOR",
         "OK (again)",
         "linked  LINKED_FAILED",
@@ -164,19 +172,19 @@ def test_the_data_directory_and_the_log_in_it_are_the_same_to_the_commands(log: 
 def test_find_gives_what_was_asked_for_and_nothing_else(
     log: Path, options: tuple[str, ...], numbers: list[int]
 ) -> None:
-    assert _found(log, *options) == [*numbers, *(9 + number for number in numbers)]
+    assert _found(log, *options) == [*numbers, *(11 + number for number in numbers)]
     assert _found(log, *options, "--to", 1) == numbers
-    assert _found(log, *options, "--from", 2) == [9 + number for number in numbers]
+    assert _found(log, *options, "--from", 2) == [11 + number for number in numbers]
 
 
-@pytest.mark.parametrize("position", [0, 8, 9, 17])
+@pytest.mark.parametrize("position", [0, 10, 11, 21])
 def test_find_goes_straight_to_a_position(log: Path, position: int) -> None:
     assert _found(log, "--position", position) == [position]
-    assert _found(log, "--position", position, "--from", 2) == [position] * (position > 8)
+    assert _found(log, "--position", position, "--from", 2) == [position] * (position > 10)
 
 
 def test_find_says_where_nothing_is_found(log: Path) -> None:
-    for options in (("--position", "18"), ("--client", "1")):
+    for options in (("--position", "22"), ("--client", "1")):
         result = _run("find", log, *options)
         assert (result.exit_code, result.stdout) == (0, "")
         assert "nothing found" in result.stderr
