@@ -84,6 +84,12 @@ class FrameReceipt(NamedTuple):
     results: npt.NDArray[np.uint8]
     """uint8[n], read-only: a ResultCode each, with DUPLICATE set on top where it had been applied before."""
 
+    @property
+    def ok(self) -> npt.NDArray[np.bool_]:
+        """bool[n]: whether each took effect (now, or when it was first submitted)."""
+        effective: npt.NDArray[np.bool_] = (self.results & np.uint8(DUPLICATE - 1)) == ResultCode.OK
+        return effective
+
     @classmethod
     def of(cls, response: SubmitStreamResponse) -> "FrameReceipt":
         """The receipt that came as ``response``; the results are a view of its bytes."""
