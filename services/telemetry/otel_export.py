@@ -6,7 +6,7 @@ from typing import Final
 
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricReader
-from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 from services.release import running_version
@@ -14,13 +14,13 @@ from services.settings.model import NodeSettings, TelemetrySettings
 from services.telemetry import metrics, queue_metrics
 from services.telemetry.conditions import Conditions
 from services.telemetry.counters import Counters
+from services.telemetry.otlp_settings import EXPORT_TIMEOUT_S, OtlpSettings, channel_options, otlp_settings
 from services.telemetry.telemetry import BlockTimes, Telemetry, TelemetryError
 from services.telemetry.throughput import PhaseThroughput
 from services.telemetry.tracing import BlockSpans
 from txqueue.queue_metrics import QueueMetrics
 
 _SCOPE: Final = "penstock"
-_EXPORT_TIMEOUT_S: Final = 3
 
 
 class ExportedTelemetry:
@@ -67,7 +67,7 @@ class ExportedTelemetry:
     def close(self) -> None:
         """Send what is left; blocks for some seconds where an OTLP endpoint does not answer."""
         self._tracers.shutdown()
-        self._meters.shutdown(timeout_millis=_EXPORT_TIMEOUT_S * 1000)
+        self._meters.shutdown(timeout_millis=EXPORT_TIMEOUT_S * 1000)
         if self._on_close is not None:
             self._on_close()
 
@@ -80,10 +80,11 @@ def export(settings: NodeSettings, counters: Counters, throughput: PhaseThroughp
     if settings.telemetry.prometheus:
         reader, on_close = _serve_prometheus(settings.telemetry)
         readers.append(reader)
-    if settings.telemetry.otlp_endpoint is not None:
-        reader, processor = _push_otlp(settings.telemetry.otlp_endpoint, settings.telemetry.otlp_interval_s)
-        readers.append(reader)
-        span_processors.append(processor)
+    otlp = otlp_settings(settings.telemetry, os.environ)
+    if otlp.metrics_endpoint is not None:
+        readers.append(_push_metrics(otlp.metrics_endpoint, otlp))
+    if otlp.traces_endpoint is not None:
+        span_processors.append(_push_spans(otlp.traces_endpoint, otlp))
     return ExportedTelemetry(
         settings, counters, throughput, readers=readers, span_processors=span_processors, on_close=on_close
     )
@@ -113,20 +114,33 @@ def _serve_prometheus(settings: TelemetrySettings) -> tuple[MetricReader, Callab
     return reader, stop
 
 
-def _push_otlp(endpoint: str, interval_s: float) -> tuple[MetricReader, SpanProcessor]:
+def _push_metrics(endpoint: str, otlp: OtlpSettings) -> MetricReader:
     from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+
+    exporter = OTLPMetricExporter(
+        endpoint,
+        timeout=otlp.timeout_s,
+        channel_options=channel_options(endpoint),  # type: ignore[arg-type] # they are any of gRPC's
+    )
+    return PeriodicExportingMetricReader(exporter, export_interval_millis=otlp.interval_s * 1000)
+
+
+def _push_spans(endpoint: str, otlp: OtlpSettings) -> SpanProcessor:
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    reader = PeriodicExportingMetricReader(
-        OTLPMetricExporter(endpoint, timeout=_EXPORT_TIMEOUT_S), export_interval_millis=interval_s * 1000
+    exporter = OTLPSpanExporter(
+        endpoint,
+        timeout=otlp.timeout_s,
+        channel_options=channel_options(endpoint),  # type: ignore[arg-type] # they are any of gRPC's
     )
-    return reader, BatchSpanProcessor(OTLPSpanExporter(endpoint, timeout=_EXPORT_TIMEOUT_S))
+    return BatchSpanProcessor(exporter)
 
 
 def _resource(settings: NodeSettings) -> Resource:
-    return Resource.create(
+    """Who reports; OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES add to it, and win."""
+    own = Resource.create(
         {
             "service.name": "penstock",
             "service.version": running_version(),
@@ -135,3 +149,4 @@ def _resource(settings: NodeSettings) -> Resource:
             "penstock.cluster.id": str(settings.node.cluster_id),
         }
     )
+    return own.merge(OTELResourceDetector().detect())

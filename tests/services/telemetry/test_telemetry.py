@@ -177,31 +177,72 @@ def test_prometheus_can_scrape_a_node() -> None:
         probe.bind(("127.0.0.1", port))
 
 
-def test_metrics_and_spans_reach_a_collector() -> None:
-    received: dict[str, bytes] = {}
+class Collector:
+    """Takes what is exported to it, and keeps the last message of each kind and the headers it came with."""
 
-    def take(name: str) -> Callable[[bytes, grpc.ServicerContext], bytes]:
-        def export(message: bytes, _: grpc.ServicerContext) -> bytes:
-            received[name] = message
+    def __init__(self) -> None:
+        self.received: dict[str, bytes] = {}
+        self.headers: dict[str, dict[str, str | bytes]] = {}
+        self._server = grpc.server(ThreadPoolExecutor(2))
+        for name in ("metrics", "trace"):
+            service = f"opentelemetry.proto.collector.{name}.v1.{name.capitalize()}Service"
+            handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(self._take(name))
+            self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": handler}),))
+        self.endpoint = f"http://127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
+        self._server.start()
+
+    def _take(self, name: str) -> Callable[[bytes, grpc.ServicerContext], bytes]:
+        def export(message: bytes, context: grpc.ServicerContext) -> bytes:
+            self.received[name] = message
+            self.headers[name] = dict(context.invocation_metadata())
             return b""
 
         return export
 
-    server = grpc.server(ThreadPoolExecutor(2))
-    for name in ("metrics", "trace"):
-        service = f"opentelemetry.proto.collector.{name}.v1.{name.capitalize()}Service"
-        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(take(name))
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": handler}),))
-    endpoint = f"http://127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    server.start()
-    settings = NodeSettings.model_validate({"telemetry": {"otlp_endpoint": endpoint, "trace_ratio": 1}})
+    def close(self) -> None:
+        self._server.stop(None)
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    collector = Collector()
+    yield collector
+    collector.close()
+
+
+def push_a_block(**telemetry: object) -> None:
+    settings = NodeSettings.model_validate({"telemetry": {"trace_ratio": 1, **telemetry}})
     counters = Counters()
     started = start_telemetry(settings, counters, PhaseThroughput(counters))
     started.observe_block(times())
     started.close()
-    server.stop(None)
-    assert b"penstock.block.latency" in received["metrics"]
-    assert b"penstock.block.index" in received["trace"]
+
+
+def test_metrics_and_spans_reach_a_collector(collector: Collector) -> None:
+    push_a_block(otlp_endpoint=collector.endpoint)
+    assert b"penstock.block.latency" in collector.received["metrics"]
+    assert b"penstock.block.index" in collector.received["trace"]
+
+
+def test_opentelemetry_s_own_variables_are_obeyed(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=secret%20one,team=ledger")
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "ledger-eu")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=staging,service.instance.id=pod-7")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    push_a_block()
+    for name in ("metrics", "trace"):
+        assert collector.headers[name]["api-key"] == "secret one"
+        assert collector.headers[name]["team"] == "ledger"
+        for attribute in (b"ledger-eu", b"staging", b"pod-7", b"penstock.cluster.id"):
+            assert attribute in collector.received[name]
+        assert b"penstock-1/" not in collector.received[name]
+
+
+def test_a_setting_wins_over_opentelemetry_s_variables(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    push_a_block(otlp_endpoint=collector.endpoint)
+    assert collector.received.keys() == {"metrics", "trace"}
 
 
 def test_a_collector_that_is_not_there_neither_stops_a_node_nor_holds_up_its_end() -> None:
