@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import grpc
 
-from services.rpc.lazy_reflection import SERVICE, LazyReflection
+from services.rpc.lazy_reflection import OLDER_SERVICE, SERVICE, LazyReflection
 
 
 class Details(NamedTuple):
@@ -19,12 +19,11 @@ def test_other_methods_are_not_its_own() -> None:
     assert lazy.service(Details("/penstock.v1.NodeService/GetStatus")) is None  # type: ignore[arg-type]
 
 
-def test_its_handler_is_made_once() -> None:
+def test_its_handler_is_made_once_for_both_of_its_names() -> None:
     lazy = LazyReflection(["penstock.v1.NodeService"])
-    details = Details(f"/{SERVICE}/ServerReflectionInfo")
-    handler = lazy.service(details)  # type: ignore[arg-type]
+    handler = lazy.service(Details(f"/{SERVICE}/ServerReflectionInfo"))  # type: ignore[arg-type]
     assert isinstance(handler, grpc.RpcMethodHandler)
-    assert lazy.service(details) is handler  # type: ignore[arg-type]
+    assert lazy.service(Details(f"/{OLDER_SERVICE}/ServerReflectionInfo")) is handler  # type: ignore[arg-type]
 
 
 def test_a_server_does_not_import_it() -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 import grpc
 import grpc.aio
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 
 from penstock.v1 import txqueue_pb2  # noqa: F401 - what reflection describes
 from services.rpc.server import MESSAGE_BYTES_MAX, ListenError, NodeServer
@@ -70,21 +72,33 @@ async def test_a_node_is_unhealthy_until_it_serves(server: tuple[NodeServer, str
     assert await health_of(address, SERVICE) == Status.SERVING
 
 
-async def test_reflection_names_and_describes_the_services(server: tuple[NodeServer, str]) -> None:
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+async def test_reflection_names_and_describes_the_services(server: tuple[NodeServer, str], version: str) -> None:
     _, address = server
-    requests = [
-        reflection_pb2.ServerReflectionRequest(list_services=""),
-        reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE),
-    ]
+    request = reflection_pb2.ServerReflectionRequest
     async with grpc.aio.insecure_channel(address) as channel:
-        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
-        listed, described = [response async for response in stub.ServerReflectionInfo(iter(requests))]
-    assert {service.name for service in listed.list_services_response.service} == {
+        ask = channel.stream_stream(
+            f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+            request_serializer=request.SerializeToString,
+            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+        )
+        (listed,) = [response async for response in ask(iter([request(list_services="")]))]
+        names = [service.name for service in listed.list_services_response.service]
+        symbols = [request(file_containing_symbol=name) for name in names]
+        described = [response async for response in ask(iter(symbols))]
+    assert set(names) == {
         SERVICE,
         "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
     }
-    assert described.file_descriptor_response.file_descriptor_proto
+    for name, answer in zip(names, described, strict=True):
+        files = [FileDescriptorProto.FromString(file) for file in answer.file_descriptor_response.file_descriptor_proto]
+        assert any(f"{file.package}.{service.name}" == name for file in files for service in file.service)
+        pool = DescriptorPool()
+        for file in reversed(files):
+            pool.Add(file)
+        assert pool.FindServiceByName(name).methods
 
 
 async def test_the_largest_frame_passes_and_a_larger_message_than_the_limit_does_not(
