@@ -34,7 +34,6 @@ from statestore.kernel.sessions import (
     NO_SESSION,
     NO_SLOT,
     PENDING,
-    SEQUENCE_EXPIRED,
     SEQUENCE_REUSED,
     SESSIONS_EXHAUSTED,
     judge,
@@ -114,6 +113,17 @@ def execute_chain(state: State, block: Block, first: U64, end: U64, payload_at: 
 
 
 @inner
+def repeats(state: State, block: Block, first: U64, number: U64, other: U64) -> bool:
+    """Whether REPEAT `number` of the chain that begins at record `first` is the transaction of record `other`."""
+    base, other_base = number * RECORD_WORDS, other * RECORD_WORDS
+    return (
+        state.scratch[chain_note(first, other) + CHAIN_VERDICT] == NEW
+        and block.records[base + WORD_CLIENT] == block.records[other_base + WORD_CLIENT]
+        and block.records[base + WORD_SEQUENCE] == block.records[other_base + WORD_SEQUENCE]
+    )
+
+
+@inner
 def apply_chain(state: State, block: Block, first: U64, payload_at: U64) -> tuple[U64, U64]:
     """Applies the chain that begins at record `first`: the number of the record behind it, and OK, FULL or INVALID."""
     end = first + ONE
@@ -144,12 +154,12 @@ def apply_chain(state: State, block: Block, first: U64, payload_at: U64) -> tupl
             words, slot, block.records[base + WORD_CLIENT], block.records[base + WORD_SEQUENCE]
         )
         result = LINKED_FAILED
-        if verdict == REPEAT:
-            result = (words[slot] & RESULT_MASK) | DUPLICATE if kept else SEQUENCE_EXPIRED
-        elif key_is_used:
-            result = LINKED_FAILED if verdict == NEW else verdict
-        elif code == OK or i == failed:
+        if key_is_used:
+            result = LINKED_FAILED if verdict in (NEW, REPEAT) else verdict
+        elif code == OK or i == failed or (verdict == REPEAT and repeats(state, block, first, i, failed)):
             result = code
+        if verdict == REPEAT:
+            result |= DUPLICATE
         block.results[i] = U8(result)
         if verdict == NEW and kept:
             words[slot] = (words[slot] & ~RESULT_MASK) | result

@@ -202,6 +202,12 @@ def answer_again(slot: U64, mark: U64) -> U64:
 
 
 @inner
+def has_expired(highest: U64, sequence: U64) -> bool:
+    """Whether a sequence lies so far below the highest that its result is not remembered."""
+    return sequence <= highest and highest - sequence >= RESULT_WINDOW
+
+
+@inner
 def judge(words: Words, session: Session, sequence: U64, mark: U64) -> tuple[U64, U64]:
     """The verdict on a transaction, and the slot of its result.
 
@@ -218,10 +224,10 @@ def judge(words: Words, session: Session, sequence: U64, mark: U64) -> tuple[U64
     """
     ended_at = words[session + SESSION_ENDED_AT]
     highest = words[session + SESSION_HIGHEST]
-    if sequence <= ended_at:
-        return SEQUENCE_REUSED if sequence == ended_at and ended_at != ZERO else SEQUENCE_EXPIRED, NO_SLOT
-    if sequence <= highest and highest - sequence >= RESULT_WINDOW:
+    if has_expired(highest, sequence):
         return SEQUENCE_EXPIRED, NO_SLOT
+    if sequence <= ended_at:
+        return SEQUENCE_REUSED if sequence == ended_at else SEQUENCE_EXPIRED, NO_SLOT
     number = sequence >> PAGE_SEQUENCE_SHIFT
     page = NO_PAGE
     if number <= highest >> PAGE_SEQUENCE_SHIFT:  # else it was never taken
@@ -255,6 +261,8 @@ def end_session(words: Words, session: Session, sequence: U64, mark: U64) -> U64
     The results are forgotten, and with them all that would tell a transaction sent again from a new one; so every
     sequence up to this one has expired, for as long as the session's row is kept.
     """
+    if has_expired(words[session + SESSION_HIGHEST], sequence):
+        return SEQUENCE_EXPIRED
     if sequence <= words[session + SESSION_HIGHEST]:
         if sequence == words[session + SESSION_ENDED_AT]:
             return OK | DUPLICATE

@@ -93,12 +93,13 @@ class Model:
             failed = len(outcomes) - 1
             outcomes = [(outcomes[failed][0] if number == failed else LINKED_FAILED, 0) for number in range(len(chain))]
         results = []
+        firsts: dict[tuple[int, int], int] = {}
         for tx, verdict, (code, effect) in zip(chain, verdicts, outcomes, strict=True):
             if verdict is None:
                 self.sessions.record(tx, code)
+                firsts[tx.client, tx.sequence] = code
             elif verdict == DUPLICATE:  # of an earlier record of this chain, whose result there is now
-                known = self.sessions.live[tx.client].results.get(tx.sequence)
-                code = SEQUENCE_EXPIRED if known is None else (known[1] or 0) | DUPLICATE
+                code = firsts[tx.client, tx.sequence] | DUPLICATE
             results.append(code)
             self.effects_digest = digest_step(self.effects_digest, code ^ (effect if code == OK else 0))
         self.position += len(chain)

@@ -89,10 +89,10 @@ class Sessions:
         session = self.find(tx.client)
         if session is None:
             return SESSIONS_EXHAUSTED
-        if tx.sequence == session.ended_at != 0:
-            return SEQUENCE_REUSED
         if tx.sequence < session.ended_at or session.highest - tx.sequence >= WINDOW:
             return SEQUENCE_EXPIRED
+        if tx.sequence == session.ended_at:
+            return SEQUENCE_REUSED
         if tx.sequence in session.results:
             known, result = session.results[tx.sequence]
             return SEQUENCE_REUSED if known != content(tx) else (result or 0) | DUPLICATE
@@ -123,6 +123,8 @@ class Sessions:
         session = self.find(tx.client)
         if session is None:
             return SESSIONS_EXHAUSTED
+        if session.highest - tx.sequence >= WINDOW:
+            return SEQUENCE_EXPIRED
         if tx.sequence <= session.highest:
             if tx.sequence == session.ended_at:
                 return OK | DUPLICATE

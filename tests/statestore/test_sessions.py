@@ -13,6 +13,7 @@ from penstock.contract.flag import LINKED, OVERDRAFT
 from penstock.contract.opcode import ADD, APPEND, CAS, PUT
 from penstock.contract.record import RECORD
 from penstock.contract.result_code import (
+    ACCOUNT_NOT_FOUND,
     DUPLICATE,
     INSUFFICIENT_FUNDS,
     LINKED_FAILED,
@@ -111,6 +112,27 @@ def test_a_repeat_inside_a_chain_that_fails_answers_what_the_first_one_did(feede
     assert feeder.apply(*chain) == [
         INSUFFICIENT_FUNDS, failed, INSUFFICIENT_FUNDS | DUPLICATE, failed, failed | DUPLICATE, failed
     ]  # fmt: skip
+
+
+def test_a_repeat_inside_a_chain_answers_what_the_first_one_did_though_a_leap_has_pushed_that_out(
+    feeder: Feeder,
+) -> None:
+    leap = linked(count(3 * WINDOW))
+    assert feeder.apply(linked(count(5)), linked(count(5)), leap, count(1, client=2)) == [OK, OK | DUPLICATE, OK, OK]
+    assert counted(feeder.state) == 3
+    late = [linked(count(3 * WINDOW + 64)), linked(count(3 * WINDOW + 64)), linked(count(5 * WINDOW))]
+    assert feeder.apply(*late, transfer(1, 2, 1, client=2, sequence=2)) == [
+        LINKED_FAILED,
+        LINKED_FAILED | DUPLICATE,
+        LINKED_FAILED,
+        ACCOUNT_NOT_FOUND,
+    ]
+    failing = replace(transfer(1, 2, 1, sequence=5 * WINDOW + 64), flags=LINKED)
+    assert feeder.apply(failing, failing, count(7 * WINDOW)) == [
+        ACCOUNT_NOT_FOUND,
+        ACCOUNT_NOT_FOUND | DUPLICATE,
+        LINKED_FAILED,
+    ]
 
 
 def test_another_transaction_under_a_used_key_has_no_effect_and_its_answer_says_so(feeder: Feeder) -> None:
@@ -246,6 +268,17 @@ def test_nothing_that_was_on_its_way_when_a_session_ended_is_taken_for_new(feede
     ]
     assert counted(feeder.state) == 3
     assert feeder.apply(end(1, 6), end(1, 7), end(1, 9), count(8)) == [SEQUENCE_REUSED, OK, OK, SEQUENCE_EXPIRED]
+
+
+def test_the_end_of_a_session_leaves_the_window_like_any_other_sequence(feeder: Feeder) -> None:
+    assert feeder.apply(count(3), end(1, 5), count(WINDOW + 4)) == [OK, OK, OK]
+    assert feeder.apply(end(1, 5), count(5)) == [OK | DUPLICATE, SEQUENCE_REUSED]
+    assert feeder.apply(count(WINDOW + 5), end(1, 5), count(5)) == [OK, SEQUENCE_EXPIRED, SEQUENCE_EXPIRED]
+
+
+def test_an_end_under_a_key_that_left_the_window_is_too_late(feeder: Feeder) -> None:
+    assert feeder.apply(count(31), count(WINDOW + 30), end(1, 31)) == [OK, OK, SEQUENCE_REUSED]
+    assert feeder.apply(count(WINDOW + 31), end(1, 31)) == [OK, SEQUENCE_EXPIRED]
 
 
 def test_the_end_of_a_session_gives_its_memory_back(feeder: Feeder) -> None:
