@@ -254,9 +254,10 @@ def _validate_and_publish(
         sequence_before = sequence
 
         namespace = meta & np.uint64(0xFFFF)
-        if not (namespaces[namespace >> np.uint64(6)] >> (namespace & np.uint64(63))) & np.uint64(1):
-            return -(_NAMESPACE | i << 8)
         operation = (meta >> np.uint64(16)) & np.uint64(0xFF)
+        admitted = (namespaces[namespace >> np.uint64(6)] >> (namespace & np.uint64(63))) & np.uint64(1)
+        if not admitted and operation != opcode.END_SESSION:  # which is in no namespace
+            return -(_NAMESPACE | i << 8)
         flags_before = flags
         flags = (meta >> np.uint64(24)) & np.uint64(0xFF)
         payload_length = meta >> np.uint64(32)
@@ -266,8 +267,11 @@ def _validate_and_publish(
             if np.int64(amount) < 1:
                 return -(_AMOUNT | i << 8)
             continue
-        if operation == opcode.END_SESSION and (flags | flags_before) & np.uint64(flag.LINKED):
-            return -(_END_LINKED | i << 8)
+        if operation == opcode.END_SESSION:
+            if (flags | flags_before) & np.uint64(flag.LINKED):
+                return -(_END_LINKED | i << 8)
+            if namespace:
+                return -(_UNUSED_FIELD | i << 8)
         fault = _fault_of(operation, flags, payload_length, key_lo, key_hi, operand_lo, operand_hi, amount)
         if fault:
             return -(fault | i << 8)

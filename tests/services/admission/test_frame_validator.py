@@ -31,6 +31,30 @@ RECORDS_AT_FAULT = {
     "operand": (rows(2, operation=[1, opcode.OPEN_ACCOUNT], operand_lo=[0, 3]), b"", Reason.UNUSED_FIELD_SET),
 }
 FRAMES_AT_FAULT = {
+    "an end with a namespace": (
+        rows(1, operation=opcode.END_SESSION, namespace=2),
+        b"",
+        Reason.UNUSED_FIELD_SET,
+        "records[0].operand",
+    ),
+    "an end in a chain": (
+        rows(3, operation=[1, opcode.END_SESSION, 1], flags=[0, flag.LINKED, 0]),
+        b"",
+        Reason.END_LINKED,
+        "records[1].flags",
+    ),
+    "an end behind a chain left open": (
+        rows(2, operation=[1, opcode.END_SESSION], flags=[flag.LINKED, 0]),
+        b"",
+        Reason.END_LINKED,
+        "records[1].flags",
+    ),
+    "bounds, which only a node sets": (
+        rows(1, operation=opcode.SET_SESSION_BOUNDS),
+        b"",
+        Reason.UNKNOWN_OPERATION,
+        "records[0].operation",
+    ),
     "an open chain": (rows(2, flags=flag.LINKED), b"", Reason.CHAIN_OPEN, "records[1].flags"),
     "payloads of nobody": (rows(2, payload_length=1), bytes(3), Reason.LENGTH_MISMATCH, "records[1].payloads"),
     "sequence 0": (rows(1, sequence=0), b"", Reason.SEQUENCE_INVALID, "records[0].sequence"),
@@ -113,6 +137,14 @@ def test_a_size_at_fault_is_refused_before_any_record_is_read(
 def test_a_valid_frame_comes_out_of_the_ring_under_its_token(queue: LockFreeTxQueue, validator: FrameValidator) -> None:
     assert publish(validator, rows(3, payload_length=[1, 0, 2]), b"abc", token=42) is Publication.PUBLISHED
     assert taken(queue) == (3, [[42, 0, 3, 3]])
+
+
+def test_the_end_of_a_session_is_admitted_wherever_a_client_may_write(queue: LockFreeTxQueue) -> None:
+    with queue.register() as producer:
+        validator = FrameValidator(producer, NamespaceSet([7]))
+        table = rows(2, operation=[1, opcode.END_SESSION], namespace=[7, 0])
+        assert publish(validator, table) is Publication.PUBLISHED
+    assert taken(queue)[0] == 2
 
 
 def test_a_ring_without_room_says_so_until_there_is_some(queue: LockFreeTxQueue, validator: FrameValidator) -> None:
