@@ -45,6 +45,7 @@ from services.rpc.txqueue_service import TxQueueService
 from services.runtime import malloc_tuning
 from services.runtime.condition_probe import ConditionProbe
 from services.runtime.debug_monitor import attached
+from services.runtime.stop_deadline import StopDeadline
 from services.settings.model import NodeSettings
 from services.telemetry.conditions import Ability, Conditions
 from services.telemetry.counters import Counters
@@ -56,6 +57,15 @@ _EPOCH: Final = 1
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 74
 """EX_IOERR of sysexits.h: the log or the state cannot go on; the message says why."""
+
+_ANSWERS_S_MIN: Final = 1.0
+"""What answers get at least, however short the grace: they take milliseconds where nothing hangs."""
+_CLOSE_S: Final = 5.0
+"""What closing everything may take after the grace, before the process is cut off."""
+_UNANSWERED: Final = (
+    "the node stops before its disk has answered: whether the frame is in the log is unknown; send the same ids again "
+    "later"
+)
 
 _UNHEALTHY_WITHOUT: Final = {
     # The node as a whole is what load balancers ask for: one that takes no transactions is to get none.
@@ -80,6 +90,7 @@ class Node:
         self._showing_health: asyncio.Task[None] | None = None
         self._opened = AsyncExitStack()
         self._server_stopped: asyncio.Task[None] | None = None
+        self._stop_by_s = 0.0
         self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         """Set when a stage fails, after which the node can only be stopped."""
 
@@ -165,7 +176,7 @@ class Node:
         """Connect the stages of the pipeline, from the last to the first."""
         parts, counters, log = self._parts, self._counters, self._log
         self._capacity = StateCapacity(self._state, self._pending_frames)
-        commit_gate = CommitGate(self._applier, counters, log.last_index)
+        commit_gate = CommitGate(self._applier, counters, log.last_index, parts.clock)
         # What is durable on the only node is committed.
         log_writer = LogWriter(log, counters, commit_gate, commit_gate.advance, parts.clock)
         sequencer = Sequencer(
@@ -204,7 +215,7 @@ class Node:
             loop.call_soon_threadsafe(self._fail, error)
 
         self._pipeline = Pipeline(sequencer, log_writer, commit_gate, self._applier, on_failure, parts.executor)
-        opened.push_async_callback(asyncio.to_thread, self._pipeline.stop)
+        opened.push_async_callback(self._stop_pipeline)
 
     def _offer_services(self) -> None:
         """Build what clients call."""
@@ -272,7 +283,18 @@ class Node:
         self._state_service.close(refusal)
         # Beside the rest: a client that stays takes the whole grace, for which the log must not stay open.
         self._server_stopped = asyncio.create_task(self._server.stop(self._settings.shutdown.grace_s))
-        await self._pending_frames.drained()
+        wait_s = max(self._settings.shutdown.grace_s, _ANSWERS_S_MIN)
+        self._stop_by_s = asyncio.get_running_loop().time() + wait_s
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._pending_frames.drained()
+        except TimeoutError:
+            self._pending_frames.refuse_all(Refusal(Reason.NODE_FAILED, _UNANSWERED))
+
+    async def _stop_pipeline(self) -> None:
+        """Stop the stages, whose last blocks may wait for their commit for what is left of the grace."""
+        left_s = max(0.0, self._stop_by_s - asyncio.get_running_loop().time())
+        await asyncio.to_thread(self._pipeline.stop, left_s)
 
     async def _close_log(self) -> None:
         try:
@@ -323,15 +345,24 @@ async def run(
     malloc_tuning.keep_large_messages_in_the_heap()
     loop = asyncio.get_running_loop()
     told_to_stop = asyncio.Event()
+    deadline = StopDeadline(max(settings.shutdown.grace_s, _ANSWERS_S_MIN) + _CLOSE_S, parts.clock, parts.executor)
     node = Node(settings, parts)
+
+    def on_signal() -> None:
+        if told_to_stop.is_set():
+            deadline.cut("it was told to stop a second time")
+        told_to_stop.set()
+
     with attached(settings.monitor, node=node):
         addresses = await node.start()
         for number in (signal.SIGINT, signal.SIGTERM):  # until here they end the process, which has promised nothing
-            loop.add_signal_handler(number, told_to_stop.set)
+            loop.add_signal_handler(number, on_signal)
         _log.info("%s (process %d) serves at %s", settings.node.name, os.getpid(), ", ".join(addresses))
         on_serving(addresses)
         stop = asyncio.create_task(told_to_stop.wait())
         await asyncio.wait((stop, node.failure), return_when=asyncio.FIRST_COMPLETED)
         _log.info("stopping: what was accepted is answered first")
-        await node.stop()
+        told_to_stop.set()
+        with deadline:
+            await node.stop()
     return EXIT_FAILED if node.failure.done() else EXIT_OK

@@ -11,6 +11,7 @@ writer's reports as one of them, and calls it.
 import threading
 from collections import deque
 
+from penstock.host.clock import SYSTEM_CLOCK, Clock
 from services.pipeline.channel import ChannelClosed
 from services.pipeline.sealed_block import SealedBlock
 from services.pipeline.stage import Intake
@@ -23,7 +24,13 @@ class CommitGate:
     It costs a lock per block and nothing per transaction.
     """
 
-    def __init__(self, applier: Intake[SealedBlock], counters: Counters, committed_index: int) -> None:
+    def __init__(
+        self,
+        applier: Intake[SealedBlock],
+        counters: Counters,
+        committed_index: int,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
         """Let blocks behind ``committed_index``, the last that was replayed, through to ``applier``."""
         self._applier = applier
         self._counters = counters
@@ -32,6 +39,8 @@ class CommitGate:
         self._durable_index = committed_index
         self._commit_index = committed_index
         self._committed_index = committed_index
+        self._clock = clock
+        self._drain_s: float | None = None
         self._closed = False
         self._ended = threading.Event()
         counters.put(Counter.COMMITTED_INDEX, committed_index)
@@ -87,8 +96,16 @@ class CommitGate:
             self._end_if_empty()
 
     def drain(self) -> None:
-        """See `services.pipeline.stage`."""
-        self._ended.wait()
+        """See `services.pipeline.stage`. What is not committed within the bound, if there is one, is let go of."""
+        if self._drain_s is None:
+            self._ended.wait()
+        elif not self._clock.wait(self._ended, self._drain_s):
+            with self._lock:
+                self._abandon()
+
+    def bound_drain(self, timeout_s: float) -> None:
+        """Have `drain` wait so many seconds at most: a commit index that others decide on may never come."""
+        self._drain_s = timeout_s
 
     def fail(self, _: BaseException) -> None:
         """See `services.pipeline.stage`: whether what is held will be committed, this node will not find out."""

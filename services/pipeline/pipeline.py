@@ -36,6 +36,7 @@ class Pipeline:
     ) -> None:
         """Run these stages; ``on_failure`` is called once, by the thread of the first stage that fails."""
         self._stages: Final[tuple[Stage, ...]] = (sequencer, log_writer, commit_gate, applier)
+        self._commit_gate = commit_gate
         self._applier = applier
         self._on_failure = on_failure
         self._executor = executor
@@ -51,11 +52,14 @@ class Pipeline:
             if isinstance(stage, ThreadedStage):
                 stage.start(self._executor, partial(self._stage_failed, stage))
 
-    def stop(self) -> None:
+    def stop(self, commit_wait_s: float | None = None) -> None:
         """Bring all that was published to the ring through all stages, then end; blocks until then.
 
-        Nothing may be published any more.
+        Nothing may be published any more. Where ``commit_wait_s`` is given, blocks that are not committed so many
+        seconds after they became durable stay in the log without being applied or answered.
         """
+        if commit_wait_s is not None:
+            self._commit_gate.bound_drain(commit_wait_s)
         self._stages[0].stop()
         for stage in self._stages:
             stage.drain()

@@ -7,6 +7,7 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from services.rpc.health_service import HealthService
 from services.rpc.lazy_reflection import LazyReflection
 
 MESSAGE_BYTES_MAX: Final = 16 << 20
@@ -49,7 +50,7 @@ class NodeServer:
         assert handlers
         self._addresses = tuple(addresses)
         self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_CALLS_MAX)
-        self._health = health.aio.HealthServicer()
+        self._health = HealthService()
         names = [handler.service_name() for handler in handlers]
         # "" is the node as a whole, which the health servicer calls healthy unless told otherwise.
         self._health_names = ["", *names]
@@ -89,10 +90,9 @@ class NodeServer:
     async def stop(self, grace_s: float) -> None:
         """Report the node as unhealthy, take no new call, and cut what is left after `grace_s` seconds.
 
-        End streams and watches of the node's own services first. A client's health watch never ends by itself: `stop`
-        takes the whole grace where there is one.
+        End streams and watches of the node's own services first. Watches of its health end here.
         """
-        await self._health.enter_graceful_shutdown()
+        await self._health.end_watches()
         await self._server.stop(grace_s)
 
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:

@@ -25,7 +25,7 @@ class ServeProcess:
         self.directory = directory
         self.target = f"unix:{directory}/node.sock"
         self.output = directory / "node.log"
-        self._command = [
+        self.command = [
             sys.executable, "-m", "services.cli.main", "serve",
             "--data-dir", str(directory / "data"), "--listen", self.target, *options,
         ]  # fmt: skip
@@ -49,7 +49,7 @@ class ServeProcess:
     def spawn(self) -> "subprocess.Popen[bytes]":
         """Start the process without waiting for it to serve."""
         with self.output.open("ab") as output:
-            self.process = subprocess.Popen(self._command, stdout=output, stderr=output, env=self._environment)
+            self.process = subprocess.Popen(self.command, stdout=output, stderr=output, env=self._environment)
         return self.process
 
     def start(self) -> float:

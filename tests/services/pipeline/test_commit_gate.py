@@ -4,22 +4,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.host.clock import SYSTEM_CLOCK, Clock
 from services.pipeline import commit_gate as commit_gate_module
 from services.pipeline.channel import ChannelClosed
 from services.pipeline.commit_gate import CommitGate
 from services.telemetry.counters import Counter, Counters
+from tests.fakes import ManualClock
 from tests.services.pipeline.fakes import BlockMaker, FakePool
 from tests.services.pipeline.interleaving import interleave, preemptions, turn_lock
 from tests.services.pipeline.stage_contract import BlockStageContract, StageBench
 
 
 class CommitGateBench(StageBench):
-    def __init__(self, buffers: int = 8) -> None:
+    def __init__(self, buffers: int = 8, clock: Clock = SYSTEM_CLOCK) -> None:
         super().__init__()
         self.pool = FakePool(buffers)
         self.counters = Counters()
         self.blocks = BlockMaker(self.pool, self.counters)
-        self.stage: CommitGate = CommitGate(self.next, self.counters, 0)
+        self.stage: CommitGate = CommitGate(self.next, self.counters, 0, clock)
 
     def submit(self) -> None:
         self.stage.submit(self.blocks.next())
@@ -143,3 +145,14 @@ def test_a_block_that_the_applier_refuses_is_still_its_submitters() -> None:
     with pytest.raises(ChannelClosed):
         bench.stage.submit(bench.blocks.next())
     assert bench.stage.closed
+
+
+def test_a_bounded_end_lets_go_of_what_nobody_commits() -> None:
+    bench = CommitGateBench(clock=ManualClock())
+    bench.submit()
+    bench.stage.bound_drain(2)
+    bench.stage.stop()
+    bench.stage.drain()
+    assert bench.passed_on == []
+    assert bench.next_was_stopped
+    assert bench.pool.lent == 0
