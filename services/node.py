@@ -207,6 +207,7 @@ class Node:
             log=log,
             directory=self._settings.node.data_dir,
             segment_bytes=self._settings.log.segment_bytes,
+            lost_addresses=lambda: self._server.lost_addresses(),
         )
         opened.push_async_callback(self._probe.stop)
         loop = asyncio.get_running_loop()

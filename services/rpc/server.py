@@ -9,6 +9,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from services.rpc.health_service import HealthService
 from services.rpc.lazy_reflection import LazyReflection
+from services.rpc.socket_claim import SocketClaim, SocketInUse
 
 MESSAGE_BYTES_MAX: Final = 16 << 20
 """Largest message either way. Three of the largest frames would fit; it bounds what a client can make the node hold
@@ -49,6 +50,7 @@ class NodeServer:
         assert addresses
         assert handlers
         self._addresses = tuple(addresses)
+        self._claims: dict[str, SocketClaim] = {}
         self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_CALLS_MAX)
         self._health = HealthService()
         names = [handler.service_name() for handler in handlers]
@@ -68,15 +70,19 @@ class NodeServer:
         bound = []
         for address in self._addresses:
             try:
+                self._claim(address)
                 port = self._server.add_insecure_port(address)
-            except RuntimeError as error:
+            except (RuntimeError, OSError, SocketInUse) as error:
                 # gRPC lets go of the addresses before this one when a server stops that had started, and not before.
                 await self._server.start()
                 await self._server.stop(None)
+                self._release_claims()
                 raise ListenError(
                     f"cannot listen on {address}: it is in use, not an address of this machine, or in a directory that "
-                    "does not exist; choose another in listen.addresses"
+                    "does not exist or cannot be written; choose another in listen.addresses"
                 ) from error
+            if address in self._claims:
+                self._claims[address].note_bound()
             bound.append(address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}")
         await self._server.start()
         return bound
@@ -94,6 +100,19 @@ class NodeServer:
         """
         await self._health.end_watches()
         await self._server.stop(grace_s)
+        self._release_claims()
+
+    def lost_addresses(self) -> list[str]:
+        """Give the Unix addresses at which somebody else listens by now, or nobody does."""
+        return [address for address, claim in self._claims.items() if claim.lost]
+
+    def _claim(self, address: str) -> None:
+        if address.startswith("unix:"):
+            self._claims[address] = SocketClaim(address.removeprefix("unix:").removeprefix("//"))
+
+    def _release_claims(self) -> None:
+        while self._claims:
+            self._claims.popitem()[1].release()
 
     async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for name in self._health_names:

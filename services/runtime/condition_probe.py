@@ -58,6 +58,7 @@ class ConditionProbe:
         log: TimedLog,
         directory: Path,
         segment_bytes: int,
+        lost_addresses: Callable[[], Sequence[str]],
         left: Callable[[], int] = descriptors_left,
     ) -> None:
         """Probe what ``conditions`` tells.
@@ -71,6 +72,7 @@ class ConditionProbe:
             log: whose blocks have times.
             directory: of the log.
             segment_bytes: what the log takes from the disk at a time.
+            lost_addresses: gives the addresses at which the node is not reached any more.
             left: gives the file descriptors that may still be opened.
         """
         self._conditions = conditions
@@ -81,6 +83,7 @@ class ConditionProbe:
         self._log = log
         self._directory = directory
         self._segment_bytes = segment_bytes
+        self._lost_addresses = lost_addresses
         self._left = left
         self._asking_disk = False
         self._task: asyncio.Task[None] | None = None
@@ -100,9 +103,11 @@ class ConditionProbe:
         waited_s = max(wait.lasts_s() for wait in self._disk_waits)
         behind_s = (self._log.last_time_ns - self._clock.time_ns()) / 1e9
         left = self._left()
+        lost = self._lost_addresses()
         self._tell(Condition.DISK_SLOW, waited_s >= DISK_SLOW_S, f"for {waited_s:.0f} s")
         self._tell(Condition.CLOCK_BEHIND, behind_s > CLOCK_BEHIND_S, f"by {behind_s:.0f} s")
         self._tell(Condition.DESCRIPTORS_SHORT, left < DESCRIPTORS_LEFT_MIN, f"{left} left")
+        self._tell(Condition.ADDRESS_LOST, bool(lost), ", ".join(lost))
         if Condition.TABLES_FULL in self._conditions and self._capacity.fits(BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX):
             self._conditions.clear(Condition.TABLES_FULL)
         if Condition.DISK_FULL in self._conditions and not self._asking_disk:

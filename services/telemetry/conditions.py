@@ -61,6 +61,11 @@ class Condition(Enum):
         None,
         "few file descriptors are left, and connections will fail: raise the hard limit, or close connections",
     )
+    ADDRESS_LOST = (
+        "address_lost",
+        None,
+        "the path of a socket is gone or another's, and no new client comes by it: restart the node",
+    )
     CLOCK_BEHIND = (
         "clock_behind",
         None,

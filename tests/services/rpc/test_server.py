@@ -179,3 +179,54 @@ async def test_a_service_that_cannot_work_is_unhealthy_by_itself_until_it_can(se
     assert await health_of(address, SERVICE) == Status.NOT_SERVING
     await node.set_serving()
     assert await health_of(address, SERVICE) == Status.SERVING
+
+
+@pytest.mark.parametrize("path", ["{0}/s", "//{0}/s", "{0}/link/s", "{0}/alias"], ids=["same", "url", "folder", "link"])
+async def test_a_unix_socket_in_use_is_refused_however_its_path_is_written(tmp_path: Path, path: str) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    (tmp_path / "alias").symlink_to(tmp_path / "s")
+    first = NodeServer([f"unix:{tmp_path}/s"], [handler()])
+    (address,) = await first.start()
+    with pytest.raises(ListenError, match="it is in use"):
+        await NodeServer([f"unix:{path.format(tmp_path)}"], [handler()]).start()
+    assert await health_of(address, "") == Status.NOT_SERVING, "the first one is reached still"
+    assert first.lost_addresses() == []
+    await first.stop(0)
+
+
+async def test_a_unix_socket_of_a_program_that_is_no_node_is_refused(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(f"{tmp_path}/s")
+        other.listen()
+        with pytest.raises(ListenError, match="it is in use"):
+            await NodeServer([f"unix:{tmp_path}/s"], [handler()]).start()
+        assert (tmp_path / "s").is_socket()
+
+
+async def test_a_socket_s_path_is_free_again_once_its_node_has_stopped(tmp_path: Path) -> None:
+    for _ in range(2):
+        node = NodeServer([f"unix:{tmp_path}/s"], [handler()])
+        await node.start()
+        await node.stop(0)
+    assert not (tmp_path / "s").exists()
+    assert not (tmp_path / "s.lock").exists()
+
+
+async def test_a_node_notices_that_its_socket_s_path_is_another_s(tmp_path: Path) -> None:
+    node = NodeServer([f"unix:{tmp_path}/s", "127.0.0.1:0"], [handler()])
+    await node.start()
+    assert node.lost_addresses() == []
+    (tmp_path / "s").unlink()
+    assert node.lost_addresses() == [f"unix:{tmp_path}/s"]
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(f"{tmp_path}/s")
+        assert node.lost_addresses() == [f"unix:{tmp_path}/s"]
+    await node.stop(0)
+
+
+async def test_an_address_named_twice_in_two_ways_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(ListenError):
+        await NodeServer([f"unix:{tmp_path}/s", f"unix:{tmp_path}/link/s"], [handler()]).start()
+    assert not (tmp_path / "s").exists()
+    assert not (tmp_path / "s.lock").exists()

@@ -33,6 +33,7 @@ class Bench:
         self.last_time_ns = 0
         self.room = True
         self.left = 1000
+        self.lost: list[str] = []
         self.probe = ConditionProbe(
             self.conditions,
             self.clock,
@@ -42,6 +43,7 @@ class Bench:
             log=self,
             directory=directory,
             segment_bytes=8 * MIB,
+            lost_addresses=lambda: self.lost,
             left=lambda: self.left,
         )
 
@@ -95,6 +97,12 @@ def test_descriptors_are_short_before_the_last_is_taken(bench: Bench) -> None:
     assert bench.seen() == [Condition.DESCRIPTORS_SHORT]
     bench.left = 1000
     assert bench.seen_later() == []
+
+
+def test_an_address_that_is_another_s_is_told_by_its_name(bench: Bench) -> None:
+    bench.lost = ["unix:/run/node.sock"]
+    assert bench.seen() == [Condition.ADDRESS_LOST]
+    assert bench.conditions.active()[0].detail == "unix:/run/node.sock"
 
 
 def test_the_descriptors_that_are_left_are_counted() -> None:
