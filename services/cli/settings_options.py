@@ -68,7 +68,9 @@ def load_settings(
         layer[name.strip()] = Given(value.strip(), "command line --set")
     named = {"node.data_dir": data_dir, "listen.addresses": list(listen), "log.sync_mode": sync_mode}
     options = {"node.data_dir": "--data-dir", "listen.addresses": "--listen", "log.sync_mode": "--sync-mode"}
-    layer |= {name: Given(value, f"command line {options[name]}") for name, value in named.items() if value}
+    layer |= {
+        name: Given(value, f"command line {options[name]}") for name, value in named.items() if value not in (None, [])
+    }
     try:
         return load(files, layer)
     except ConfigurationError as error:

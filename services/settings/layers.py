@@ -5,23 +5,25 @@ and every value, in force or at fault, can be traced to the place where somebody
 """
 
 import difflib
+import logging
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
 
+from services.settings.kubernetes import is_service_variable
 from services.settings.model import NodeSettings, setting_names
 
 DEFAULT: Final = "default"
 
 _ENVIRONMENT_PREFIX: Final = "PENSTOCK_"
 
-_NOT_SETTINGS: Final = re.compile(r"PENSTOCK_(CONFIG|TARGET|SERVICE_(HOST|PORT.*)|PORT(_.*)?)")
-"""``PENSTOCK_CONFIG`` names files to read, ``PENSTOCK_TARGET`` the node that commands call; Kubernetes
-sets the others in every pod beside a service named penstock."""
+_NOT_SETTINGS: Final = ("PENSTOCK_CONFIG", "PENSTOCK_TARGET")
+"""They name files to read, and the node that commands call."""
+
+_log = logging.getLogger(__name__)
 
 
 class ConfigurationError(Exception):
@@ -64,7 +66,7 @@ def load(files: Sequence[Path] = (), command_line: Layer | None = None) -> Loade
     given: dict[str, Given] = {}
     for layer in (*map(file_layer, files), environment_layer(), command_line or {}):
         given |= layer
-    problems = _unknown_names(given)
+    problems = _unknown_names(given) + _empty_values(given)
     if problems:
         raise ConfigurationError(problems)
     groups: dict[str, dict[str, Any]] = {}
@@ -108,7 +110,10 @@ def environment_layer() -> Layer:
     problems = []
     for variable, value in os.environ.items():
         name = variable.upper()
-        if not name.startswith(_ENVIRONMENT_PREFIX) or _NOT_SETTINGS.fullmatch(name):
+        if not name.startswith(_ENVIRONMENT_PREFIX) or name in _NOT_SETTINGS:
+            continue
+        if is_service_variable(name, value):
+            _log.debug("%s=%s is taken for a variable that Kubernetes sets, and passed over", variable, value)
             continue
         if name in settings:
             layer[settings[name]] = Given(value, f"environment {name}")
@@ -139,6 +144,14 @@ def _unknown_names(layer: Layer) -> list[str]:
         f"{name} ({source}): no such setting; {_nearest(name, known)}"
         for name, (_, source) in layer.items()
         if name not in known
+    ]
+
+
+def _empty_values(layer: Layer) -> list[str]:
+    return [
+        f"{name} ({source}): is empty; give a value, or leave it out altogether for the default"
+        for name, (value, source) in layer.items()
+        if isinstance(value, str) and not value.strip()
     ]
 
 

@@ -42,6 +42,8 @@ def _namespace_range(text: str) -> range:
     bounds = [first, last] if separator else [first, first]
     if not all(bound.isascii() and bound.isdigit() for bound in bounds):
         raise ValueError(f"{text!r}: write a number or a range such as 0-9")
+    if any(bound != "0" and bound.startswith("0") for bound in bounds):
+        raise ValueError(f"{text!r}: write numbers without leading zeros, which make them octal to some")
     low, high = int(bounds[0]), int(bounds[1])
     if low > high or high > _NAMESPACE_MAX:
         raise ValueError(f"{text!r}: namespaces are 0 to {_NAMESPACE_MAX}, the lower one first")
@@ -50,7 +52,7 @@ def _namespace_range(text: str) -> range:
 
 def _none_of_text(value: Any) -> Any:
     """Take ``none`` for an absent value where only text can be given."""
-    return None if value in ("", "none") else value
+    return None if value == "none" else value
 
 
 def _check_power_of_two(number: int) -> int:

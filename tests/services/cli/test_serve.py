@@ -81,6 +81,8 @@ def test_the_version_is_the_distribution_s() -> None:
         (["--set", "log.sync_mode"], "group.name=value"),
         (["--set", "queue.slots=3"], "queue.slots = '3' (command line --set)"),
         (["--config", "/does/not/exist.yaml"], "exist.yaml: cannot be read"),
+        (["--data-dir", ""], "node.data_dir (command line --data-dir): is empty"),
+        (["--set", "node.data_dir="], "node.data_dir (command line --set): is empty"),
         (["--listen", "nowhere"], "write host:port"),
     ],
 )

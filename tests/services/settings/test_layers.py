@@ -60,12 +60,9 @@ def test_an_unknown_variable_of_ours_is_refused(monkeypatch: pytest.MonkeyPatch)
         load()
 
 
-@pytest.mark.parametrize(
-    "variable",
-    ["PENSTOCK_SERVICE_HOST", "PENSTOCK_PORT_50051_TCP_ADDR", "PENSTOCK_PORT", "PENSTOCK_CONFIG", "PENSTOCK_TARGET"],
-)
-def test_variables_that_kubernetes_sets_are_passed_over(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(variable, "tcp://10.0.0.1:50051")
+@pytest.mark.parametrize("variable", ["PENSTOCK_CONFIG", "PENSTOCK_TARGET"])
+def test_variables_of_the_command_line_are_no_settings(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "/etc/penstock.yaml")
     assert load().settings == NodeSettings()
 
 
@@ -121,3 +118,71 @@ def test_the_file_of_all_settings_names_each_and_gives_its_default() -> None:
 def test_every_file_of_settings_can_be_loaded(path: Path) -> None:
     assert yaml.safe_load(path.read_text())
     load([path])
+
+
+KUBERNETES = {
+    "SERVICE_HOST": "10.0.0.11",
+    "SERVICE_PORT": "9464",
+    "SERVICE_PORT_HTTP_METRICS": "9464",
+    "PORT": "tcp://10.0.0.11:9464",
+    "PORT_9464_TCP": "tcp://10.0.0.11:9464",
+    "PORT_9464_TCP_PROTO": "tcp",
+    "PORT_9464_TCP_PORT": "9464",
+    "PORT_9464_TCP_ADDR": "10.0.0.11",
+    "PORT_53_UDP": "udp://[fd00::1]:53",
+    "PORT_53_UDP_ADDR": "fd00::1",
+}
+
+
+@pytest.mark.parametrize(
+    "service", ["PENSTOCK", "PENSTOCK_METRICS", "PENSTOCK_MONITOR", "PENSTOCK_TELEMETRY_PROMETHEUS", "PENSTOCK_2"]
+)
+def test_variables_of_any_service_whose_name_begins_as_ours_are_passed_over(
+    service: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, value in KUBERNETES.items():
+        monkeypatch.setenv(f"{service}_{name}", value)
+    with caplog.at_level("DEBUG"):
+        assert load().settings == NodeSettings()
+    assert f"{service}_PORT=tcp://10.0.0.11:9464 is taken for a variable that Kubernetes sets" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PENSTOCK_LISTEN_PORT", "50051"),
+        ("PENSTOCK_TELEMETRY_PORT", "9464"),
+        ("PENSTOCK_METRICS_SERVICE_HOST", "metrics.example"),
+        ("PENSTOCK_METRICS_SERVICE_PORT", "http"),
+        ("PENSTOCK_METRICS_PORT_9464_TCP_PROTO", "9464"),
+        ("PENSTOCK_METRICS_PORT", "tcp://10.0.0.11"),
+        ("PENSTOCK_METRICS", "tcp://10.0.0.11:9464"),
+    ],
+)
+def test_what_kubernetes_would_not_set_so_is_a_mistake(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError, match="no such setting"):
+        load()
+
+
+@pytest.mark.parametrize("setting", setting_names())
+def test_an_empty_value_is_refused_in_every_layer_for_every_setting(
+    setting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group, name = setting.split(".")
+    told = rf"{setting} \(.*\): is empty"
+    with pytest.raises(ConfigurationError, match=told):
+        load([write(tmp_path / "a.yaml", f"{group}: {{{name}: ''}}")])
+    with pytest.raises(ConfigurationError, match=told):
+        load(command_line={setting: Given(" ", "command line --set")})
+    monkeypatch.setenv(f"PENSTOCK_{group}_{name}".upper(), "")
+    with pytest.raises(ConfigurationError, match=told):
+        load()
+
+
+@pytest.mark.parametrize("namespaces", ["010", "08", "[010]", "'010'", "['0-09']"])
+def test_a_namespace_with_a_leading_zero_is_refused(namespaces: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="leading zeros"):
+        load([write(tmp_path / "a.yaml", f"admission: {{namespaces: {namespaces}}}")])
