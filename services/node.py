@@ -42,7 +42,7 @@ from services.rpc.node_service import NodeService
 from services.rpc.pool_service import PoolService
 from services.rpc.state_service import StateService
 from services.rpc.txqueue_service import TxQueueService
-from services.runtime import malloc_tuning
+from services.runtime import descriptors, malloc_tuning
 from services.runtime.condition_probe import ConditionProbe
 from services.runtime.debug_monitor import attached
 from services.runtime.stop_deadline import StopDeadline
@@ -344,6 +344,7 @@ async def run(
     ``on_serving`` is told the addresses once the node serves.
     """
     malloc_tuning.keep_large_messages_in_the_heap()
+    descriptors.raise_limit()
     loop = asyncio.get_running_loop()
     told_to_stop = asyncio.Event()
     deadline = StopDeadline(max(settings.shutdown.grace_s, _ANSWERS_S_MIN) + _CLOSE_S, parts.clock, parts.executor)

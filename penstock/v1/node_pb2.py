@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16penstock/v1/node.proto\x12\x0bpenstock.v1\"-\n\x10GetStatusRequest\x12\x19\n\x11with_state_digest\x18\x01 \x01(\x08\"\xc8\x03\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x12\n\ncluster_id\x18\x02 \x01(\x06\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x11\n\tcondition\x18\x04 \x01(\t\x12\x12\n\ndurability\x18\x05 \x01(\t\x12\x10\n\x08replicas\x18\x06 \x01(\r\x12\x14\n\x0csealed_index\x18\x07 \x01(\x04\x12\x15\n\rdurable_index\x18\x08 \x01(\x04\x12\x17\n\x0f\x63ommitted_index\x18\x11 \x01(\x04\x12\x15\n\rapplied_index\x18\t \x01(\x04\x12\x1c\n\x14\x61pplied_transactions\x18\n \x01(\x04\x12\x16\n\x0e\x65\x66\x66\x65\x63ts_digest\x18\x0b \x01(\x06\x12\x14\n\x0cstate_digest\x18\x0c \x01(\x06\x12(\n\x06phases\x18\r \x03(\x0b\x32\x18.penstock.v1.PhaseStatus\x12\x19\n\x11started_unix_nano\x18\x0e \x01(\x04\x12\x16\n\x0eresident_bytes\x18\x0f \x01(\x04\x12\x14\n\x0cmapped_bytes\x18\x10 \x01(\x04\x12*\n\nconditions\x18\x12 \x03(\x0b\x32\x16.penstock.v1.Condition\"B\n\tCondition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12\x17\n\x0fsince_unix_nano\x18\x03 \x01(\x04\"[\n\x0bPhaseStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x61\x63hieved_tps\x18\x02 \x01(\x01\x12\x12\n\ntarget_tps\x18\x03 \x01(\x01\x12\x14\n\x0ctransactions\x18\x04 \x01(\x04\x32Y\n\x0bNodeService\x12J\n\tGetStatus\x12\x1d.penstock.v1.GetStatusRequest\x1a\x1e.penstock.v1.GetStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16penstock/v1/node.proto\x12\x0bpenstock.v1\"-\n\x10GetStatusRequest\x12\x19\n\x11with_state_digest\x18\x01 \x01(\x08\"\xfb\x03\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x12\n\ncluster_id\x18\x02 \x01(\x06\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x11\n\tcondition\x18\x04 \x01(\t\x12\x12\n\ndurability\x18\x05 \x01(\t\x12\x10\n\x08replicas\x18\x06 \x01(\r\x12\x14\n\x0csealed_index\x18\x07 \x01(\x04\x12\x15\n\rdurable_index\x18\x08 \x01(\x04\x12\x17\n\x0f\x63ommitted_index\x18\x11 \x01(\x04\x12\x15\n\rapplied_index\x18\t \x01(\x04\x12\x1c\n\x14\x61pplied_transactions\x18\n \x01(\x04\x12\x16\n\x0e\x65\x66\x66\x65\x63ts_digest\x18\x0b \x01(\x06\x12\x14\n\x0cstate_digest\x18\x0c \x01(\x06\x12(\n\x06phases\x18\r \x03(\x0b\x32\x18.penstock.v1.PhaseStatus\x12\x19\n\x11started_unix_nano\x18\x0e \x01(\x04\x12\x16\n\x0eresident_bytes\x18\x0f \x01(\x04\x12\x14\n\x0cmapped_bytes\x18\x10 \x01(\x04\x12\x17\n\x0f\x64\x65scriptors_max\x18\x13 \x01(\x04\x12\x18\n\x10\x64\x65scriptors_used\x18\x14 \x01(\x04\x12*\n\nconditions\x18\x12 \x03(\x0b\x32\x16.penstock.v1.Condition\"B\n\tCondition\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12\x17\n\x0fsince_unix_nano\x18\x03 \x01(\x04\"[\n\x0bPhaseStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x61\x63hieved_tps\x18\x02 \x01(\x01\x12\x12\n\ntarget_tps\x18\x03 \x01(\x01\x12\x14\n\x0ctransactions\x18\x04 \x01(\x04\x32Y\n\x0bNodeService\x12J\n\tGetStatus\x12\x1d.penstock.v1.GetStatusRequest\x1a\x1e.penstock.v1.GetStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,11 +34,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATUSREQUEST']._serialized_start=39
   _globals['_GETSTATUSREQUEST']._serialized_end=84
   _globals['_GETSTATUSRESPONSE']._serialized_start=87
-  _globals['_GETSTATUSRESPONSE']._serialized_end=543
-  _globals['_CONDITION']._serialized_start=545
-  _globals['_CONDITION']._serialized_end=611
-  _globals['_PHASESTATUS']._serialized_start=613
-  _globals['_PHASESTATUS']._serialized_end=704
-  _globals['_NODESERVICE']._serialized_start=706
-  _globals['_NODESERVICE']._serialized_end=795
+  _globals['_GETSTATUSRESPONSE']._serialized_end=594
+  _globals['_CONDITION']._serialized_start=596
+  _globals['_CONDITION']._serialized_end=662
+  _globals['_PHASESTATUS']._serialized_start=664
+  _globals['_PHASESTATUS']._serialized_end=755
+  _globals['_NODESERVICE']._serialized_start=757
+  _globals['_NODESERVICE']._serialized_end=846
 # @@protoc_insertion_point(module_scope)

@@ -63,6 +63,8 @@ class GetStatusResponse(_message.Message):
     STARTED_UNIX_NANO_FIELD_NUMBER: _builtins.int
     RESIDENT_BYTES_FIELD_NUMBER: _builtins.int
     MAPPED_BYTES_FIELD_NUMBER: _builtins.int
+    DESCRIPTORS_MAX_FIELD_NUMBER: _builtins.int
+    DESCRIPTORS_USED_FIELD_NUMBER: _builtins.int
     CONDITIONS_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     cluster_id: _builtins.int
@@ -91,6 +93,9 @@ class GetStatusResponse(_message.Message):
     resident_bytes: _builtins.int
     """Process memory, in bytes, and the parts that tables and mapped logs take of it."""
     mapped_bytes: _builtins.int
+    descriptors_max: _builtins.int
+    """File descriptors: how many the node may have, and how many it has. Each connection takes one."""
+    descriptors_used: _builtins.int
     @_builtins.property
     def phases(self) -> _containers.RepeatedCompositeFieldContainer[Global___PhaseStatus]:
         """One per phase."""
@@ -119,11 +124,13 @@ class GetStatusResponse(_message.Message):
         started_unix_nano: _builtins.int = ...,
         resident_bytes: _builtins.int = ...,
         mapped_bytes: _builtins.int = ...,
+        descriptors_max: _builtins.int = ...,
+        descriptors_used: _builtins.int = ...,
         conditions: _abc.Iterable[Global___Condition] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "applied_transactions", b"applied_transactions", "cluster_id", b"cluster_id", "committed_index", b"committed_index", "condition", b"condition", "conditions", b"conditions", "durability", b"durability", "durable_index", b"durable_index", "effects_digest", b"effects_digest", "epoch", b"epoch", "mapped_bytes", b"mapped_bytes", "phases", b"phases", "replicas", b"replicas", "resident_bytes", b"resident_bytes", "sealed_index", b"sealed_index", "started_unix_nano", b"started_unix_nano", "state_digest", b"state_digest", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_index", b"applied_index", "applied_transactions", b"applied_transactions", "cluster_id", b"cluster_id", "committed_index", b"committed_index", "condition", b"condition", "conditions", b"conditions", "descriptors_max", b"descriptors_max", "descriptors_used", b"descriptors_used", "durability", b"durability", "durable_index", b"durable_index", "effects_digest", b"effects_digest", "epoch", b"epoch", "mapped_bytes", b"mapped_bytes", "phases", b"phases", "replicas", b"replicas", "resident_bytes", b"resident_bytes", "sealed_index", b"sealed_index", "started_unix_nano", b"started_unix_nano", "state_digest", b"state_digest", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -14,7 +14,7 @@ from services.refusal import Refusal
 from services.release import running_version
 from services.rpc.handlers import service_handler, unary_method
 from services.rpc.rich_status import Context, abort
-from services.runtime import malloc_tuning
+from services.runtime import descriptors, malloc_tuning
 from services.settings.model import NodeSettings
 from services.telemetry.conditions import Conditions
 from services.telemetry.counters import Counter, Counters
@@ -109,6 +109,8 @@ class NodeService:
             started_unix_nano=self._started_ns,
             resident_bytes=resident,
             mapped_bytes=mapped,
+            descriptors_max=descriptors.limit(),
+            descriptors_used=descriptors.used(),
             conditions=[
                 node_pb2.Condition(
                     name=condition.label,

@@ -6,7 +6,6 @@ next frame, and none comes where a balancer goes by the node's health.
 
 import asyncio
 import os
-import resource
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
@@ -16,6 +15,7 @@ from penstock.host.clock import Clock
 from penstock.host.executor import Executor
 from services.admission.admission import Capacity
 from services.pipeline.disk_wait import DiskWait
+from services.runtime import descriptors
 from services.telemetry.conditions import Condition, Conditions
 
 TICK_S: Final = 1.0
@@ -25,8 +25,6 @@ CLOCK_BEHIND_S: Final = 1.0
 """How far the wall clock may be behind the log's last block: clocks are set back by this much in daily use."""
 DESCRIPTORS_LEFT_MIN: Final = 64
 
-_DESCRIPTORS: Final = Path("/proc/self/fd")
-
 
 class TimedLog(Protocol):
     """What the probe needs of the log: `replication.log.write_ahead_log.WriteAheadLog` in a node."""
@@ -34,14 +32,6 @@ class TimedLog(Protocol):
     @property
     def last_time_ns(self) -> int:
         """Time of the last block appended."""
-
-
-def descriptors_left() -> int:
-    """Give how many files and sockets this process may open still."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # Linux tells their number as the directory's size since 6.2; before, they have to be counted.
-    used = _DESCRIPTORS.stat().st_size or sum(1 for _ in _DESCRIPTORS.iterdir())
-    return limit - used
 
 
 class ConditionProbe:
@@ -59,7 +49,7 @@ class ConditionProbe:
         directory: Path,
         segment_bytes: int,
         lost_addresses: Callable[[], Sequence[str]],
-        left: Callable[[], int] = descriptors_left,
+        left: Callable[[], int] = descriptors.left,
     ) -> None:
         """Probe what ``conditions`` tells.
 

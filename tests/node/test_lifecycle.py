@@ -1,6 +1,7 @@
 """However a node ends, it ends; and what it cannot hold it does not take."""
 
 import asyncio
+import resource
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -132,3 +133,17 @@ def test_a_second_node_that_is_refused_leaves_the_first_ones_results(shared_node
         )
         assert next(iter(watch)).results == bytes([result_code.OK]) * 5
         watch.cancel()
+
+
+def test_a_node_raises_its_soft_limit_of_descriptors_and_says_so(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+    try:
+        node = ServeProcess(tmp_path)
+        node.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    status = node.status()
+    node.stop()
+    assert status.descriptors_max == before[1]
+    assert 5 < status.descriptors_used < 200

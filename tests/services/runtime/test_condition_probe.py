@@ -13,7 +13,6 @@ from services.runtime.condition_probe import (
     DISK_SLOW_S,
     TICK_S,
     ConditionProbe,
-    descriptors_left,
 )
 from services.telemetry.conditions import HOLD_S, Condition, Conditions
 from tests import virtual_time
@@ -103,15 +102,6 @@ def test_an_address_that_is_another_s_is_told_by_its_name(bench: Bench) -> None:
     bench.lost = ["unix:/run/node.sock"]
     assert bench.seen() == [Condition.ADDRESS_LOST]
     assert bench.conditions.active()[0].detail == "unix:/run/node.sock"
-
-
-def test_the_descriptors_that_are_left_are_counted() -> None:
-    before = descriptors_left()
-    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(50)]
-    after = descriptors_left()
-    for each in opened:
-        os.close(each)
-    assert before - after == 50
 
 
 def test_full_tables_end_once_the_largest_frame_fits_though_none_is_sent(bench: Bench) -> None:
