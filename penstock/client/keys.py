@@ -4,13 +4,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from penstock.client.errors import InvalidOperation
+from penstock.client.arguments import integer, namespace_number, octets
 from penstock.contract.limits import KEY_BYTES_MAX
 from penstock.v1 import state_pb2
 
 READ_KEYS_MAX = 10_000
 """Keys of one batched read."""
-_NAMESPACES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ class ValueKey(Key):
 
     def message(self) -> state_pb2.Key:
         """See Key."""
-        return state_pb2.Key(namespace=_namespace(self.namespace), value=_key(self.key))
+        return state_pb2.Key(namespace=namespace_number(self.namespace), value=_key(self.key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ class CounterKey(Key):
 
     def message(self) -> state_pb2.Key:
         """See Key."""
-        return state_pb2.Key(namespace=_namespace(self.namespace), counter=_key(self.key))
+        return state_pb2.Key(namespace=namespace_number(self.namespace), counter=_key(self.key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +58,8 @@ class AccountKey(Key):
 
     def message(self) -> state_pb2.Key:
         """See Key."""
-        if not 0 <= self.account < 1 << 128:
-            raise InvalidOperation(f"accounts are integers of 0 to 2^128-1, not {self.account}")
-        account = self.account.to_bytes(16, "little")
-        return state_pb2.Key(namespace=_namespace(self.namespace), account=account)
+        account = integer(self.account, "account", 0, (1 << 128) - 1).to_bytes(16, "little")
+        return state_pb2.Key(namespace=namespace_number(self.namespace), account=account)
 
 
 class Entry(NamedTuple):
@@ -86,13 +83,5 @@ class Entry(NamedTuple):
         return cls(entry.found, entry.version, entry.value, entry.amount, entry.overdraft, log_index)
 
 
-def _namespace(namespace: int) -> int:
-    if not 0 <= namespace < _NAMESPACES:
-        raise InvalidOperation(f"namespaces are 0 to {_NAMESPACES - 1}, not {namespace}")
-    return namespace
-
-
-def _key(key: bytes) -> bytes:
-    if not 1 <= len(key) <= KEY_BYTES_MAX:
-        raise InvalidOperation(f"a key is 1 to {KEY_BYTES_MAX} bytes, not {len(key)}")
-    return key
+def _key(key: object) -> bytes:
+    return octets(key, "key", 1, KEY_BYTES_MAX)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+from penstock.client.arguments import boolean, integer, namespace_number, octets, several
 from penstock.client.errors import InvalidOperation
 from penstock.contract.flag import FLOOR, LINKED, OVERDRAFT
 from penstock.contract.limits import (
@@ -20,13 +21,19 @@ from penstock.contract.limits import (
     PAYLOAD_BYTES_MAX,
 )
 from penstock.contract.opcode import ADD, APPEND, CAS, DELETE, OPEN_ACCOUNT, PUT, TRANSFER
+from penstock.contract.record import RECORD_BYTES
 
 _pack_accounts = struct.Struct("<16x16s16sqHBBI").pack
 """key, operand, amount, namespace, operation, flags, payload_length"""
 _pack_keyed = struct.Struct("<16x16s8sQqHBBI").pack
 """key, operand's lower half, operand's upper half (the key's length), and the rest as above"""
+_read_length = struct.Struct("<I").unpack_from
 _LOWER_ZERO: Final = bytes(8)
 _FLAGS_OFFSET: Final = 59
+_ACCOUNT_MAX: Final = (1 << 128) - 1
+_AMOUNT_MIN: Final = -(1 << 63)
+_AMOUNT_MAX: Final = (1 << 63) - 1
+_VERSION_MAX: Final = (1 << 64) - 1
 
 Encoded = tuple[bytes, bytes]
 
@@ -35,22 +42,24 @@ def transfer_record(debit: int, credit: int, amount: int, namespace: int) -> byt
     """The record of a TRANSFER: a function of its own, since programs submit it by the million.
 
     Raises:
-        InvalidOperation: a number is out of range.
+        InvalidOperation: an argument is no integer, or out of range.
     """
-    try:
-        if amount > 0:
+    if type(debit) is type(credit) is type(amount) is type(namespace) is int and amount > 0:
+        try:
             return _pack_accounts(
                 debit.to_bytes(16, "little"), credit.to_bytes(16, "little"), amount, namespace, TRANSFER, 0, 0
             )
-    except (OverflowError, struct.error) as error:
-        raise InvalidOperation(_LIMITS) from error
-    raise InvalidOperation(f"amount is {amount}, but a transfer moves at least 1")
-
-
-_LIMITS: Final = (
-    "out of range: accounts are integers of 0 to 2^128-1, amounts and floors of -2^63 to 2^63-1, "
-    "versions of 0 to 2^64-1, namespaces of 0 to 65535"
-)
+        except (OverflowError, struct.error):
+            pass  # what follows names the argument
+    return _pack_accounts(
+        _account(debit, "debit"),
+        _account(credit, "credit"),
+        integer(amount, "amount", 1, _AMOUNT_MAX),
+        namespace_number(namespace),
+        TRANSFER,
+        0,
+        0,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +90,9 @@ class Append(Operation):
 
     def encode(self) -> Encoded:
         """See Operation."""
-        _check_payload(self.payload)
-        return _accounts(APPEND, self.key, self.operand, 0, self.namespace, 0, len(self.payload)), self.payload
+        payload = octets(self.payload, "payload", 0, PAYLOAD_BYTES_MAX)
+        key, operand = _account(self.key, "key"), _account(self.operand, "operand")
+        return _pack_accounts(key, operand, 0, namespace_number(self.namespace), APPEND, 0, len(payload)), payload
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +134,7 @@ class Cas(Operation):
 
     def encode(self) -> Encoded:
         """See Operation."""
-        return _keyed(CAS, self.key, self.value, self.namespace, lower=_word(self.expected_version, signed=False))
+        return _keyed(CAS, self.key, self.value, self.namespace, lower=_version(self.expected_version))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +149,11 @@ class Add(Operation):
 
     def encode(self) -> Encoded:
         """See Operation."""
+        amount = integer(self.amount, "amount", _AMOUNT_MIN, _AMOUNT_MAX)
         if self.floor is None:
-            return _keyed(ADD, self.key, b"", self.namespace, amount=self.amount)
-        lower = _word(self.floor, signed=True)
-        return _keyed(ADD, self.key, b"", self.namespace, lower=lower, amount=self.amount, flags=FLOOR)
+            return _keyed(ADD, self.key, b"", self.namespace, amount=amount)
+        lower = integer(self.floor, "floor", _AMOUNT_MIN, _AMOUNT_MAX).to_bytes(8, "little", signed=True)
+        return _keyed(ADD, self.key, b"", self.namespace, lower=lower, amount=amount, flags=FLOOR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +182,31 @@ class OpenAccount(Operation):
 
     def encode(self) -> Encoded:
         """See Operation."""
-        flags = OVERDRAFT if self.overdraft else 0
-        return _accounts(OPEN_ACCOUNT, self.account, 0, 0, self.namespace, flags, 0), b""
+        flags = OVERDRAFT if boolean(self.overdraft, "overdraft") else 0
+        account, namespace = _account(self.account, "account"), namespace_number(self.namespace)
+        return _pack_accounts(account, bytes(16), 0, namespace, OPEN_ACCOUNT, flags, 0), b""
+
+
+_OWN: Final = frozenset((Append, Put, Delete, Cas, Add, Transfer, OpenAccount))
+
+
+def encode(operation: Operation) -> Encoded:
+    """The record and the payload of whatever was given as an operation, checked whole.
+
+    Raises:
+        InvalidOperation: it is no operation, or no node would take it.
+    """
+    if type(operation) in _OWN:
+        return operation.encode()
+    if not isinstance(operation, Operation):
+        raise InvalidOperation(f"operation must be an Operation, not {type(operation).__name__}")
+    record, payload = operation.encode()
+    name = type(operation).__name__
+    record, payload = octets(record, name, RECORD_BYTES, RECORD_BYTES), octets(payload, name, 0, PAYLOAD_BYTES_MAX)
+    length = _read_length(record, RECORD_BYTES - 4)[0]
+    if length != len(payload):
+        raise InvalidOperation(f"{name} encodes a payload of {len(payload)} bytes, but its record says {length}")
+    return record, payload
 
 
 def encode_chain(operations: Sequence[Operation]) -> tuple[list[bytes], bytes]:
@@ -181,9 +215,10 @@ def encode_chain(operations: Sequence[Operation]) -> tuple[list[bytes], bytes]:
     Raises:
         InvalidOperation: the chain is empty or larger than a frame, or no node would take one of the operations.
     """
+    operations = several(operations, "operations")
     if not 1 <= len(operations) <= FRAME_RECORDS_MAX:
         raise InvalidOperation(f"a chain is 1 to {FRAME_RECORDS_MAX} transactions, not {len(operations)}")
-    encoded = [operation.encode() for operation in operations]
+    encoded = [encode(operation) for operation in operations]
     payloads = b"".join(payload for _, payload in encoded)
     if len(payloads) > FRAME_PAYLOAD_BYTES_MAX:
         raise InvalidOperation(f"a chain's payloads hold up to {FRAME_PAYLOAD_BYTES_MAX} bytes, not {len(payloads)}")
@@ -195,21 +230,12 @@ def _linked(record: bytes) -> bytes:
     return record[:_FLAGS_OFFSET] + bytes((record[_FLAGS_OFFSET] | LINKED,)) + record[_FLAGS_OFFSET + 1 :]
 
 
-def _accounts(
-    operation: int, key: int, operand: int, amount: int, namespace: int, flags: int, payload_length: int
-) -> bytes:
-    try:
-        return _pack_accounts(
-            key.to_bytes(16, "little"),
-            operand.to_bytes(16, "little"),
-            amount,
-            namespace,
-            operation,
-            flags,
-            payload_length,
-        )
-    except (OverflowError, struct.error) as error:
-        raise InvalidOperation(_LIMITS) from error
+def _account(value: int, name: str) -> bytes:
+    return integer(value, name, 0, _ACCOUNT_MAX).to_bytes(16, "little")
+
+
+def _version(value: int) -> bytes:
+    return integer(value, "expected_version", 0, _VERSION_MAX).to_bytes(8, "little")
 
 
 def _keyed(
@@ -222,26 +248,10 @@ def _keyed(
     amount: int = 0,
     flags: int = 0,
 ) -> Encoded:
-    if not 1 <= len(key) <= KEY_BYTES_MAX:
-        raise InvalidOperation(f"a key is 1 to {KEY_BYTES_MAX} bytes, not {len(key)}")
+    key = octets(key, "key", 1, KEY_BYTES_MAX)
     inline = len(key) <= KEY_INLINE_BYTES_MAX
+    value = octets(value, "value", 0, PAYLOAD_BYTES_MAX if inline else PAYLOAD_BYTES_MAX - len(key))
     payload = value if inline else key + value
-    _check_payload(payload)
     head = key if inline else b""
-    try:
-        record = _pack_keyed(head, lower, len(key), amount, namespace, operation, flags, len(payload))
-    except struct.error as error:
-        raise InvalidOperation(_LIMITS) from error
-    return record, payload
-
-
-def _word(number: int, *, signed: bool) -> bytes:
-    try:
-        return number.to_bytes(8, "little", signed=signed)
-    except OverflowError as error:
-        raise InvalidOperation(_LIMITS) from error
-
-
-def _check_payload(payload: bytes) -> None:
-    if len(payload) > PAYLOAD_BYTES_MAX:
-        raise InvalidOperation(f"a transaction's payload is up to {PAYLOAD_BYTES_MAX} bytes, not {len(payload)}")
+    namespace = namespace_number(namespace)
+    return _pack_keyed(head, lower, len(key), amount, namespace, operation, flags, len(payload)), payload

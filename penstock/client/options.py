@@ -1,9 +1,14 @@
 """Options of a client, one dataclass for each concern. The defaults suit most programs."""
 
 from dataclasses import dataclass
+from typing import Final
 
-from penstock.client.errors import InvalidOperation
+from penstock.client.arguments import TIMEOUT_S_MAX, integer, real
 from penstock.contract.limits import FRAME_RECORDS_MAX, RESULT_WINDOW
+
+_LEAST: Final = 1e-3
+_DAY_MS: Final = 86_400_000.0
+_FRAMES_MAX: Final = 1 << 31
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,12 +24,10 @@ class BatchOptions:
     """While fewer frames than this are in flight, the next one is sent at once instead of lingering."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.size_max <= FRAME_RECORDS_MAX:
-            raise InvalidOperation(
-                f"size_max is {self.size_max}, but a frame holds 1 to {FRAME_RECORDS_MAX} transactions"
-            )
-        if self.linger_ms < 0 or self.eager_frames < 1:
-            raise InvalidOperation("linger_ms must not be negative, and eager_frames must be at least 1")
+        keep = object.__setattr__  # plain numbers, whatever kind was given
+        keep(self, "linger_ms", real(self.linger_ms, "linger_ms", 0.0, _DAY_MS))
+        keep(self, "size_max", integer(self.size_max, "size_max", 1, FRAME_RECORDS_MAX))
+        keep(self, "eager_frames", integer(self.eager_frames, "eager_frames", 1, _FRAMES_MAX))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +40,10 @@ class RetryOptions:
     backoff_cap_ms: float = 2_000.0
 
     def __post_init__(self) -> None:
-        if min(self.deadline_s, self.backoff_base_ms, self.backoff_cap_ms) <= 0:
-            raise InvalidOperation("deadline_s, backoff_base_ms and backoff_cap_ms must be above 0")
+        keep = object.__setattr__  # plain numbers, whatever kind was given
+        keep(self, "deadline_s", real(self.deadline_s, "deadline_s", _LEAST, TIMEOUT_S_MAX))
+        for name in ("backoff_base_ms", "backoff_cap_ms"):
+            keep(self, name, real(getattr(self, name), name, _LEAST, _DAY_MS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,5 +56,6 @@ class FlowOptions:
     when all newer ones overtake it."""
 
     def __post_init__(self) -> None:
-        if self.frames_max < 1 or not 1 <= self.transactions_max <= RESULT_WINDOW:
-            raise InvalidOperation(f"frames_max must be at least 1, and transactions_max 1 to {RESULT_WINDOW}")
+        keep = object.__setattr__  # plain numbers, whatever kind was given
+        keep(self, "frames_max", integer(self.frames_max, "frames_max", 1, _FRAMES_MAX))
+        keep(self, "transactions_max", integer(self.transactions_max, "transactions_max", 1, RESULT_WINDOW))

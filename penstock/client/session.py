@@ -2,6 +2,7 @@
 
 import secrets
 
+from penstock.client.arguments import integer
 from penstock.client.errors import InvalidOperation
 
 
@@ -13,15 +14,15 @@ class Session:
     """
 
     def __init__(self, client_id: int | None, next_sequence: int | None = None) -> None:
-        if client_id is not None and not 0 <= client_id < 1 << 64:
-            raise InvalidOperation(f"client_id is {client_id}, but must be 0 to 2^64-1")
+        if client_id is not None:
+            client_id = integer(client_id, "client_id", 0, (1 << 64) - 1)
         if (client_id is None) != (next_sequence is None):
             raise InvalidOperation(
                 "client_id and next_sequence go together: a sequence that was used before, by an earlier run too, is "
                 "answered as it was then and does nothing. Leave both out for a session that nobody else has"
             )
-        if next_sequence is not None and not 1 <= next_sequence < 1 << 63:
-            raise InvalidOperation(f"next_sequence is {next_sequence}, but must be 1 to 2^63-1")
+        if next_sequence is not None:
+            next_sequence = integer(next_sequence, "next_sequence", 1, (1 << 63) - 1)
         self.client_id = client_id if client_id is not None else secrets.randbits(64) | 1
         self._next_sequence = next_sequence or 1
         self._next_frame_id = 1
