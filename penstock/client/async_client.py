@@ -1,30 +1,41 @@
 """Client for asyncio programs."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from random import Random
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import grpc
 
-from penstock.client.columns.columns import Records, words_and_payloads
+from penstock.client.arguments import SEQUENCE_MAX, boolean, integer, seconds, several
+from penstock.client.columns.columns import Records
 from penstock.client.errors import ClientClosed, InvalidOperation, PenstockError
-from penstock.client.keys import READ_KEYS_MAX, AccountKey, CounterKey, Entry, Key, ValueKey
-from penstock.client.operations import Operation, encode_chain, transfer_record
+from penstock.client.keys import READ_KEYS_MAX, AccountKey, CounterKey, Entry, Key, ValueKey, key_message
+from penstock.client.operations import Operation, encode, encode_chain, transfer_record
 from penstock.client.options import BatchOptions, FlowOptions, RetryOptions
 from penstock.client.results import FrameReceipt, Result
 from penstock.client.session import Session
+from penstock.client.submission import AsyncSubmission, TransactionKey
 from penstock.client.transport.batch_frame import Waiter
-from penstock.client.transport.batcher import Batcher
-from penstock.client.transport.bulk_frame import BulkFrame, check_size, frame_slices
+from penstock.client.transport.batcher import Batcher, enter_window
+from penstock.client.transport.bulk_frame import (
+    BulkFrame,
+    check_payload_lengths,
+    check_size,
+    checked_columns,
+    frame_slices,
+)
 from penstock.client.transport.bulk_frame import stamp as write_ids
 from penstock.client.transport.channel import open_channel
 from penstock.client.transport.flow_window import FlowWindow
 from penstock.client.transport.submit_stream import SubmitStream
-from penstock.client.transport.unary_retry import call_with_retries
+from penstock.client.transport.trace_context import TraceContext
+from penstock.client.transport.unary_retry import Method, Request, Response, call_with_retries
 from penstock.client.watch import WatchedBlock, watch
 from penstock.contract.frame_codec import Bytes
+from penstock.contract.record import Words
 from penstock.contract.target import DEFAULT_TARGET
 from penstock.v1.node_pb2 import GetStatusRequest, GetStatusResponse
 from penstock.v1.node_pb2_grpc import NodeServiceStub
@@ -74,8 +85,11 @@ class AsyncClient:
         self._channel = open_channel(target, credentials, retry)
         self._random = random or Random()
         self._stream = SubmitStream(self._channel, retry, self._window, self._random)
-        self._traceparent = traceparent
-        self._batcher = Batcher(batch or BatchOptions(), self._session, self._window, self._stream, traceparent)
+        self._traceparent = TraceContext(traceparent)
+        self._loop = asyncio.get_running_loop()
+        self._batcher = Batcher(
+            batch or BatchOptions(), self._session, self._window, self._stream, self._traceparent, retry.deadline_s
+        )
         self._state = StateServiceStub(self._channel)
         self._node = NodeServiceStub(self._channel)
         self._closed = False
@@ -93,137 +107,200 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
-    async def close(self) -> None:
-        """Wait for all answers, up to the retry deadline, and disconnect; later submissions raise ClientClosed."""
+    async def close(self, *, timeout: float | None = None) -> None:
+        """Wait for all answers, up to ``timeout`` seconds (by default the retry deadline), and disconnect.
+
+        What is not answered by then ends in OutcomeUnknown, what was not sent in ClientClosed, and so do later calls.
+        Closing again does nothing.
+        """
+        deadline = self._deadline(timeout)
+        if self._closed:
+            return
         self._closed = True
-        await self._batcher.close()
-        await self._stream.close()
-        await self._channel.close()
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    await self._batcher.close()
+                    await self._stream.wait_until_idle()
+            self._batcher.abandon()
+            await self._stream.close()
+        finally:  # cancelled, too
+            self._batcher.abandon()
+            self._stream.abandon()
+            await self._channel.close()
 
     @property
     def in_flight(self) -> tuple[int, int]:
         """Frames and transactions that are sent and not answered yet."""
         return self._window.frames, self._window.transactions
 
-    async def transfer(self, debit: int, credit: int, amount: int, *, namespace: int = 0) -> Result:
+    async def transfer(
+        self, debit: int, credit: int, amount: int, *, namespace: int = 0, timeout: float | None = None
+    ) -> Result:
         """Move ``amount`` from one account to another: ``submit`` of a Transfer, and a little faster."""
         record = transfer_record(debit, credit, amount, namespace)
-        if not self._batcher.has_room():
-            await self._batcher.wait_for_room(1, 0)
-        return await self._batcher.add(record)
+        if timeout is None and self._batcher.has_room():
+            return await self._batcher.add(record)
+        return (await self._submit([record], b"", None, timeout))[0]
 
-    async def submit(self, operation: Operation, *, sequence: int | None = None) -> Result:
+    async def submit(
+        self, operation: Operation, *, sequence: int | None = None, timeout: float | None = None
+    ) -> Result:
         """Submit one transaction and return its result, which may be a rejection.
 
         Give ``sequence`` only to submit again what ended in OutcomeUnknown, with the sequence that it names: the
-        answer is then the first submission's. Cancelling gives up the answer, not the transaction.
+        answer is then the first submission's. Cancelling gives up the answer, not the transaction; ``start`` tells
+        its key beforehand. The wait, for a place among those in flight and for the answer, takes ``timeout`` seconds at
+        most, the deadline of RetryOptions by default.
 
         Raises:
             InvalidOperation: no node would take it; nothing was sent.
-            Refused: the node refused it; nothing took effect.
+            Refused: the node refused it, or it was not sent in time; nothing took effect.
             OutcomeUnknown: no answer came in time.
             ClientClosed: the client was closed.
         """
-        record, payload = operation.encode()
-        if sequence is not None:
-            return (await self._submit_alone([record], payload, sequence))[0]
-        if not self._batcher.has_room(1, len(payload)):
-            await self._batcher.wait_for_room(1, len(payload))
-        return await self._batcher.add(record, payload)
+        record, payload = encode(operation)
+        if sequence is None and timeout is None and self._batcher.has_room(1, len(payload)):
+            return await self._batcher.add(record, payload)
+        return (await self._submit([record], payload, sequence, timeout))[0]
 
-    async def submit_chain(self, operations: Sequence[Operation], *, first_sequence: int | None = None) -> list[Result]:
-        """Submit transactions of which all take effect or none does; the result of the one that failed says why.
-
-        ``first_sequence`` is for submitting again, as in ``submit``.
+    async def start(
+        self, operation: Operation, *, sequence: int | None = None, timeout: float | None = None
+    ) -> AsyncSubmission:
+        """``submit`` without waiting for the answer: returns when the transaction has a key and a place.
 
         Raises:
             InvalidOperation: no node would take it; nothing was sent.
-            Refused: the node refused it; nothing took effect.
+            Unavailable: there was no place in time; nothing took effect.
+            ClientClosed: the client was closed.
+        """
+        record, payload = encode(operation)
+        deadline = self._deadline(timeout)
+        if sequence is None:
+            await self._batcher.wait_for_room(1, len(payload), deadline)
+            waiter = self._batcher.add(record, payload, deadline)
+            sequence = self._batcher.sequence_of_newest(waiter)
+        else:
+            sequence = integer(sequence, "sequence", 1, SEQUENCE_MAX)
+            waiter = (await self._batcher.send_alone([record], payload, sequence, deadline))[0]
+        timer = self._batcher.give_up_at(deadline, (waiter,))
+        waiter.add_done_callback(lambda _: timer.cancel())
+        return AsyncSubmission(TransactionKey(self.client_id, sequence), waiter)
+
+    async def submit_chain(
+        self, operations: Sequence[Operation], *, first_sequence: int | None = None, timeout: float | None = None
+    ) -> list[Result]:
+        """Submit transactions of which all take effect or none does; the result of the one that failed says why.
+
+        ``first_sequence`` is for submitting again, and ``timeout`` the longest wait, as in ``submit``.
+
+        Raises:
+            InvalidOperation: no node would take it; nothing was sent.
+            Refused: the node refused it, or it was not sent in time; nothing took effect.
             OutcomeUnknown: no answer came in time.
             ClientClosed: the client was closed.
         """
         records, payload = encode_chain(operations)
-        if first_sequence is not None or len(records) > self._batcher.size_max:
-            return await self._submit_alone(records, payload, first_sequence)
-        if not self._batcher.has_room(len(records), len(payload)):
-            await self._batcher.wait_for_room(len(records), len(payload))
-        last = len(records) - 1
-        waiters = [self._batcher.add(record, payload if i == last else b"") for i, record in enumerate(records)]
-        return await _all_of(waiters)
+        return await self._submit(records, payload, first_sequence, timeout, name="first_sequence")
 
-    async def submit_frame(self, records: Records, payloads: Bytes = b"", *, stamp: bool = True) -> FrameReceipt:
+    async def submit_frame(
+        self, records: Records, payloads: Bytes = b"", *, stamp: bool = True, timeout: float | None = None
+    ) -> FrameReceipt:
         """Submit 1 to 10,000 transactions, given as columns, and return their receipt.
 
         ``records`` is RECORD[n] or uint64[n, 8], C-contiguous, and ``payloads`` holds their payloads one after the
         other; or ``records`` are columns of `penstock.transfers` and its like, which bring their payloads.
         With ``stamp``, the client's id and fresh sequences are written into ``records`` (in place); without, they hold
         the caller's. The array is copied when there is room in flight, and may be reused once the receipt is there.
-        Waits while the bounds of FlowOptions are reached.
+        Waits while the bounds of FlowOptions are reached; that wait and the one for the receipt take ``timeout``
+        seconds at most, the deadline of RetryOptions by default.
 
         Raises:
             InvalidOperation: no node would take it; nothing was sent.
-            Refused: the node refused it; nothing took effect.
+            Refused: the node refused it, or it was not sent in time; nothing took effect.
             OutcomeUnknown: no answer came in time.
             ClientClosed: the client was closed.
         """
-        words, payloads = words_and_payloads(records, payloads)
+        words, payloads = checked_columns(records, payloads, stamp=stamp)
         check_size(words, payloads)
-        count = len(words)
-        await self._window.wait_and_enter(count)
-        try:
-            self._check_open()
-            if stamp:
-                write_ids(words, self._session.client_id, self._session.take_sequences(count))
-            frame = BulkFrame(self._session.take_frame_id(), words, payloads, self._traceparent())
-            frame.fresh = stamp
-        except BaseException:
-            self._window.leave(count)
-            raise
-        self._stream.send(frame)
-        return await frame.receipt
+        return await (await self._send_frame(words, payloads, self._deadline(timeout), stamp=stamp))
 
-    async def submit_many(self, operations: Iterable[Operation]) -> list[Result]:
+    async def submit_many(self, operations: Iterable[Operation], *, timeout: float | None = None) -> list[Result]:
         """Submit independent transactions as fast as possible, and return their results in order.
+
+        Each has the deadline of RetryOptions; with ``timeout``, all of them together have so many seconds.
 
         Raises:
             InvalidOperation: no node would take one of them; nothing was sent.
-            PenstockError: the first error of any, raised when all have been answered or given up.
+            PenstockError: the first error of any, raised when all have been answered or given up. To know the outcome
+                of each, ``start`` them one by one.
         """
-        waiters = []
-        for record, payload in [operation.encode() for operation in operations]:
-            if not self._batcher.has_room(1, len(payload)):
-                await self._batcher.wait_for_room(1, len(payload))
-            waiters.append(self._batcher.add(record, payload))
-        return await _all_of(waiters)
+        encoded = [encode(operation) for operation in several(operations, "operations")]
+        whole = 0.0 if timeout is None else self._deadline(timeout)
+        waiters: list[Waiter] = []
+        timer = self._batcher.give_up_at(whole, waiters) if whole else None
+        try:
+            for record, payload in encoded:
+                if not self._batcher.has_room(1, len(payload)):
+                    try:
+                        await self._batcher.wait_for_room(1, len(payload), whole or self._deadline(None))
+                    except PenstockError:
+                        await _all_of(waiters)  # its error came first, if there is one
+                        raise
+                waiters.append(self._batcher.add(record, payload, whole))
+            return await _all_of(waiters)
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     async def submit_records(
-        self, records: Records, payloads: Bytes = b"", *, stamp: bool = True
+        self, records: Records, payloads: Bytes = b"", *, stamp: bool = True, timeout: float | None = None
     ) -> list[FrameReceipt]:
         """``submit_frame`` for any number of transactions: split into frames between chains, all in flight at once.
 
+        Each frame has the deadline of RetryOptions; with ``timeout``, all of them together have so many seconds.
+
         Raises:
-            InvalidOperation: a chain or a payload is larger than a frame; nothing was sent.
-            PenstockError: as ``submit_frame``, for the first frame that failed.
+            InvalidOperation: a chain or a payload is larger than a frame, or the payloads are not as long as the
+                records say; nothing was sent.
+            PenstockError: as ``submit_frame``, for the first frame that failed, when all have been answered or given
+                up. Frames behind one that found no place are not sent.
         """
-        words, payloads = words_and_payloads(records, payloads)
-        payload_bytes = memoryview(payloads).cast("B")
+        words, payloads = checked_columns(records, payloads, stamp=stamp)
+        parts = memoryview(payloads).cast("B")
         slices = list(frame_slices(words))
-        frames = [self.submit_frame(words[rows], payload_bytes[part], stamp=stamp) for rows, part in slices]
-        return await asyncio.gather(*frames)
+        check_payload_lengths(slices, parts.nbytes)
+        whole = 0.0 if timeout is None else self._deadline(timeout)
+        receipts: list[asyncio.Task[FrameReceipt]] = []
+        try:
+            for rows, part in slices:
+                deadline = whole or self._deadline(None)
+                receipt = await self._send_frame(words[rows], parts[part], deadline, stamp=stamp)
+                receipts.append(self._loop.create_task(receipt))
+        except PenstockError:
+            await asyncio.gather(*receipts, return_exceptions=True)
+            await asyncio.gather(*receipts)  # an error of these came first
+            raise
+        except BaseException:
+            for task in receipts:
+                task.cancel()
+            raise
+        await asyncio.gather(*receipts, return_exceptions=True)
+        return await asyncio.gather(*receipts)
 
-    async def get(self, key: bytes, *, namespace: int = 0) -> Entry:
+    async def get(self, key: bytes, *, namespace: int = 0, timeout: float | None = None) -> Entry:
         """Read a key's value."""
-        return await self.read(ValueKey(key, namespace))
+        return await self.read(ValueKey(key, namespace), timeout=timeout)
 
-    async def get_counter(self, key: bytes, *, namespace: int = 0) -> Entry:
+    async def get_counter(self, key: bytes, *, namespace: int = 0, timeout: float | None = None) -> Entry:
         """Read a counter."""
-        return await self.read(CounterKey(key, namespace))
+        return await self.read(CounterKey(key, namespace), timeout=timeout)
 
-    async def get_account(self, account: int, *, namespace: int = 0) -> Entry:
+    async def get_account(self, account: int, *, namespace: int = 0, timeout: float | None = None) -> Entry:
         """Read an account."""
-        return await self.read(AccountKey(account, namespace))
+        return await self.read(AccountKey(account, namespace), timeout=timeout)
 
-    async def read(self, key: Key) -> Entry:
+    async def read(self, key: Key, *, timeout: float | None = None) -> Entry:
         """Read one entry; it reflects every transaction that this client has been answered.
 
         Raises:
@@ -232,10 +309,11 @@ class AsyncClient:
             ClientClosed: the client was closed.
         """
         self._check_open()
-        response = await call_with_retries(self._state.Read, ReadRequest(key=key.message()), self._retry, self._random)
+        request = ReadRequest(key=key_message(key))
+        response = await self._call(self._state.Read, request, timeout)
         return Entry.of(response.entry, response.log_index)
 
-    async def read_many(self, keys: Sequence[Key]) -> list[Entry]:
+    async def read_many(self, keys: Sequence[Key], *, timeout: float | None = None) -> list[Entry]:
         """Read up to 10,000 entries, all as of one block, in the order of the keys.
 
         Raises:
@@ -244,10 +322,11 @@ class AsyncClient:
             ClientClosed: the client was closed.
         """
         self._check_open()
+        keys = several(keys, "keys")
         if len(keys) > READ_KEYS_MAX:
             raise InvalidOperation(f"one read takes up to {READ_KEYS_MAX} keys, not {len(keys)}")
-        request = BatchReadRequest(keys=[key.message() for key in keys])
-        response = await call_with_retries(self._state.BatchRead, request, self._retry, self._random)
+        request = BatchReadRequest(keys=[key_message(key) for key in keys])
+        response = await self._call(self._state.BatchRead, request, timeout)
         return [Entry.of(entry, response.log_index) for entry in response.entries]
 
     def watch(
@@ -277,7 +356,7 @@ class AsyncClient:
         )
         return watch(self._state, request, self._retry, self._random)
 
-    async def status(self, *, with_state_digest: bool = False) -> GetStatusResponse:
+    async def status(self, *, with_state_digest: bool = False, timeout: float | None = None) -> GetStatusResponse:
         """Ask for the node's status. A digest of the whole state takes time in proportion to the state.
 
         Raises:
@@ -285,12 +364,64 @@ class AsyncClient:
             ClientClosed: the client was closed.
         """
         self._check_open()
-        request = GetStatusRequest(with_state_digest=with_state_digest)
-        return await call_with_retries(self._node.GetStatus, request, self._retry, self._random)
+        request = GetStatusRequest(with_state_digest=boolean(with_state_digest, "with_state_digest"))
+        return await self._call(self._node.GetStatus, request, timeout)
 
-    async def _submit_alone(self, records: list[bytes], payloads: bytes, first_sequence: int | None) -> list[Result]:
-        self._check_open()
-        return await _all_of(await self._batcher.send_alone(records, payloads, first_sequence))
+    async def _submit(
+        self,
+        records: list[bytes],
+        payloads: bytes,
+        first_sequence: int | None,
+        timeout: float | None,
+        name: str = "sequence",
+    ) -> list[Result]:
+        """Submit one transaction or one chain, with the deadline that it has from now."""
+        deadline, count = self._deadline(timeout), len(records)
+        if first_sequence is not None:
+            first_sequence = integer(first_sequence, name, 1, SEQUENCE_MAX - count + 1)
+        if first_sequence is not None or count > self._batcher.size_max:
+            waiters = await self._batcher.send_alone(records, payloads, first_sequence, deadline)
+        else:
+            await self._batcher.wait_for_room(count, len(payloads), deadline)
+            waiters = self._batcher.add_chain(records, payloads, deadline)
+        timer = self._batcher.give_up_at(deadline, waiters)
+        try:
+            return await _all_of(waiters)
+        finally:
+            timer.cancel()
+
+    async def _send_frame(
+        self, words: Words, payloads: Bytes, deadline: float, *, stamp: bool
+    ) -> Coroutine[Any, Any, FrameReceipt]:
+        """Send a frame when there is room; what this returns waits for its receipt."""
+        count = len(words)
+        await enter_window(self._window, count, deadline)
+        try:
+            self._check_open()
+            if stamp:
+                write_ids(words, self._session.client_id, self._session.take_sequences(count))
+            frame = BulkFrame(self._session.take_frame_id(), words, payloads, self._traceparent())
+            frame.fresh = stamp
+            frame.deadline = max(deadline, self._loop.time() + self._retry.deadline_s)
+        except BaseException:
+            self._window.leave(count)
+            raise
+        self._stream.send(frame)
+        return self._receipt(frame, deadline)
+
+    async def _receipt(self, frame: BulkFrame, deadline: float) -> FrameReceipt:
+        timer = self._loop.call_at(deadline, self._stream.give_up, frame, "no answer in time")
+        try:
+            return await frame.receipt
+        finally:
+            timer.cancel()
+
+    async def _call(self, method: Method[Request, Response], request: Request, timeout: float | None) -> Response:
+        timeout_s = seconds(timeout, self._retry.deadline_s)
+        return await call_with_retries(method, request, self._retry, self._random, timeout_s)
+
+    def _deadline(self, timeout: float | None) -> float:
+        return self._loop.time() + seconds(timeout, self._retry.deadline_s)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 
 import grpc
 
+from penstock.client.arguments import seconds
 from penstock.client.async_client import AsyncClient
 from penstock.client.columns.columns import Records
 from penstock.client.errors import ClientClosed
@@ -17,6 +18,7 @@ from penstock.client.keys import Entry, Key
 from penstock.client.operations import Operation
 from penstock.client.options import BatchOptions, FlowOptions, RetryOptions
 from penstock.client.results import FrameReceipt, Result
+from penstock.client.submission import AsyncSubmission, Submission
 from penstock.client.watch import WatchedBlock
 from penstock.contract.frame_codec import Bytes
 from penstock.contract.target import DEFAULT_TARGET
@@ -76,64 +78,79 @@ class Client:
         """Id of this client's idempotency session."""
         return self._client.client_id
 
-    def close(self) -> None:
-        """Wait for all answers, up to the retry deadline, and disconnect; closing again does nothing.
+    def close(self, *, timeout: float | None = None) -> None:
+        """Wait for all answers, up to ``timeout`` seconds (by default the retry deadline), and disconnect.
 
-        Reads of other threads raise ClientClosed; watches end.
+        Closing again does nothing. Reads of other threads raise ClientClosed; watches end.
         """
+        seconds(timeout, 1.0)
         with self._closing_lock:
             if self._closed:
                 return
             self._closed = True
-            closing = asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop)
+            closing = asyncio.run_coroutine_threadsafe(self._shut_down(timeout), self._loop)
         closing.result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
-    def transfer(self, debit: int, credit: int, amount: int, *, namespace: int = 0) -> Result:
+    def transfer(
+        self, debit: int, credit: int, amount: int, *, namespace: int = 0, timeout: float | None = None
+    ) -> Result:
         """Move an amount from one account to another."""
-        return self._wait(self._client.transfer(debit, credit, amount, namespace=namespace))
+        return self._wait(self._client.transfer(debit, credit, amount, namespace=namespace, timeout=timeout))
 
-    def submit(self, operation: Operation, *, sequence: int | None = None) -> Result:
+    def submit(self, operation: Operation, *, sequence: int | None = None, timeout: float | None = None) -> Result:
         """Submit one transaction."""
-        return self._wait(self._client.submit(operation, sequence=sequence))
+        return self._wait(self._client.submit(operation, sequence=sequence, timeout=timeout))
 
-    def submit_chain(self, operations: Sequence[Operation], *, first_sequence: int | None = None) -> list[Result]:
+    def start(self, operation: Operation, *, sequence: int | None = None, timeout: float | None = None) -> Submission:
+        """Submit one transaction without waiting for the answer; its key is known at once."""
+        return Submission(
+            self._wait(self._client.start(operation, sequence=sequence, timeout=timeout)), self._wait_for_result
+        )
+
+    def submit_chain(
+        self, operations: Sequence[Operation], *, first_sequence: int | None = None, timeout: float | None = None
+    ) -> list[Result]:
         """Submit transactions of which all take effect or none does."""
-        return self._wait(self._client.submit_chain(operations, first_sequence=first_sequence))
+        return self._wait(self._client.submit_chain(operations, first_sequence=first_sequence, timeout=timeout))
 
-    def submit_many(self, operations: Iterable[Operation]) -> list[Result]:
+    def submit_many(self, operations: Iterable[Operation], *, timeout: float | None = None) -> list[Result]:
         """Submit independent transactions as fast as possible: the fast way for a single thread."""
-        return self._wait(self._client.submit_many(operations))
+        return self._wait(self._client.submit_many(operations, timeout=timeout))
 
-    def submit_frame(self, records: Records, payloads: Bytes = b"", *, stamp: bool = True) -> FrameReceipt:
+    def submit_frame(
+        self, records: Records, payloads: Bytes = b"", *, stamp: bool = True, timeout: float | None = None
+    ) -> FrameReceipt:
         """Submit up to 10,000 transactions, given as columns."""
-        return self._wait(self._client.submit_frame(records, payloads, stamp=stamp))
+        return self._wait(self._client.submit_frame(records, payloads, stamp=stamp, timeout=timeout))
 
-    def submit_records(self, records: Records, payloads: Bytes = b"", *, stamp: bool = True) -> list[FrameReceipt]:
+    def submit_records(
+        self, records: Records, payloads: Bytes = b"", *, stamp: bool = True, timeout: float | None = None
+    ) -> list[FrameReceipt]:
         """Submit any number of transactions, given as columns."""
-        return self._wait(self._client.submit_records(records, payloads, stamp=stamp))
+        return self._wait(self._client.submit_records(records, payloads, stamp=stamp, timeout=timeout))
 
-    def get(self, key: bytes, *, namespace: int = 0) -> Entry:
+    def get(self, key: bytes, *, namespace: int = 0, timeout: float | None = None) -> Entry:
         """Read a key's value."""
-        return self._wait(self._client.get(key, namespace=namespace))
+        return self._wait(self._client.get(key, namespace=namespace, timeout=timeout))
 
-    def get_counter(self, key: bytes, *, namespace: int = 0) -> Entry:
+    def get_counter(self, key: bytes, *, namespace: int = 0, timeout: float | None = None) -> Entry:
         """Read a counter."""
-        return self._wait(self._client.get_counter(key, namespace=namespace))
+        return self._wait(self._client.get_counter(key, namespace=namespace, timeout=timeout))
 
-    def get_account(self, account: int, *, namespace: int = 0) -> Entry:
+    def get_account(self, account: int, *, namespace: int = 0, timeout: float | None = None) -> Entry:
         """Read an account."""
-        return self._wait(self._client.get_account(account, namespace=namespace))
+        return self._wait(self._client.get_account(account, namespace=namespace, timeout=timeout))
 
-    def read(self, key: Key) -> Entry:
+    def read(self, key: Key, *, timeout: float | None = None) -> Entry:
         """Read one entry."""
-        return self._wait(self._client.read(key))
+        return self._wait(self._client.read(key, timeout=timeout))
 
-    def read_many(self, keys: Sequence[Key]) -> list[Entry]:
+    def read_many(self, keys: Sequence[Key], *, timeout: float | None = None) -> list[Entry]:
         """Read up to 10,000 entries, all as of one block."""
-        return self._wait(self._client.read_many(keys))
+        return self._wait(self._client.read_many(keys, timeout=timeout))
 
     def watch(
         self,
@@ -154,9 +171,16 @@ class Client:
             finally:
                 self._wait(blocks.aclose())
 
-    def status(self, *, with_state_digest: bool = False) -> GetStatusResponse:
+    def status(self, *, with_state_digest: bool = False, timeout: float | None = None) -> GetStatusResponse:
         """Ask for the node's status."""
-        return self._wait(self._client.status(with_state_digest=with_state_digest))
+        return self._wait(self._client.status(with_state_digest=with_state_digest, timeout=timeout))
+
+    def _wait_for_result(self, submission: AsyncSubmission, timeout: float | None) -> Result:
+        async def answer() -> Result:
+            async with asyncio.timeout(None if timeout is None else seconds(timeout, 0.0)):
+                return await submission
+
+        return self._wait(answer())
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         with self._closing_lock:  # nothing may start on a loop that is about to stop
@@ -172,8 +196,8 @@ class Client:
             future.cancel()  # a KeyboardInterrupt must not leave the work behind
             raise
 
-    async def _shut_down(self) -> None:
-        await self._client.close()
+    async def _shut_down(self, timeout: float | None) -> None:
+        await self._client.close(timeout=timeout)
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from penstock.client.arguments import integer, namespace_number, octets
+from penstock.client.errors import InvalidOperation
 from penstock.contract.limits import KEY_BYTES_MAX
 from penstock.v1 import state_pb2
 
@@ -81,6 +82,17 @@ class Entry(NamedTuple):
     def of(cls, entry: state_pb2.Entry, log_index: int) -> "Entry":
         """The entry that a node sent."""
         return cls(entry.found, entry.version, entry.value, entry.amount, entry.overdraft, log_index)
+
+
+def key_message(key: Key) -> state_pb2.Key:
+    """The message of whatever was given as a key.
+
+    Raises:
+        InvalidOperation: it is no key, or no node would take it.
+    """
+    if not isinstance(key, Key):
+        raise InvalidOperation(f"key must be a Key, not {type(key).__name__}")
+    return key.message()
 
 
 def _key(key: object) -> bytes:

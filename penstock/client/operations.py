@@ -13,6 +13,7 @@ from typing import ClassVar, Final
 from penstock.client.arguments import boolean, integer, namespace_number, octets, several
 from penstock.client.errors import InvalidOperation
 from penstock.contract.flag import FLOOR, LINKED, OVERDRAFT
+from penstock.contract.frame_codec import Bytes
 from penstock.contract.limits import (
     FRAME_PAYLOAD_BYTES_MAX,
     FRAME_RECORDS_MAX,
@@ -83,7 +84,7 @@ class Append(Operation):
     """Orders, stores and publishes a payload of up to 1 MiB; changes no state. ``key`` and ``operand`` are free."""
 
     number: ClassVar[int] = APPEND
-    payload: bytes
+    payload: Bytes
     namespace: int = 0
     key: int = 0
     operand: int = 0
@@ -100,8 +101,8 @@ class Put(Operation):
     """Sets a key's value. Keys are 1 to 1,024 bytes; key and value together, where the key is long, up to 1 MiB."""
 
     number: ClassVar[int] = PUT
-    key: bytes
-    value: bytes
+    key: Bytes
+    value: Bytes
     namespace: int = 0
 
     def encode(self) -> Encoded:
@@ -114,7 +115,7 @@ class Delete(Operation):
     """Removes a key's value; KEY_NOT_FOUND where it has none."""
 
     number: ClassVar[int] = DELETE
-    key: bytes
+    key: Bytes
     namespace: int = 0
 
     def encode(self) -> Encoded:
@@ -127,8 +128,8 @@ class Cas(Operation):
     """Sets a key's value where its version is the expected one, else VERSION_MISMATCH; 0: the key must not exist."""
 
     number: ClassVar[int] = CAS
-    key: bytes
-    value: bytes
+    key: Bytes
+    value: Bytes
     expected_version: int
     namespace: int = 0
 
@@ -142,7 +143,7 @@ class Add(Operation):
     """Adds to a counter, which starts at 0; BELOW_FLOOR where the sum would be below ``floor``, if one is given."""
 
     number: ClassVar[int] = ADD
-    key: bytes
+    key: Bytes
     amount: int
     floor: int | None = None
     namespace: int = 0
@@ -240,18 +241,18 @@ def _version(value: int) -> bytes:
 
 def _keyed(
     operation: int,
-    key: bytes,
-    value: bytes,
+    key: Bytes,
+    value: Bytes,
     namespace: int,
     *,
     lower: bytes = _LOWER_ZERO,
     amount: int = 0,
     flags: int = 0,
 ) -> Encoded:
-    key = octets(key, "key", 1, KEY_BYTES_MAX)
-    inline = len(key) <= KEY_INLINE_BYTES_MAX
-    value = octets(value, "value", 0, PAYLOAD_BYTES_MAX if inline else PAYLOAD_BYTES_MAX - len(key))
-    payload = value if inline else key + value
-    head = key if inline else b""
+    name = octets(key, "key", 1, KEY_BYTES_MAX)
     namespace = namespace_number(namespace)
-    return _pack_keyed(head, lower, len(key), amount, namespace, operation, flags, len(payload)), payload
+    if len(name) <= KEY_INLINE_BYTES_MAX:
+        payload = octets(value, "value", 0, PAYLOAD_BYTES_MAX)
+        return _pack_keyed(name, lower, len(name), amount, namespace, operation, flags, len(payload)), payload
+    payload = name + octets(value, "value", 0, PAYLOAD_BYTES_MAX - len(name))
+    return _pack_keyed(b"", lower, len(name), amount, namespace, operation, flags, len(payload)), payload

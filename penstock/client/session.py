@@ -33,6 +33,11 @@ class Session:
         self._next_sequence += count
         return first
 
+    @property
+    def newest_sequence(self) -> int:
+        """The newest sequence that was taken; one below the first where none was."""
+        return self._next_sequence - 1
+
     def take_frame_id(self) -> int:
         """An id for one frame, larger than all before."""
         self._next_frame_id += 1

@@ -5,23 +5,33 @@ is sent at the end of the event loop's current round: a lone transaction does no
 the same receipt woke share a frame. While more are in flight, transactions gather until one of those is answered, the
 linger time is over or the frame is full. While no more may be in flight (FlowOptions), the frame waits for room and,
 once it is full, so do its submitters.
+
+Nobody waits beyond a deadline. Transactions that wait for the window are withdrawn at theirs, unsent; one on the wire
+is given up, while its frame goes on.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import Final
+from weakref import WeakSet
 
+import grpc
 import numpy as np
+import numpy.typing as npt
 
-from penstock.client.errors import ClientClosed
+from penstock.client.errors import ClientClosed, PenstockError, Unavailable
 from penstock.client.options import BatchOptions
 from penstock.client.session import Session
-from penstock.client.transport.batch_frame import BatchFrame, Waiter
-from penstock.client.transport.bulk_frame import stamp
+from penstock.client.transport.batch_frame import BatchFrame, Piece, Waiter
 from penstock.client.transport.flow_window import FlowWindow
+from penstock.client.transport.gathering import Gathering
 from penstock.client.transport.submit_stream import SubmitStream
 from penstock.contract.limits import FRAME_PAYLOAD_BYTES_MAX
-from penstock.contract.record import RECORD, RECORD_BYTES, RECORD_WORDS
+from penstock.contract.record import RECORD_WORDS, WORD_CLIENT, WORD_SEQUENCE
+
+_TOGETHER_S: Final = 0.02
+"""Transactions that wait for the window and were added within this time of each other are given up together."""
 
 
 class Batcher:
@@ -34,89 +44,175 @@ class Batcher:
         window: FlowWindow,
         stream: SubmitStream,
         traceparent: Callable[[], str],
+        deadline_s: float,
     ) -> None:
         self.size_max = options.size_max
         self._eager_frames = options.eager_frames
         self._linger_s = options.linger_ms / 1e3
+        self._deadline_s = deadline_s
         self._session = session
         self._window = window
         self._stream = stream
         self._traceparent = traceparent
         self._loop = asyncio.get_running_loop()
         self._new_waiter: Callable[[], Waiter] = self._loop.create_future
-        self._records: list[bytes] = []
-        self._payloads: list[bytes] = []
-        self._payload_bytes = 0
-        self._waiters: list[Waiter] = []
+        self._gathering = Gathering()
         self._flush_handle: asyncio.Handle | None = None
         """The scheduled flush of the gathered transactions."""
         self._awaits_window = False
         """The gathered transactions wait for room in the window."""
+        self._blocked: tuple[float, list[Waiter]] = (0.0, [])
+        """The last transactions that were added while it was so, and until when others join them."""
+        self._timers: list[asyncio.TimerHandle] = []
+        """They give up transactions of the gathering frame, at deadlines other than the frame's."""
+        self._latest = 0.0
+        """The latest deadline that a gathered transaction was given; 0: none was given any."""
+        self._patient: WeakSet[Waiter] = WeakSet()
+        """Those whose deadline is later than it usually is."""
+        self._due: set[Waiter] = set()
         self._submitters_waiting: deque[asyncio.Future[None]] = deque()
         self._closed = False
 
-    def add(self, record: bytes, payload: bytes = b"") -> Waiter:
-        """Add one transaction, for which there must be room; the waiter gets its result."""
+    def add(self, record: bytes, payload: bytes = b"", deadline: float = 0.0) -> Waiter:
+        """Add one transaction, for which there must be room; the waiter gets its result.
+
+        A ``deadline`` is that of ``give_up_at``, which the caller calls next; without, the transaction has the usual.
+        """
+        gathering = self._gathering
         waiter = self._new_waiter()
-        self._records.append(record)
-        self._waiters.append(waiter)
+        gathering.records.append(record)
+        gathering.waiters.append(waiter)
         if payload:
-            self._payloads.append(payload)
-            self._payload_bytes += len(payload)
+            gathering.parts.append(payload)
+            gathering.parts_at.append(len(gathering.records) - 1)
+            gathering.payload_bytes += len(payload)
+        if deadline:
+            self._note_deadline([waiter], deadline)
         if self._flush_handle is None:
             self._schedule_flush()
-        elif len(self._records) >= self.size_max:
+        elif self._awaits_window:
+            self._add_blocked([waiter])
+        elif len(gathering.records) >= self.size_max:
             self._flush()
         return waiter
+
+    def add_chain(self, records: Sequence[bytes], payloads: bytes, deadline: float = 0.0) -> list[Waiter]:
+        """``add`` for a whole chain."""
+        gathering = self._gathering
+        waiters = [self._new_waiter() for _ in records]
+        gathering.records.extend(records)
+        gathering.waiters.extend(waiters)
+        if payloads:
+            gathering.parts.append(payloads)
+            gathering.parts_at.append(len(gathering.records) - 1)
+            gathering.payload_bytes += len(payloads)
+        if deadline:
+            self._note_deadline(waiters, deadline)
+        if self._flush_handle is None:
+            self._schedule_flush()
+        if self._awaits_window:
+            self._add_blocked(waiters)
+        elif len(gathering.records) >= self.size_max:
+            self._flush()
+        return waiters
+
+    def sequence_of_newest(self, waiter: Waiter) -> int:
+        """The sequence of the transaction that was added just now."""
+        gathering = self._gathering
+        if not gathering.waiters or gathering.waiters[-1] is not waiter:
+            return self._session.newest_sequence  # it has filled the frame, which is sent
+        gathering.number(self._session)
+        return gathering.sequences[-1]
+
+    def give_up_at(self, deadline: float, waiters: Collection[Waiter]) -> asyncio.TimerHandle:
+        """Give these up at ``deadline``, unless what this returns is cancelled before."""
+        return self._loop.call_at(deadline, self.give_up, waiters)
 
     def has_room(self, count: int = 1, payload_bytes: int = 0) -> bool:
         """Whether so much more fits into the gathering frame."""
         return (
-            len(self._records) + count <= self.size_max
-            and self._payload_bytes + payload_bytes <= FRAME_PAYLOAD_BYTES_MAX
+            len(self._gathering.records) + count <= self.size_max
+            and self._gathering.payload_bytes + payload_bytes <= FRAME_PAYLOAD_BYTES_MAX
             and not self._closed
         )
 
-    async def wait_for_room(self, count: int, payload_bytes: int) -> None:
+    async def wait_for_room(self, count: int, payload_bytes: int, deadline: float) -> None:
         """Wait until there is room for so much, which must be no more than a frame holds.
 
         Raises:
             ClientClosed: the client was closed.
+            Unavailable: there was none by the deadline.
         """
-        while not self.has_room(count, payload_bytes):
-            if self._closed:
-                raise ClientClosed("this client is closed")
-            if not self._awaits_window:
-                self._flush()
-                continue
-            await self._wait_turn()
+        try:
+            async with asyncio.timeout_at(deadline):
+                while not self.has_room(count, payload_bytes):
+                    if self._closed:
+                        raise ClientClosed("this client is closed")
+                    if not self._awaits_window:
+                        self._flush()
+                        continue
+                    await self._wait_turn()
+        except TimeoutError:
+            raise no_place() from None
 
-    async def send_alone(self, records: Sequence[bytes], payloads: bytes, first_sequence: int | None) -> list[Waiter]:
+    async def send_alone(
+        self, records: Sequence[bytes], payloads: bytes, first_sequence: int | None, deadline: float
+    ) -> list[Waiter]:
         """Send transactions in a frame of their own when there is room; with a sequence, under ids used before.
 
         Raises:
             ClientClosed: the client was closed.
+            Unavailable: there was no room by the deadline.
         """
-        await self._window.wait_and_enter(len(records))
+        count = len(records)
+        await enter_window(self._window, count, deadline)
         if self._closed:
-            self._window.leave(len(records))
+            self._window.leave(count)
             raise ClientClosed("this client is closed")
-        fresh = first_sequence is None
-        if first_sequence is None:
-            first_sequence = self._session.take_sequences(len(records))
         waiters = [self._new_waiter() for _ in records]
-        self._send(b"".join(records), payloads, waiters, first_sequence, fresh=fresh)
+        try:
+            first = self._session.take_sequences(count) if first_sequence is None else first_sequence
+            sequences = np.arange(count, dtype=np.uint64) + np.uint64(first)
+            frame = self._make_frame(self._stamped(records, sequences, [payloads], [count - 1], waiters))
+        except BaseException:
+            self._window.leave(count)
+            raise
+        frame.fresh = first_sequence is None
+        frame.deadline = max(deadline, self._loop.time() + self._deadline_s)
+        self._stream.send(frame)
         return waiters
+
+    def give_up(self, waiters: Collection[Waiter]) -> None:
+        """The time of these waiters is over, if they are not done; those of a round are given up together."""
+        if not self._due:
+            self._loop.call_soon(self._give_up_due)
+        self._due.update(waiters)
+
+    def _give_up_usual(self, waiters: Collection[Waiter]) -> None:
+        self.give_up([waiter for waiter in waiters if waiter not in self._patient])
+
+    def _note_deadline(self, waiters: Collection[Waiter], deadline: float) -> None:
+        self._latest = max(self._latest, deadline)
+        if deadline > self._loop.time() + self._deadline_s:
+            self._patient.update(waiters)
 
     async def close(self) -> None:
         """Refuse further transactions, and wait until those that were added are sent."""
         self._closed = True
         self._wake_submitters(len(self._submitters_waiting))
         self._flush()
-        while self._records:
+        while self._gathering.records:
             await self._wait_turn()
 
+    def abandon(self) -> None:
+        """Refuse further transactions, and those that were not sent."""
+        self._closed = True
+        self._wake_submitters(len(self._submitters_waiting))
+        gathering, self._gathering = self._gathering, Gathering()
+        _fail(gathering.waiters, ClientClosed("this client was closed before it was sent; nothing took effect"))
+
     def _schedule_flush(self) -> None:
+        self._gathering.started_at = self._loop.time()
         if self._window.frames < self._eager_frames:
             self._flush_handle = self._loop.call_soon(self._flush)
         else:
@@ -125,76 +221,134 @@ class Batcher:
     def _flush(self) -> None:
         if self._flush_handle is not None:
             self._flush_handle.cancel()
-        if self._awaits_window or not self._records:
+        count = len(self._gathering.records)
+        if self._awaits_window or not count:
             return
-        if self._window.try_enter(len(self._records)):
+        if self._window.try_enter(count):
             self._send_gathered()
         else:
             self._awaits_window = True
+            deadline = self._gathering.started_at + self._deadline_s
+            self._timers.append(self._loop.call_at(deadline, self._give_up_usual, self._gathering.waiters.copy()))
             self._window.request(self.size_max).add_done_callback(self._send_once_entered)
+
+    def _add_blocked(self, waiters: list[Waiter]) -> None:
+        now = self._loop.time()
+        until, group = self._blocked
+        if now >= until:
+            group = []
+            self._blocked = (now + _TOGETHER_S, group)
+            self._timers.append(self._loop.call_at(now + self._deadline_s, self._give_up_usual, group))
+        group.extend(waiters)
 
     def _send_once_entered(self, _: "asyncio.Future[None]") -> None:
         """The window has room for a full frame: send what has gathered, and give the rest of the room back."""
         self._awaits_window = False
-        spare = self.size_max - len(self._records)
-        self._send_gathered()
-        self._window.shrink(spare)
+        self._blocked = (0.0, [])
+        count = len(self._gathering.records)
+        if count:
+            self._window.shrink(self.size_max - count)
+            self._send_gathered()
+        else:  # all were withdrawn
+            self._start_anew()
+            self._window.leave(self.size_max)
+
+    def _start_anew(self) -> tuple[Gathering, list[asyncio.TimerHandle], float]:
+        was = self._gathering, self._timers, self._latest
+        self._flush_handle = None
+        self._gathering, self._timers, self._latest = Gathering(), [], 0.0
+        self._wake_submitters(self.size_max)
+        return was
 
     def _send_gathered(self) -> None:
-        self._flush_handle = None
-        records, payloads, waiters = b"".join(self._records), b"".join(self._payloads), self._waiters
-        self._records, self._payloads, self._waiters, self._payload_bytes = [], [], [], 0
-        self._send(records, payloads, waiters, self._session.take_sequences(len(waiters)))
-        self._wake_submitters(self.size_max)
-
-    def _send(
-        self,
-        records: bytes,
-        payloads: bytes,
-        waiters: Sequence[Waiter],
-        first_sequence: int,
-        *,
-        fresh: bool = True,
-    ) -> None:
-        stamped = bytearray(records)
-        words = np.frombuffer(stamped, np.uint64).reshape(-1, RECORD_WORDS)
-        stamp(words, self._session.client_id, first_sequence)
-        frame = self._make_frame(stamped, payloads, waiters, self._traceparent())
-        frame.fresh = fresh
+        """Send what has gathered; whatever goes wrong fails those who wait for it, and nobody else."""
+        gathering, timers, latest = self._start_anew()
+        count = len(gathering.records)
+        try:
+            sequences = gathering.take_sequences(self._session)
+            waiters = gathering.waiters
+            frame = self._make_frame(
+                self._stamped(gathering.records, sequences, gathering.parts, gathering.parts_at, waiters)
+            )
+        except Exception as error:
+            self._window.leave(count)
+            _fail(gathering.waiters, error)
+            return
+        frame.fresh = True
+        frame.timers = timers
+        usual = self._loop.time() + self._deadline_s
+        if latest > usual:
+            frame.deadline = latest
+            timers.append(self._loop.call_at(usual, self._give_up_usual, gathering.waiters))
         self._stream.send(frame)
 
-    def _make_frame(
-        self, records: bytes | bytearray, payloads: bytes, waiters: Sequence[Waiter], traceparent: str
-    ) -> BatchFrame:
+    def _stamped(
+        self,
+        records: Sequence[bytes],
+        sequences: npt.NDArray[np.uint64],
+        parts: Sequence[bytes],
+        parts_at: Sequence[int],
+        waiters: Sequence[Waiter],
+    ) -> Piece:
+        stamped = bytearray().join(records)
+        words = np.frombuffer(stamped, np.uint64).reshape(-1, RECORD_WORDS)
+        words[:, WORD_CLIENT] = self._session.client_id
+        words[:, WORD_SEQUENCE] = sequences
+        return Piece(stamped, parts, parts_at, waiters)
+
+    def _make_frame(self, piece: Piece, traceparent: str | None = None) -> BatchFrame:
         return BatchFrame(
             self._session.take_frame_id(),
-            records,
-            payloads,
-            waiters,
-            traceparent=traceparent,
+            piece.records,
+            piece.parts,
+            piece.parts_at,
+            piece.waiters,
+            traceparent=self._traceparent() if traceparent is None else traceparent,
             ended=self._frame_ended,
             bisect=self._bisect,
         )
 
     def _frame_ended(self) -> None:
-        if self._records and not self._awaits_window and self._window.frames < self._eager_frames:
+        if self._gathering.records and not self._awaits_window and self._window.frames < self._eager_frames:
             # After the coroutines that this answer woke, so that what they submit next comes along.
             self._loop.call_soon(self._flush)
 
     def _bisect(self, frame: BatchFrame, middle: int) -> None:
         """Send a refused frame again as two, under the same ids, until the refused transactions are alone."""
-        lengths = np.frombuffer(frame.records, RECORD)["payload_length"]
-        cut = int(lengths[:middle].sum())
-        head = frame.records[: middle * RECORD_BYTES], frame.payloads[:cut], frame.waiters[:middle]
-        tail = frame.records[middle * RECORD_BYTES :], frame.payloads[cut:], frame.waiters[middle:]
-        for records, payloads, waiters in (head, tail):
-            self._window.enter(len(waiters))  # whether or not there is room: this is no new work
-            self._stream.send(self._make_frame(records, payloads, waiters, frame.traceparent))
+        for piece in frame.split(middle):
+            half = self._make_frame(piece, frame.traceparent)
+            half.deadline = frame.deadline
+            self._window.enter(half.count)  # whether or not there is room: this is no new work
+            self._stream.send(half)
+
+    def _give_up_due(self) -> None:
+        due = {waiter for waiter in self._due if waiter.cancelled() or not waiter.done()}
+        self._due = set()
+        gathered = due.intersection(self._gathering.waiters)
+        if gathered:
+            self._gathering.withdraw(gathered)
+            _fail(gathered, no_place())
+            self._wake_submitters(self.size_max)
+        due -= gathered
+        if not due:
+            return
+        for frame in list(self._stream.unanswered):
+            if not isinstance(frame, BatchFrame) or due.isdisjoint(frame.waiters):
+                continue
+            if all(waiter in due or waiter.done() for waiter in frame.waiters):
+                self._stream.give_up(frame, "no answer in time")
+            else:
+                frame.give_up(due, "no answer in time")
 
     async def _wait_turn(self) -> None:
         turn = self._loop.create_future()
         self._submitters_waiting.append(turn)
-        await turn
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():
+                self._wake_submitters(1)  # it was this one's turn: pass it on
+            raise
 
     def _wake_submitters(self, count: int) -> None:
         """Wake the first ``count`` submitters that wait for room; there may be many more than a frame holds."""
@@ -203,3 +357,34 @@ class Batcher:
             if not turn.done():
                 turn.set_result(None)
                 count -= 1
+
+
+def no_place() -> Unavailable:
+    """The error of what was not sent, since too much was in flight until its deadline."""
+    return Unavailable(
+        "not sent: what was in flight was not answered by the deadline; nothing took effect",
+        code=grpc.StatusCode.DEADLINE_EXCEEDED.value[0],
+    )
+
+
+async def enter_window(window: FlowWindow, count: int, deadline: float) -> None:
+    """Count a frame of ``count`` transactions in when there is room.
+
+    Raises:
+        Unavailable: there was none by the deadline.
+    """
+    if window.try_enter(count):
+        return
+    try:
+        async with asyncio.timeout_at(deadline):
+            await window.wait_and_enter(count)
+    except TimeoutError:
+        raise no_place() from None
+
+
+def _fail(waiters: Collection[Waiter], error: Exception) -> None:
+    if not isinstance(error, PenstockError):
+        error = PenstockError(f"the client could not send it, and nothing took effect: {error!r}")
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_exception(error)

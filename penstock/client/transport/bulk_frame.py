@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from penstock.client.arguments import boolean, bytes_view
+from penstock.client.columns.columns import Records, words_and_payloads
 from penstock.client.errors import InvalidOperation, PenstockError
 from penstock.client.results import FrameReceipt
 from penstock.client.transport.frame import Frame
@@ -35,6 +37,35 @@ class BulkFrame(Frame):
         """Give the caller the error, unless it stopped waiting."""
         if not self.receipt.done():
             self.receipt.set_exception(error)
+
+
+def checked_columns(records: Records, payloads: Bytes, *, stamp: bool) -> tuple[Words, Bytes]:
+    """The records as uint64[n, 8] and the payloads as contiguous bytes, if they are such.
+
+    Raises:
+        InvalidOperation: they are not, or are to be stamped and must not be written to.
+    """
+    view = bytes_view(payloads, "payloads")
+    try:
+        words, own = words_and_payloads(records, payloads)
+    except (TypeError, AttributeError) as error:
+        raise InvalidOperation(f"records are no array of records: {error}") from None
+    if boolean(stamp, "stamp") and not words.flags.writeable:
+        raise InvalidOperation("records must be writeable to be stamped: give a copy, or stamp=False")
+    if own is not payloads:
+        return words, own
+    return words, payloads if type(payloads) is bytes else view if view.c_contiguous else view.tobytes()
+
+
+def check_payload_lengths(slices: list[tuple[slice, slice]], payload_bytes: int) -> None:
+    """Check that the records of all frames together say how long the payloads are.
+
+    Raises:
+        InvalidOperation: they do not.
+    """
+    said = slices[-1][1].stop if slices else 0
+    if said != payload_bytes:
+        raise InvalidOperation(f"payloads have {payload_bytes} bytes, but the records' payload_length add up to {said}")
 
 
 def check_size(words: Words, payloads: Bytes) -> None:

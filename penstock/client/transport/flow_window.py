@@ -48,7 +48,9 @@ class FlowWindow:
         try:
             await entered
         except asyncio.CancelledError:
-            if not entered.cancelled():
+            if entered.cancelled():
+                self._let_in()  # those behind may need less
+            else:
                 self.leave(count)
             raise
 

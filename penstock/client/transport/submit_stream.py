@@ -7,7 +7,9 @@ open a new call, and send all unanswered frames again in their order. A frame is
 """
 
 import asyncio
+import logging
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from random import Random
 from typing import Final
@@ -15,13 +17,15 @@ from typing import Final
 import grpc
 from grpc import aio
 
-from penstock.client.errors import ClientClosed, Refused, ServerError, Unavailable
+from penstock.client.errors import OutcomeUnknown, Refused, ServerError, Unavailable
 from penstock.client.options import RetryOptions
 from penstock.client.transport.backoff import Backoff
 from penstock.client.transport.error_mapping import IN_DOUBT, PERMANENT, error_of_call, error_of_frame
 from penstock.client.transport.flow_window import FlowWindow
 from penstock.client.transport.frame import Frame
 from penstock.v1.txqueue_pb2 import SubmitStreamResponse
+
+_logger: Final = logging.getLogger("penstock.client")
 
 METHOD: Final = "/penstock.v1.TxQueueService/SubmitStream"
 
@@ -50,7 +54,7 @@ class SubmitStream:
         self._random = random
         self._window = window
         self._unanswered: dict[int, Frame] = {}
-        """By frame_id, in the order of sending, which is also that of the deadlines."""
+        """By frame_id, in the order of sending."""
         self._outgoing: deque[Frame] = deque()
         self._writable = asyncio.Event()
         self._has_unanswered = asyncio.Event()
@@ -65,34 +69,62 @@ class SubmitStream:
         self._connection = self._loop.create_task(self._stay_connected(), name="penstock submit stream")
 
     def send(self, frame: Frame) -> None:
-        """Send a frame; its ``complete`` or ``fail`` is called once, later."""
+        """Send a frame; its ``complete`` or ``fail`` is called once, later.
+
+        Its deadline, if it has none yet, is ``deadline_s`` from now.
+        """
         assert frame.frame_id not in self._unanswered
-        frame.deadline = self._loop.time() + self._options.deadline_s
+        frame.deadline = frame.deadline or self._loop.time() + self._options.deadline_s
         self._unanswered[frame.frame_id] = frame
         self._outgoing.append(frame)
         self._has_unanswered.set()
         self._idle.clear()
         if self._pause is None:
             self._writable.set()
-        if self._expiry is None:
-            self._expiry = self._loop.call_at(frame.deadline, self._expire)
+        if self._expiry is None or frame.deadline < self._expiry.when():
+            self._expire_at(frame.deadline)
+
+    @property
+    def unanswered(self) -> Iterable[Frame]:
+        """The frames that are neither answered nor given up."""
+        return self._unanswered.values()
+
+    def give_up(self, frame: Frame, cause: str) -> None:
+        """Nobody waits for a frame any longer: where it may have been written, it goes on until its deadline."""
+        if frame.frame_id not in self._unanswered:
+            return
+        error = frame.unanswered(cause)
+        if not isinstance(error, OutcomeUnknown):
+            self._forget(frame)
+        frame.fail(error)
+
+    async def wait_until_idle(self) -> None:
+        """Wait until every frame is answered or given up."""
+        await self._idle.wait()
 
     async def close(self) -> None:
-        """Wait until every frame is answered or given up, and end the call."""
-        await self._idle.wait()
-        if self._call is not None:
-            # InternalError: the call ended by itself at this very moment, which grpc.aio reports for writes alone.
-            with suppress(aio.AioRpcError, aio.InternalError, asyncio.InvalidStateError, TimeoutError):
-                await self._call.done_writing()  # the node ends the call then
-                await asyncio.wait_for(self._ended.wait(), CLOSE_S)
+        """End the call, which takes ``CLOSE_S`` at most, and give up the frames that are not answered."""
+        try:
+            if self._call is not None and not self._unanswered:
+                # InternalError: the call ended by itself at this very moment, which grpc.aio reports for writes alone.
+                with suppress(aio.AioRpcError, aio.InternalError, asyncio.InvalidStateError, TimeoutError):
+                    async with asyncio.timeout(CLOSE_S):
+                        await self._call.done_writing()  # the node ends the call then
+                        await self._ended.wait()
+            self._connection.cancel()
+            await asyncio.wait([self._connection], timeout=CLOSE_S)
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Give up all frames, and what would send them."""
         self._connection.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._connection
         if self._expiry is not None:
             self._expiry.cancel()
-        for frame in list(self._unanswered.values()):  # sent in the meantime
+            self._expiry = None
+        for frame in list(self._unanswered.values()):
             self._forget(frame)
-            frame.fail(ClientClosed("this client is closed"))
+            frame.fail(frame.unanswered("the client was closed"))
 
     async def _stay_connected(self) -> None:
         backoff = Backoff(self._options, self._random)
@@ -105,6 +137,9 @@ class SubmitStream:
             writer = self._loop.create_task(self._write(call, listen_s), name="penstock frame writer")
             try:
                 answered, error = await self._read(call)
+            except Exception as failure:  # nobody else would go on for those who wait
+                _logger.exception("reading from the node failed")
+                answered, error = False, ServerError(str(failure), code=grpc.StatusCode.INTERNAL.value[0])
             finally:
                 writer.cancel()
                 call.cancel()
@@ -118,7 +153,9 @@ class SubmitStream:
             await asyncio.sleep(backoff.next_s(error.retry_delay_s))
 
     async def _write(self, call: Call, listen_s: float) -> None:
-        with suppress(aio.AioRpcError, asyncio.InvalidStateError):  # the reader sees why the call ended
+        with suppress(
+            aio.AioRpcError, aio.InternalError, asyncio.InvalidStateError
+        ):  # the reader sees why the call ended
             await call.wait_for_connection()  # a frame to a node never reached is not in doubt
             await asyncio.sleep(listen_s)
             while True:
@@ -203,9 +240,13 @@ class SubmitStream:
     def _expire(self) -> None:
         self._expiry = None
         now = self._loop.time()
-        for frame in list(self._unanswered.values()):
-            if frame.deadline > now:
-                self._expiry = self._loop.call_at(frame.deadline, self._expire)
-                return
+        for frame in [frame for frame in self._unanswered.values() if frame.deadline <= now]:
             self._forget(frame)
-            frame.fail(frame.unanswered(f"waited {self._options.deadline_s:g} s"))
+            frame.fail(frame.unanswered("no answer by its deadline"))
+        if self._unanswered:
+            self._expire_at(min(frame.deadline for frame in self._unanswered.values()))
+
+    def _expire_at(self, deadline: float) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._expiry = self._loop.call_at(deadline, self._expire)

@@ -24,15 +24,17 @@ class Method(Protocol[Request, Response]):
 
 
 async def call_with_retries(
-    method: Method[Request, Response], request: Request, options: RetryOptions, random: Random
+    method: Method[Request, Response], request: Request, options: RetryOptions, random: Random, timeout_s: float
 ) -> Response:
     """Call ``method`` until it succeeds; returns the response.
+
+    The deadline is ``timeout_s`` from now.
 
     Raises:
         Refused: a retry cannot help, or the deadline has come.
     """
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + options.deadline_s
+    deadline = loop.time() + timeout_s
     backoff = Backoff(options, random)
     while True:
         try:
