@@ -1,13 +1,13 @@
 """Factories of memory for pools to lend: page-aligned buffers, and small arrays cut from larger ones."""
 
 import mmap
-import threading
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from pooling.core.factory import Factory
+from txqueue.region.fork_safe_lock import ForkSafeLock
 
 Buffer = NDArray[np.uint8]
 
@@ -56,7 +56,7 @@ class ArrayFactory(Factory[NDArray[Any]]):
         assert per_allocation >= 1
         self._shape = (per_allocation, length)
         self._dtype = np.dtype(dtype)
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._rows = iter(np.zeros(self._shape, self._dtype))
 
     def make(self) -> NDArray[Any]:

@@ -3,7 +3,6 @@
 import logging
 import math
 import reprlib
-import threading
 from typing import Any, Final, NamedTuple, TypeVar, overload
 
 from penstock.host.clock import SYSTEM_CLOCK, Clock
@@ -13,6 +12,8 @@ from pooling.core.object_pool import ObjectPool
 from pooling.core.pool_metrics import PoolMetrics
 from pooling.core.pool_options import PoolOptions
 from pooling.sizing.pool_sizer import PoolSizer
+from txqueue.region.fork import disown_in_children
+from txqueue.region.fork_safe_lock import ForkSafeLock
 
 T = TypeVar("T")
 
@@ -39,10 +40,14 @@ class _ManagedPool:
         self.pool: Final = pool
         self.object_bytes: Final = object_bytes
         self._clock: Final = clock
+        self.begin()
+
+    def begin(self) -> None:
+        """Learn from now on."""
         self._sizer = PoolSizer()
-        self._sizer.observe(clock.time_ns(), 0, 0, 0, 0)  # the first interval begins here
-        self._seen = pool.get_metrics()
-        self._seen_ns = clock.monotonic_ns()
+        self._sizer.observe(self._clock.time_ns(), 0, 0, 0, 0)  # the first interval begins here
+        self._seen = self.pool.get_metrics()
+        self._seen_ns = self._clock.monotonic_ns()
 
     def observe(self) -> PoolMetrics:
         """Show the sizer what has happened since it looked last."""
@@ -77,11 +82,12 @@ class ObjectPoolManager:
         assert bytes_max > 0
         self.bytes_max: Final = bytes_max
         self._clock: Final = clock
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._pools: dict[str | type, _ManagedPool] = {}
         self._closed = False
-        self._sizing_lock = threading.Lock()
+        self._sizing_lock = ForkSafeLock()
         """Taken to size the pools: a sizer is for one thread, and two threads would each spend the whole budget."""
+        disown_in_children(self)
 
     def create_pool(
         self,
@@ -221,6 +227,12 @@ class ObjectPoolManager:
             self._closed = True
         for pool in self.pools():
             pool.close()
+
+    def disown(self) -> None:
+        """Begin anew in a forked child: its pools are empty, and their demand is not the parent's."""
+        for managed in self._pools.values():
+            managed.pool.disown()
+            managed.begin()
 
     def _add(
         self,

@@ -6,7 +6,6 @@ Python can attach to an arena and allocate by themselves instead.
 
 import mmap
 import os
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -14,6 +13,8 @@ import numpy as np
 
 from pooling.buffers import Buffer
 from pooling.core.factory import Factory
+from txqueue.region.fork import disown_in_children
+from txqueue.region.fork_safe_lock import ForkSafeLock
 
 if TYPE_CHECKING:
     from pooling.arena.slab_arena import SlabArena
@@ -50,7 +51,8 @@ def map_buffer(buffer: SharedBuffer) -> Buffer:
 class SharedBufferFactory(Factory[SharedBuffer]):
     """Allocates buffers of one size, a power of two of at least a page, from an arena of its own.
 
-    A buffer is zeroed when it is returned: the next borrower may be another program.
+    A buffer is zeroed when it is returned: the next borrower may be another program. A forked child's buffers come from
+    an arena of the child's own, which others find for as long as the child runs.
     """
 
     def __init__(self, count: int, size_bytes: int) -> None:
@@ -69,9 +71,14 @@ class SharedBufferFactory(Factory[SharedBuffer]):
         assert count >= 1
         self._wanted_bytes = count * size_bytes
         self._size_bytes = size_bytes
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._arena: SlabArena | None = None
         self._slots: dict[int, Slot] = {}
+        disown_in_children(self)
+
+    def disown(self) -> None:
+        """Leave the arena to the parent process, after a fork."""
+        self._arena, self._slots = None, {}
 
     def open(self) -> None:
         """Make the arena, which takes a good part of a second; do nothing where that was done."""

@@ -10,6 +10,7 @@ from penstock.contract.limits import BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX
 from txqueue.errors import FrameTooLarge, ProducersExhausted, QueueClosed, QueueFull
 from txqueue.jit.compare_and_swap import compare_and_swap
 from txqueue.jit.decorators import load
+from txqueue.region import fork
 from txqueue.region.fork import disown_in_children, finalize_in_process
 from txqueue.region.futex import Futex
 from txqueue.region.process_identity import is_alive, this_process
@@ -20,6 +21,7 @@ from txqueue.ring.producer_registry import register
 NO_PAYLOADS: Final[NDArray[np.uint8]] = np.empty(0, np.uint8)
 _CLOSED: Final[NDArray[np.uint64]] = np.zeros(ring_layout.FIXED_WORDS, np.uint64)
 """In place of a closed producer's region: a ring whose buffers have no words, in which no claim succeeds."""
+_CLOSED_TEXT: Final = "this producer was closed, or belongs to the parent process; register another"
 
 
 class Producer:
@@ -35,6 +37,7 @@ class Producer:
         self.words = words
         self.closed = False
         load(ring.enqueue, compare_and_swap, register)
+        self._generation = fork.generation()
         self.index = _register(words)
         self._futex = Futex(words, ring_layout.PARKED)
         self._release = finalize_in_process(self, _release, words, self.index)
@@ -57,6 +60,8 @@ class Producer:
             TypeError: records or payloads have another type.
             ValueError: records have another shape.
         """
+        if fork.generation() != self._generation:  # a thread-local object's finalizer may get here before `disown`
+            raise QueueClosed(_CLOSED_TEXT)
         outcome = ring.enqueue(self.words, self.index, records, payloads, token)
         if outcome > 0:
             self.wake_consumer()
@@ -83,7 +88,7 @@ class Producer:
         if outcome == ring.NOT_RECORDS:
             return ValueError(f"records must be uint64[n, 8] with n at least 1; got shape {records.shape}")
         if self.closed:
-            return QueueClosed("this producer was closed, or belongs to the parent process; register another")
+            return QueueClosed(_CLOSED_TEXT)
         if outcome == ring.TOO_LARGE:
             buffer_bytes = int(self.words[ring_layout.BUFFER_WORDS]) * 8
             return FrameTooLarge(

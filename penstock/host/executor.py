@@ -31,6 +31,7 @@ class _Job:
         self._name = name
         self._function = function
         self._ended = threading.Event()
+        self._process_id = os.getpid()
 
     def run(self) -> None:
         thread, function = threading.current_thread(), self._function
@@ -44,7 +45,8 @@ class _Job:
             self._ended.set()
 
     def join(self) -> None:
-        self._ended.wait()
+        if self._process_id == os.getpid():  # a forked child has nobody who would tell that it has ended
+            self._ended.wait()
 
 
 class ThreadExecutor:

@@ -1,6 +1,5 @@
 """A holder: one thread's registration with an arena, with the magazines and runs that it has cached."""
 
-import os
 from types import TracebackType
 from typing import Final, Self
 
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 from pooling.arena.errors import HoldersExhausted
 from pooling.arena.kernel import layout
 from pooling.arena.kernel.recovery import flush_caches, release_holder, take_holder
+from txqueue.region import fork
 from txqueue.region.fork import disown_in_children, finalize_in_process
 from txqueue.region.process_identity import is_alive, this_process
 
@@ -23,23 +23,24 @@ class Holder:
     Attributes:
         words: uint64[:], the region. Compiled code passes it to ``kernel/operations.py``, with ``index``.
         index: the holder's index in the region.
-        process_id: the process that registered it.
     """
 
     def __init__(self, words: NDArray[np.uint64]) -> None:
         self.words = words
         self.index = _take(words)
-        self.process_id = os.getpid()
+        self._generation = fork.generation()
         self._release = finalize_in_process(self, _close, words, self.index)
         disown_in_children(self)
 
     @property
     def closed(self) -> bool:
         """Whether it is of no more use: it was closed, or is the parent process's."""
-        return not self._release.alive
+        return not self._release.alive or fork.generation() != self._generation
 
     def flush(self) -> int:
-        """Returns the cached slots and runs to all holders; returns how many there were."""
+        """Returns the cached slots and runs to all holders; returns how many there were, and 0 once it is closed."""
+        if self.closed:
+            return 0
         return int(flush_caches(self.words, self.index))
 
     def close(self) -> None:

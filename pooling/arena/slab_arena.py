@@ -8,7 +8,6 @@ The arena carries nothing of the transaction pipeline yet: frames, blocks and re
 serves the shared buffers that ``PoolService`` lends; a later step puts it on the path of a transaction.
 """
 
-import os
 import threading
 from collections import deque
 from pathlib import Path
@@ -148,7 +147,7 @@ class SlabArena:
             handle = operations.allocate(self._words, holder.index, byte_count)
         if handle < 0:
             raise self._refusal(int(handle), holder, byte_count)
-        return self._slot(int(handle), byte_count, holder)
+        return self._slot(int(handle), byte_count)
 
     def adopt(self, handle: int, byte_count: int | None = None) -> Slot:
         """Makes the caller the owner of a slot that another thread or process has handed over.
@@ -168,7 +167,7 @@ class SlabArena:
             raise self._misuse(capacity, handle)
         if byte_count is not None and not 1 <= byte_count <= capacity:
             raise ValueError(f"the slot has {capacity} bytes; cannot show {byte_count}")
-        return self._slot(handle, byte_count or capacity, holder)
+        return self._slot(handle, byte_count or capacity)
 
     def free(self, handle: int) -> None:
         """Takes a slot back by its handle, whichever thread it was lent to. For slots without a :class:`Slot` object.
@@ -179,6 +178,16 @@ class SlabArena:
             SlotDamaged: somebody wrote beyond its bytes (debug mode). It is returned.
         """
         outcome = int(operations.free(self._words, self._holder().index, handle))
+        if outcome < 0:
+            raise self._misuse(outcome, handle)
+
+    def free_finally(self, handle: int) -> None:
+        """As :meth:`free`, from a finalizer: in a thread that is ending, which would never give a new holder back."""
+        if getattr(self._local, "thread_holder", None) is not None:
+            self.free(handle)
+            return
+        borrowed = _ThreadHolder(self._words, self._unused_holders)
+        outcome = int(operations.free(self._words, borrowed.holder.index, handle))
         if outcome < 0:
             raise self._misuse(outcome, handle)
 
@@ -221,9 +230,9 @@ class SlabArena:
             thread_holder = self._local.thread_holder = _ThreadHolder(self._words, self._unused_holders)
         return thread_holder.holder
 
-    def _slot(self, handle: int, byte_count: int, holder: Holder) -> Slot:
+    def _slot(self, handle: int, byte_count: int) -> Slot:
         start = (handle & layout.LOW_MASK) * layout.GRANULE_BYTES
-        return Slot(self, handle, self._heap[start : start + byte_count], holder.process_id)
+        return Slot(self, handle, self._heap[start : start + byte_count])
 
     def _drop_free_pages(self, holder: int) -> int:
         dropped = 0
@@ -296,7 +305,7 @@ class _ThreadHolder:
 
     def __del__(self) -> None:
         holder: Holder | None = getattr(self, "holder", None)
-        # A forked child drops the thread-local objects of its parent's threads before it has disowned their holders.
-        if holder is not None and not holder.closed and holder.process_id == os.getpid():
+        # A forked child drops what its parent's threads had; to it those holders are closed.
+        if holder is not None and not holder.closed:
             holder.flush()
             self._unused.append(holder)

@@ -1,6 +1,5 @@
 """A slot of an arena as a Python object, which notices views that outlive it."""
 
-import os
 import sys
 import threading
 from types import TracebackType
@@ -22,6 +21,9 @@ class Returner(Protocol):
     def free(self, handle: int) -> None:
         """Takes a slot back."""
 
+    def free_finally(self, handle: int) -> None:
+        """Takes a slot back from a finalizer."""
+
 
 class Slot:
     """Bytes lent by an arena until :meth:`release`, or the end of a ``with`` block.
@@ -41,20 +43,18 @@ class Slot:
         "_array",
         "_fate",
         "_fork_generation",
-        "_process_id",
         "_returner",
         "byte_count",
         "handle",
     )
 
-    def __init__(self, returner: Returner, handle: int, array: NDArray[np.uint8], process_id: int) -> None:
+    def __init__(self, returner: Returner, handle: int, array: NDArray[np.uint8]) -> None:
         self.handle = handle
         self.byte_count = array.size
         # Views are made of memoryviews of this array, never by slicing it: numpy lets a slice of a slice refer to the
         # first owner of the memory, so that this array would not know of it.
         self._array: NDArray[np.uint8] | None = array
         self._returner = returner
-        self._process_id = process_id
         self._fork_generation = fork.generation()
         self._fate = ""
 
@@ -85,8 +85,7 @@ class Slot:
         """
         if self._array is None:
             self._refuse()
-        if self._fork_generation != fork.generation():
-            raise ArenaClosed("this slot was lent to the parent process, which is still using it; allocate another")
+        self._check_owner()
         if sys.getrefcount(self._array) > _UNVIEWED:
             views = sys.getrefcount(self._array) - _UNVIEWED
             raise SlotInUse(f"{views} memoryviews or arrays of slot {self.handle:#x} are in use; drop them first")
@@ -101,13 +100,19 @@ class Slot:
         Raises:
             SlotInUse: there are views of it.
             SlotReturned: it was returned before.
+            ArenaClosed: it is the parent process's.
         """
         if self._array is None:
             self._refuse()
+        self._check_owner()
         if sys.getrefcount(self._array) > _UNVIEWED:
             raise SlotInUse(f"slot {self.handle:#x} cannot be handed over while there are views of it; drop them first")
         self._end("handed over")
         return self.handle
+
+    def _check_owner(self) -> None:
+        if self._fork_generation != fork.generation():
+            raise ArenaClosed("this slot was lent to the parent process, which is still using it; allocate another")
 
     def _end(self, what: str) -> None:
         self._array = None
@@ -122,11 +127,12 @@ class Slot:
             return True
         viewed = self.is_viewed
         if viewed:
-            finalizer = fork.finalize_in_process(self._array, self._returner.free, self.handle)
+            finalizer = fork.finalize_in_process(self._array, self._returner.free_finally, self.handle)
             finalizer.atexit = False  # the process's death returns it anyway
             self._end("returned")
         else:
-            self.release()
+            self._end("returned")
+            self._returner.free_finally(self.handle)
         return not viewed
 
     def __enter__(self) -> Self:
@@ -142,8 +148,7 @@ class Slot:
             )
 
     def __del__(self) -> None:
-        # A forked child drops the thread-local objects of its parent's threads before it can count the fork.
-        if getattr(self, "_array", None) is not None and self._process_id == os.getpid():
+        if getattr(self, "_array", None) is not None:
             self._return_once_unviewed()
 
     def __repr__(self) -> str:

@@ -10,8 +10,8 @@ class Factory(Generic[T]):
     """The hooks of one pool. Only `make` must be given; a hook that is not overridden costs nothing.
 
     In an object's life ``make`` comes first, then any number of times ``activate``, [``validate``,] use,
-    [``validate``,] ``passivate``, and at last ``destroy``. Hooks run in the borrower's thread, outside the pool's lock;
-    one object is never in two hooks at once.
+    [``validate``,] ``passivate``, and at last ``destroy``; a child that is forked meanwhile calls nothing but
+    ``abandon``. Hooks run in the borrower's thread, outside the pool's lock; one object is never in two hooks at once.
     """
 
     def make(self) -> T:
@@ -32,6 +32,15 @@ class Factory(Generic[T]):
         """Release what an object uses; it is not lent again. What it raises is logged and goes no further.
 
         An object that was reclaimed as leaked may still be in use by its borrower.
+        """
+
+    def abandon(self, item: T) -> None:
+        """Let go of a forked child's copy of what the parent process goes on using, such as a connection.
+
+        A child's pool lends nothing that its parent made. By default such an object stays as it is, never closed and
+        never finalized, for as long as the child lives. A factory may close what the child has of it, a socket's
+        descriptor for one, as long as nothing is said to the other side. Idle objects are abandoned at the fork, lent
+        ones once the child returns them.
         """
 
     def overrides(self, hook: str) -> bool:

@@ -1,7 +1,7 @@
 """The lifecycle of a pool's objects, from their making to their destruction, with the factory's hooks in between."""
 
+import ctypes
 import logging
-import threading
 from collections.abc import Callable, Container
 from typing import Final, Generic, TypeVar
 
@@ -9,6 +9,8 @@ from pooling.core.errors import ObjectInvalid
 from pooling.core.factory import Factory
 from pooling.core.pool_options import PoolOptions
 from pooling.core.pooled_object import PooledObject
+from txqueue.region import fork
+from txqueue.region.fork_safe_lock import ForkSafeLock
 
 T = TypeVar("T")
 
@@ -28,14 +30,14 @@ class Lifecycle(Generic[T]):
         self._passivates = factory.overrides("passivate")
         self._options = options
         self._now_ns = now_ns
-        # Reentrant: the collector may run finalizers, and those destroy objects, wherever something is allocated.
-        self._lock = threading.RLock()
+        self._lock = ForkSafeLock()
         self._alive: dict[int, PooledObject[T]] = {}
         """By the id of the object itself."""
         self._destroyed_borrows = self._destroyed_reuses = self._destroyed_holding_ns = 0
         """Sums over the objects that were destroyed."""
         self.made = self.destroyed = self.invalid = 0
         self.checks_borrows: Final = self._activates or options.test_on_borrow
+        self.abandons: Final = factory.overrides("abandon")
         self.checks_returns: Final = self._passivates or options.test_on_return
 
     def make(self) -> PooledObject[T]:
@@ -80,14 +82,15 @@ class Lifecycle(Generic[T]):
         return self._passes("validate", pooled) and (not self._passivates or self._passes("passivate", pooled))
 
     def destroy(self, pooled: PooledObject[T]) -> None:
-        """Destroy an object that the caller owns."""
+        """Destroy an object that the caller owns; one that the parent process made is only forgotten."""
         try:
-            self._factory.destroy(pooled.item)
+            if pooled.generation == fork.generation():
+                self._factory.destroy(pooled.item)
         except Exception:
             _log.exception("pool %s: destroy failed", self._pool_name)
         finally:
             with self._lock:
-                del self._alive[id(pooled.item)]
+                self._alive.pop(id(pooled.item), None)
                 self.destroyed += 1
                 self._destroyed_borrows += pooled.borrows
                 self._destroyed_reuses += pooled.reuses
@@ -97,6 +100,24 @@ class Lifecycle(Generic[T]):
         """Find the record of an object that was not destroyed."""
         with self._lock:
             return self._alive.get(id(item))
+
+    def alive(self) -> list[PooledObject[T]]:
+        """Give the records of all objects that were not destroyed. One step for the interpreter: no lock."""
+        return list(self._alive.values())
+
+    def abandon(self, pooled: PooledObject[T]) -> None:
+        """Let go of an object that the parent process made; without a hook for that, never finalize it.
+
+        A finalizer could say goodbye to the other side of a connection in the parent's name, at the latest when the
+        interpreter ends.
+        """
+        if not self.abandons:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(pooled.item))
+            return
+        try:
+            self._factory.abandon(pooled.item)
+        except Exception:
+            _log.exception("pool %s: abandon failed", self._pool_name)
 
     def totals(self) -> tuple[int, int, int]:
         """Add up borrows, borrows of idle objects, and nanoseconds on loan, of all objects that there ever were."""
@@ -115,15 +136,15 @@ class Lifecycle(Generic[T]):
 
         ``loans`` has the ids of what is on loan, all but what is being borrowed or returned at this moment.
         """
-        with self._lock:
-            alive = list(self._alive.values())
         return sum(
             pooled.borrows > 0
             and (pooled.returned_ns >= since_ns or pooled.borrowed_ns > pooled.returned_ns or id(pooled.lent) in loans)
-            for pooled in alive
+            for pooled in self.alive()
         )
 
     def _passes(self, hook: str, pooled: PooledObject[T]) -> bool:
+        if pooled.generation != fork.generation():
+            return False
         try:
             answer = getattr(self._factory, hook)(pooled.item)
             passed = hook != "validate" or bool(answer)  # numpy's False is not Python's

@@ -45,7 +45,6 @@ class ObjectPool(PoolCore[T]):
         recorded = options.trace or options.checked_proxy
         self._plain_borrow: Final = not (recorded or self._lifecycle.checks_borrows)
         self._plain_return: Final = not (recorded or self._lifecycle.checks_returns)
-        self._evicted = 0
 
     # Borrowing and returning.
 
@@ -77,10 +76,14 @@ class ObjectPool(PoolCore[T]):
     def return_object(self, item: T) -> None:
         """Take an object back; the caller may not use it from now on.
 
+        In a forked child, an object that its parent borrowed is taken to no effect: it stays lent to the parent.
+
         Raises:
             NotBorrowed: it is not on loan from this pool; the message says why, and who returned it before.
         """
         pooled = self._loans.pop(id(item), None) or self._find_loan(item)
+        if pooled is None:
+            return
         monotonic_ns = self._now_ns  # a local, as in `borrow_object`
         pooled.returned_ns = now_ns = monotonic_ns()
         pooled.holding_ns += now_ns - pooled.borrowed_ns
@@ -323,8 +326,10 @@ class ObjectPool(PoolCore[T]):
         else:
             self._destroy_all([pooled])
 
-    def _find_loan(self, item: T) -> PooledObject[T]:
+    def _find_loan(self, item: T) -> PooledObject[T] | None:
         """Look again under the lock: `_reclaim_leaked` may have had the loan in its hands for a moment.
+
+        None for an object that is on loan to the parent process.
 
         Raises:
             NotBorrowed: there is no such loan.
@@ -333,6 +338,8 @@ class ObjectPool(PoolCore[T]):
             pooled = self._loans.pop(id(item), None)
         if pooled is not None:
             return pooled
+        if self._take_inherited(item):
+            return None
         now_ns = self._now_ns()
         was_reclaimed, borrower = self._reclaimed.find(item)
         if was_reclaimed:

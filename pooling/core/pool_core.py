@@ -9,11 +9,14 @@ No borrower is left waiting beside an idle object: a borrower that finds nothing
 and then looks for idle objects once more; a returner first adds to the idle deque and then looks at the wait queue.
 Whichever comes second sees the other. While borrowers wait, new ones join the end of the queue, and what is returned
 goes to its head.
+
+A forked child's pool begins anew: it forgets what its parent has, idle or lent, so no object is ever lent in two
+processes; the parent's pool is as it was. Hooks are never called for an object that another process made, even where a
+thread-local object's finalizer returns it before the child could begin anew: each record says whose it is.
 """
 
 import contextlib
 import math
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -27,6 +30,8 @@ from pooling.core.lifecycle import Lifecycle
 from pooling.core.pool_options import PoolOptions
 from pooling.core.pooled_object import PooledObject
 from pooling.core.waiters import Waiter
+from txqueue.region import fork
+from txqueue.region.fork_safe_lock import ForkSafeLock
 
 T = TypeVar("T")
 
@@ -50,27 +55,59 @@ class PoolCore(Generic[T]):
         self._clock: Final = clock
         # Bound once, and without the system clock's own call in between: it is half of the fast path's cost.
         self._now_ns: Final[Callable[[], int]] = time.monotonic_ns if clock is SYSTEM_CLOCK else clock.monotonic_ns
-        self._lifecycle: Final = Lifecycle(name, factory, options, self._now_ns)
-        self._idle: Final[deque[PooledObject[T]]] = deque()
-        self._take_idle: Final = self._idle.pop if options.order == "lifo" else self._idle.popleft
-        self._loans: Final[dict[int, PooledObject[T]]] = {}
+        self._factory: Final = factory
+        self._inherited: Final[dict[int, PooledObject[T]]] = {}
+        """In a child, its parent's loans, by the id of what was lent: they may be returned, to no effect."""
+        self._lock: Final = ForkSafeLock()
+        self._max_total = options.max_total
+        self._idle_max = options.idle_limit
+        self._closed = False
+        self._begin()
+        fork.disown_in_children(self)
+
+    def _begin(self) -> None:
+        """Begin without an object."""
+        self._lifecycle = Lifecycle(self.name, self._factory, self.options, self._now_ns)
+        self._idle: deque[PooledObject[T]] = deque()
+        self._take_idle = self._idle.pop if self.options.order == "lifo" else self._idle.popleft
+        self._loans: dict[int, PooledObject[T]] = {}
         """By the id of what was lent, which the record keeps alive."""
-        # Reentrant: the collector may run finalizers, and those return objects, wherever something is allocated.
-        self._lock: Final = threading.RLock()
-        self._waiters: Final[deque[Waiter]] = deque()
+        self._waiters: deque[Waiter] = deque()
         """Guarded by the lock, as everything below is; some of it is read without."""
         self._size = 0
         """Objects that exist, those being made and those being destroyed included."""
         self._destroying = 0
         """Objects being destroyed."""
-        self._max_total = options.max_total
-        self._idle_max = options.idle_limit
-        self._closed = False
-        self._slow_path = False
+        self._slow_path = self._closed
         """Whether borrows and returns leave the fast path: borrowers wait, or there are more objects than allowed."""
         self._misses = self._waits = self._wait_ns = self._wait_ns_max = self._exhausted = 0
-        self._leaked = 0
-        self._reclaimed: Final = leak_detection.ReclaimedObjects()
+        self._leaked = self._evicted = 0
+        self._reclaimed = leak_detection.ReclaimedObjects()
+        self._generation = fork.generation()
+
+    def disown(self) -> None:
+        """Forget all objects in a forked child, which its parent goes on using."""
+        if self._generation == fork.generation():
+            return
+        lifecycle, loans = self._lifecycle, self._loans
+        self._begin()
+        for pooled in lifecycle.alive():
+            lent = id(pooled.lent) in loans
+            if lent:
+                self._inherited[id(pooled.lent)] = pooled
+            if not (lent and lifecycle.abandons):  # what is lent may still be in use by the thread that forked
+                lifecycle.abandon(pooled)
+
+    def _take_inherited(self, item: T) -> bool:
+        """Tell whether an object is on loan from the parent process's pool; if so let go of it."""
+        pooled = self._inherited.pop(id(item), None)
+        if pooled is None:
+            return False
+        if self.options.checked_proxy:
+            checked_proxy.revoke(pooled.lent)
+        if self._lifecycle.abandons:
+            self._lifecycle.abandon(pooled)
+        return True
 
     def _take_or_enqueue(self, waiter: Waiter, wait_s: float) -> Outcome[T] | None:
         """Give what is available, or put the borrower into the wait queue and give None.

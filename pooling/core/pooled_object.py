@@ -3,6 +3,7 @@
 from typing import Any, Generic, TypeVar
 
 from pooling.core.call_site import CallSite
+from txqueue.region import fork
 
 T = TypeVar("T")
 
@@ -17,6 +18,7 @@ class PooledObject(Generic[T]):
     __slots__ = (
         "borrowed_by",
         "borrowed_ns",
+        "generation",
         "holding_ns",
         "item",
         "lent",
@@ -31,6 +33,8 @@ class PooledObject(Generic[T]):
         self.item = item
         self.lent: Any = item
         """What the borrower was given: the object, or a checked proxy of it."""
+        self.generation = fork.generation()
+        """Of the process that made it; any other leaves the object alone."""
         self.reuses = 0
         """Borrows that found it idle."""
         self.misses = 0

@@ -10,6 +10,10 @@ So this scheduler
   once a budget of new objects is used up, which bounds how many one collection visits; what survives those adds up to
   a budget of its own, after which a full one is due;
 - leaves the automatic trigger as a backstop, far out, for a process whose ticks do not come.
+
+A forked child has Python's own triggers again, as nobody ticks there, and reports no pauses: whatever they are reported
+to may have been locked by a thread that the child does not have. What was frozen stays so: to visit it would copy its
+pages.
 """
 
 import gc
@@ -18,6 +22,7 @@ from typing import Any, Final
 
 from penstock.host.clock import SYSTEM_CLOCK, Clock
 from pooling.gc.gc_pauses import GcPauses, PauseStatistics
+from txqueue.region import fork
 
 _YOUNG_BUDGET: Final = 5_000
 """New containers that a collection under load visits: a fraction of a millisecond."""
@@ -49,6 +54,8 @@ class GcScheduler:
         self._busy_ticks = 0  # since the last full collection
         self._takes_over = False
         self._settings_before: tuple[int, int, int] | None = None
+        self._generation = fork.generation()
+        fork.disown_in_children(self)
 
     def start(self, *, take_over: bool = True) -> None:
         """Begin to measure pauses; with ``take_over``, also collect once, freeze what is left, and schedule."""
@@ -65,10 +72,17 @@ class GcScheduler:
         """Restore Python's own triggers and stop measuring. Does nothing where it was not started."""
         if self._settings_before is None:
             return
+        self.disown()
+        if self._takes_over:
+            gc.unfreeze()
+
+    def disown(self) -> None:
+        """Stop in a forked child."""
+        if self._settings_before is None:
+            return
         gc.callbacks.remove(self._observe)
         if self._takes_over:
             gc.set_threshold(*self._settings_before)
-            gc.unfreeze()
         self._settings_before = None
 
     def tick(self, *, busy: bool) -> None:
@@ -95,6 +109,8 @@ class GcScheduler:
 
     def _observe(self, phase: str, _: dict[str, Any]) -> None:
         """Time a collection; ``gc`` calls this at its start and its stop, never nested."""
+        if fork.generation() != self._generation:
+            return
         if phase == "start":
             self._started_ns = self._now_ns()
             return

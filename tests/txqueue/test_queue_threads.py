@@ -13,7 +13,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from tests.txqueue.frames import FrameReceiver, assert_whole, make
-from txqueue.errors import QueueFull
+from tests.txqueue.region.test_fork import holds_in_child
+from txqueue.errors import QueueClosed, QueueFull
 from txqueue.jit.cpu import pause
 from txqueue.queue import LockFreeTxQueue
 from txqueue.region.futex import yield_processor
@@ -193,3 +194,35 @@ def test_a_wake_ends_the_present_wait_or_else_the_next() -> None:
         assert not queue.wait(10)
         assert time.monotonic() - began_s < 5
         timer.join()
+
+
+def test_what_a_thread_local_object_enqueues_in_a_child_is_refused() -> None:
+    local, ready, forked = threading.local(), threading.Event(), threading.Event()
+    refused, frame = [], make(1, 1)
+
+    with LockFreeTxQueue.create(None, slots=64, producers=2, buffer_bytes=4096) as queue:
+
+        class Batch:
+            def __init__(self) -> None:
+                self.producer = queue.register()
+
+            def __del__(self) -> None:
+                try:
+                    self.producer.enqueue(frame.records, token=1)
+                except QueueClosed:
+                    refused.append(True)
+
+        def use() -> None:
+            local.batch = Batch()
+            ready.set()
+            forked.wait(10)
+
+        thread = threading.Thread(target=use)
+        thread.start()
+        assert ready.wait(10)
+        assert holds_in_child(lambda: refused == [True])
+        assert not queue.wait(0)
+        forked.set()
+        thread.join()
+        assert queue.wait(0)
+        assert refused == []

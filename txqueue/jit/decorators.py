@@ -1,17 +1,19 @@
 """Decorators that compile the path of a transaction: kernels, their inner functions, and entries that Python calls."""
 
+import os
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from numba import njit, types
+from numba.core.compiler_lock import global_compiler_lock
 
 from txqueue.jit import kernel_cache  # noqa: F401 - settles where machine code is kept
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _compile: Any = njit  # typed without the options used here
-_loading = threading.Lock()
+_loading = threading.RLock()
 """An entry is compiled by one thread, and closed to other types before another one looks."""
 
 
@@ -75,12 +77,29 @@ def operation(integers: int) -> Callable[[Function], Function]:
     return decorate
 
 
+def _finish_compiling() -> None:
+    """Lets nothing be half compiled in a child that is forked next, and leaves it no lock that nobody opens."""
+    _loading.acquire()
+    global_compiler_lock.acquire()
+
+
+def _go_on_compiling() -> None:
+    global_compiler_lock.release()
+    _loading.release()
+
+
+os.register_at_fork(before=_finish_compiling, after_in_parent=_go_on_compiling, after_in_child=_go_on_compiling)
+
+
 def load(*entries: Any) -> None:
     """Gets the machine code of entries from the cache, or compiles them.
 
     From then on other arguments raise TypeError, where a plain kernel would quietly be compiled once more, for seconds.
     """
     with _loading:
+        # numba imports this at the first call with an array; a child forked meanwhile would wait for it for ever.
+        import numpy.ma  # noqa: F401
+
         for compiled in entries:
             if compiled.arguments not in compiled.overloads:
                 compiled.compile(compiled.arguments)

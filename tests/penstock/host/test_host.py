@@ -1,6 +1,7 @@
 """The system's clock and threads do what their protocols promise."""
 
 import os
+import signal
 import threading
 
 import pytest
@@ -88,3 +89,20 @@ def test_an_idle_thread_ends_after_a_while(monkeypatch: pytest.MonkeyPatch) -> N
     executor.start("short-lived", lambda: threads.append(threading.current_thread())).join()
     eventually(lambda: not threads[0].is_alive(), "its end")
     assert executor._idle == []
+
+
+def test_a_forked_child_waits_for_none_of_its_parents_threads() -> None:
+    ended = threading.Event()
+
+    def wait() -> None:
+        ended.wait()
+
+    running = ThreadExecutor().start("long", wait)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        running.join()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    ended.set()
+    running.join()

@@ -1,5 +1,6 @@
 """An arena lends bytes of any size, and notices whoever uses them wrongly."""
 
+import contextlib
 import mmap
 import os
 import threading
@@ -15,6 +16,7 @@ from pooling.arena.kernel.recovery import retire_slabs
 from pooling.arena.slab_arena import SlabArena
 from pooling.arena.slot import Slot
 from tests.pooling.arena.audit import audit
+from tests.txqueue.region.test_fork import holds_in_child
 from txqueue.errors import RegionForeign
 from txqueue.queue import LockFreeTxQueue
 
@@ -307,6 +309,59 @@ def test_a_forked_child_leaves_alone_what_its_parents_other_threads_have(arena: 
     assert after == before
     assert before.lent == 1
     assert before.cached_bytes > 0
+    assert arena.get_arena_metrics().lent == 0
+
+
+def test_a_forked_child_can_not_hand_over_its_parents_slot(arena: SlabArena) -> None:
+    slot = arena.allocate(64)
+
+    def is_refused() -> bool:
+        with pytest.raises(ArenaClosed, match="parent process"):
+            slot.hand_over()
+        return True
+
+    assert holds_in_child(is_refused)
+    slot.release()
+
+
+def test_what_a_thread_local_object_releases_in_a_child_stays_the_parents(arena: SlabArena) -> None:
+    local, ready, forked = threading.local(), threading.Event(), threading.Event()
+
+    class Session:
+        def __init__(self) -> None:
+            self.slot = arena.allocate(64)
+
+        def __del__(self) -> None:
+            with contextlib.suppress(ArenaClosed):
+                self.slot.release()
+
+    def use() -> None:
+        local.session = Session()
+        ready.set()
+        forked.wait(10)
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    assert ready.wait(10)
+    before = arena.get_arena_metrics()
+    assert holds_in_child(lambda: True)
+    assert arena.get_arena_metrics() == before
+    forked.set()
+    thread.join()
+    assert arena.get_arena_metrics().lent == 0
+
+
+def test_a_thread_that_ends_with_slots_in_its_thread_local_objects_takes_no_holder_with_it(arena: SlabArena) -> None:
+    local = threading.local()
+
+    def use() -> None:
+        local.slot = arena.allocate(64)
+
+    for _ in range(20):  # more than there are holders
+        thread = threading.Thread(target=use)
+        thread.start()
+        thread.join()
+    assert arena.get_arena_metrics().holders <= 2
     assert arena.get_arena_metrics().lent == 0
 
 

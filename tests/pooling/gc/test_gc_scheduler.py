@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pooling.gc.gc_pauses import GcPauses
 from pooling.gc.gc_scheduler import GcScheduler
+from tests.txqueue.region.test_fork import holds_in_child
 
 
 class Cycle:
@@ -150,3 +151,20 @@ def test_percentiles_are_never_too_low_and_a_quarter_too_high_at_most(values: li
 def test_no_pauses_are_no_pauses() -> None:
     read = GcPauses().read()
     assert (read.count, read.p50_ns, read.p999_ns, read.max_ns) == (0, 0, 0, 0)
+
+
+def test_a_forked_child_collects_by_itself_and_reports_no_pauses(pauses: list[int]) -> None:
+    before = gc.get_threshold()
+    scheduler = GcScheduler(pauses.append)
+    scheduler.start()
+    pauses.clear()
+
+    def is_python_s_own() -> bool:
+        gc.collect()
+        return pauses == [] and gc.get_threshold() == before
+
+    assert holds_in_child(is_python_s_own)
+    gc.collect()
+    assert len(pauses) == 1
+    assert gc.get_threshold() != before
+    scheduler.stop()

@@ -6,6 +6,7 @@ import numpy as np
 from numba import int64
 from numpy.typing import NDArray
 
+from tests.txqueue.region.test_fork import holds_in_child
 from txqueue.jit.decorators import WORDS, entry, load
 
 
@@ -29,3 +30,43 @@ def test_threads_that_load_one_entry_at_once_all_get_it() -> None:
     for thread in threads:
         thread.join()
     assert results == [42] * 8
+
+
+def test_a_fork_waits_for_what_another_thread_compiles() -> None:
+    compiling, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        arguments = ()
+
+        def __init__(self) -> None:
+            self.overloads: dict[tuple[()], None] = {}
+
+        def compile(self, arguments: tuple[()]) -> None:
+            compiling.set()
+            go_on.wait(10)
+            self.overloads[arguments] = None
+
+        def disable_compile(self) -> None:
+            pass
+
+    slow = Slow()
+    thread = threading.Thread(target=lambda: load(slow))
+    thread.start()
+    assert compiling.wait(10)
+    forked = threading.Event()
+
+    def fork() -> None:
+        def has_it() -> bool:
+            load(slow)
+            return slow.overloads == {(): None}
+
+        assert holds_in_child(has_it)
+        forked.set()
+
+    forker = threading.Thread(target=fork)
+    forker.start()
+    assert not forked.wait(0.1)
+    go_on.set()
+    forker.join(10)
+    thread.join()
+    assert forked.is_set()
