@@ -196,10 +196,18 @@ class WatchRequest(_message.Message):
     NAMESPACES_FIELD_NUMBER: _builtins.int
     OPERATIONS_FIELD_NUMBER: _builtins.int
     EFFECTIVE_ONLY_FIELD_NUMBER: _builtins.int
+    FROM_POSITION_FIELD_NUMBER: _builtins.int
+    WITH_PROGRESS_FIELD_NUMBER: _builtins.int
     from_index: _builtins.int
     """The first block wanted; 0: the oldest that the log holds."""
     effective_only: _builtins.bool
     """Only transactions that took effect: result OK, and not a duplicate."""
+    from_position: _builtins.int
+    """Only transactions from this number in the log on. With from_index it says where in a block to go on."""
+    with_progress: _builtins.bool
+    """Also send a message without transactions when the filters have let nothing through for about a second while blocks
+    were looked at: it says where to go on after a break.
+    """
     @_builtins.property
     def namespaces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Only transactions of these namespaces; empty: of all that the node admits."""
@@ -215,10 +223,12 @@ class WatchRequest(_message.Message):
         namespaces: _abc.Iterable[_builtins.int] | None = ...,
         operations: _abc.Iterable[_builtins.int] | None = ...,
         effective_only: _builtins.bool = ...,
+        from_position: _builtins.int = ...,
+        with_progress: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_only", b"effective_only", "from_index", b"from_index", "namespaces", b"namespaces", "operations", b"operations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effective_only", b"effective_only", "from_index", b"from_index", "from_position", b"from_position", "namespaces", b"namespaces", "operations", b"operations", "with_progress", b"with_progress"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -226,7 +236,7 @@ Global___WatchRequest: _TypeAlias = WatchRequest  # noqa: Y015
 
 @_typing.final
 class WatchResponse(_message.Message):
-    """The transactions of one block that pass the filters; blocks without any are left out."""
+    """The transactions of one block that pass the filters, or a part of them; blocks without any are left out."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -236,6 +246,8 @@ class WatchResponse(_message.Message):
     RECORDS_FIELD_NUMBER: _builtins.int
     PAYLOADS_FIELD_NUMBER: _builtins.int
     RESULTS_FIELD_NUMBER: _builtins.int
+    NEXT_INDEX_FIELD_NUMBER: _builtins.int
+    NEXT_POSITION_FIELD_NUMBER: _builtins.int
     log_index: _builtins.int
     time_unix_nano: _builtins.int
     """The leader's clock when the block was sealed."""
@@ -247,6 +259,11 @@ class WatchResponse(_message.Message):
     """Their payloads one after the other."""
     results: _builtins.bytes
     """One ResultCode each."""
+    next_index: _builtins.int
+    """The from_index and from_position of a watch that is to go on behind this message. next_index is log_index where more
+    parts of the block follow.
+    """
+    next_position: _builtins.int
     def __init__(
         self,
         *,
@@ -256,10 +273,12 @@ class WatchResponse(_message.Message):
         records: _builtins.bytes = ...,
         payloads: _builtins.bytes = ...,
         results: _builtins.bytes = ...,
+        next_index: _builtins.int = ...,
+        next_position: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_index", b"log_index", "payloads", b"payloads", "positions", b"positions", "records", b"records", "results", b"results", "time_unix_nano", b"time_unix_nano"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_index", b"log_index", "next_index", b"next_index", "next_position", b"next_position", "payloads", b"payloads", "positions", b"positions", "records", b"records", "results", b"results", "time_unix_nano", b"time_unix_nano"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

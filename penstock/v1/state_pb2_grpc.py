@@ -93,7 +93,8 @@ class StateServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Watch(self, request, context):
-        """Streams committed blocks from any log index on, then as they come. A slow reader slows its own stream only.
+        """Streams committed blocks from any log index on, then as they come. A slow reader slows its own stream only. No
+        message is larger than 2 MiB: what is selected of a larger block comes in parts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

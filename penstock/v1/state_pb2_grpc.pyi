@@ -50,7 +50,9 @@ class StateServiceStub:
     BatchRead: _grpc.UnaryUnaryMultiCallable[_state_pb2.BatchReadRequest, _state_pb2.BatchReadResponse]
     """Reads up to 10,000 entries, all as of one log index."""
     Watch: _grpc.UnaryStreamMultiCallable[_state_pb2.WatchRequest, _state_pb2.WatchResponse]
-    """Streams committed blocks from any log index on, then as they come. A slow reader slows its own stream only."""
+    """Streams committed blocks from any log index on, then as they come. A slow reader slows its own stream only. No
+    message is larger than 2 MiB: what is selected of a larger block comes in parts.
+    """
 
 @_typing.type_check_only
 class StateServiceAsyncStub(StateServiceStub):
@@ -74,7 +76,9 @@ class StateServiceAsyncStub(StateServiceStub):
     BatchRead: _aio.UnaryUnaryMultiCallable[_state_pb2.BatchReadRequest, _state_pb2.BatchReadResponse]  # type: ignore[assignment]
     """Reads up to 10,000 entries, all as of one log index."""
     Watch: _aio.UnaryStreamMultiCallable[_state_pb2.WatchRequest, _state_pb2.WatchResponse]  # type: ignore[assignment]
-    """Streams committed blocks from any log index on, then as they come. A slow reader slows its own stream only."""
+    """Streams committed blocks from any log index on, then as they come. A slow reader slows its own stream only. No
+    message is larger than 2 MiB: what is selected of a larger block comes in parts.
+    """
 
 class StateServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reads what transactions changed. Errors carry google.rpc.ErrorInfo (domain "penstock").
@@ -113,6 +117,8 @@ class StateServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _state_pb2.WatchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_state_pb2.WatchResponse], _abc.AsyncIterator[_state_pb2.WatchResponse]]:
-        """Streams committed blocks from any log index on, then as they come. A slow reader slows its own stream only."""
+        """Streams committed blocks from any log index on, then as they come. A slow reader slows its own stream only. No
+        message is larger than 2 MiB: what is selected of a larger block comes in parts.
+        """
 
 def add_StateServiceServicer_to_server(servicer: StateServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
