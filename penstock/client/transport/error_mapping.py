@@ -23,6 +23,7 @@ ERROR_OF_CODE: Final[dict[int, type[errors.Refused]]] = {
         grpc.StatusCode.UNAUTHENTICATED: errors.NotPermitted,
         grpc.StatusCode.UNIMPLEMENTED: errors.NotSupported,
         grpc.StatusCode.FAILED_PRECONDITION: errors.NotReady,
+        grpc.StatusCode.DATA_LOSS: errors.NotReady,
         grpc.StatusCode.RESOURCE_EXHAUSTED: errors.Overloaded,
         grpc.StatusCode.ABORTED: errors.Overloaded,
         grpc.StatusCode.UNAVAILABLE: errors.Unavailable,

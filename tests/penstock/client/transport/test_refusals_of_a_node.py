@@ -16,6 +16,7 @@ ERRORS = {
     "RESOURCE_EXHAUSTED": errors.Overloaded,
     "NOT_FOUND": errors.OutOfRange,
     "FAILED_PRECONDITION": errors.NotReady,
+    "DATA_LOSS": errors.NotReady,
     "UNAVAILABLE": errors.Unavailable,
 }
 
