@@ -1,5 +1,7 @@
 """gRPC server of a node: its limits, where it listens, and the standard health and reflection services."""
 
+import errno
+import socket
 from collections.abc import Collection, Sequence
 from typing import Final
 
@@ -107,8 +109,34 @@ class NodeServer:
         return [address for address, claim in self._claims.items() if claim.lost]
 
     def _claim(self, address: str) -> None:
+        """Make sure that nobody else is reached by an address, which gRPC does not for sockets and names.
+
+        Raises:
+            SocketInUse: somebody listens at the path of a Unix socket.
+            OSError: a lock cannot be made, or one of the addresses that a name stands for cannot be bound.
+        """
         if address.startswith("unix:"):
             self._claims[address] = SocketClaim(address.removeprefix("unix:").removeprefix("//"))
+            return
+        host, _, port = address.rpartition(":")
+        if host.startswith("[") or port == "0":
+            return
+        # gRPC is content with one of a name's addresses: localhost would be ::1 where another has 127.0.0.1.
+        for family, kind, protocol, _, place in socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM):
+            try:
+                probe = socket.socket(family, kind, protocol)
+            except OSError:
+                continue  # a family that this machine does not have
+            with probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                try:
+                    probe.bind(place)
+                    probe.listen()
+                except OSError as error:
+                    if error.errno == errno.EADDRINUSE:
+                        raise
 
     def _release_claims(self) -> None:
         while self._claims:

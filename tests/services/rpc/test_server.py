@@ -230,3 +230,19 @@ async def test_an_address_named_twice_in_two_ways_is_refused(tmp_path: Path) -> 
         await NodeServer([f"unix:{tmp_path}/s", f"unix:{tmp_path}/link/s"], [handler()]).start()
     assert not (tmp_path / "s").exists()
     assert not (tmp_path / "s.lock").exists()
+
+
+async def test_a_name_of_which_one_address_is_taken_is_refused(server: tuple[NodeServer, str]) -> None:
+    _, address = server
+    port = address.rpartition(":")[2]
+    with pytest.raises(ListenError, match="it is in use"):
+        await NodeServer([f"localhost:{port}"], [handler()]).start()
+
+
+async def test_a_name_all_of_whose_addresses_are_free_is_listened_at() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    node = NodeServer([f"localhost:{port}"], [handler()])
+    assert await node.start() == [f"localhost:{port}"]
+    assert await health_of(f"127.0.0.1:{port}", "") == Status.NOT_SERVING
+    await node.stop(0)
