@@ -179,6 +179,12 @@ class Node:
         commit_gate = CommitGate(self._applier, counters, log.last_index, parts.clock)
         # What is durable on the only node is committed.
         log_writer = LogWriter(log, counters, commit_gate, commit_gate.advance, parts.clock)
+        block_clock = BlockClock(
+            parts.clock,
+            log.last_time_ns,
+            self._settings.node.clock_jump_max_s * 1_000_000_000,
+            accept=self._settings.node.clock == "accept",
+        )
         sequencer = Sequencer(
             self._queue,
             self._pools.blocks,
@@ -189,12 +195,7 @@ class Node:
             log_writer,
             cluster_id=self._settings.node.cluster_id,
             epoch=_EPOCH,
-            block_clock=BlockClock(
-                parts.clock,
-                log.last_time_ns,
-                self._settings.node.clock_jump_max_s * 1_000_000_000,
-                accept=self._settings.node.clock == "accept",
-            ),
+            block_clock=block_clock,
             clock=parts.clock,
             conditions=self._conditions,
         )
@@ -207,6 +208,7 @@ class Node:
             log=log,
             directory=self._settings.node.data_dir,
             segment_bytes=self._settings.log.segment_bytes,
+            block_clock=block_clock,
             lost_addresses=lambda: self._server.lost_addresses(),
         )
         opened.push_async_callback(self._probe.stop)

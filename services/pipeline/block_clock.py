@@ -53,6 +53,11 @@ class BlockClock:
                 _text(-ahead_ns),
             )
 
+    @property
+    def followed(self) -> bool:
+        """Whether the last block's time could follow the machine's clock, which had not leapt ahead."""
+        return self._followed
+
     def next_ns(self) -> int:
         """Give the next block's time."""
         wall_ns, monotonic_ns = self._clock.time_ns(), self._clock.monotonic_ns()

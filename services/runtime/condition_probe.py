@@ -34,6 +34,14 @@ class TimedLog(Protocol):
         """Time of the last block appended."""
 
 
+class FollowingClock(Protocol):
+    """What the probe needs of the block clock: `services.pipeline.block_clock.BlockClock` in a node."""
+
+    @property
+    def followed(self) -> bool:
+        """Whether the last block's time could follow the machine's clock."""
+
+
 class ConditionProbe:
     """Runs in the event loop, by the loop's time, from `start` to `stop`."""
 
@@ -48,6 +56,7 @@ class ConditionProbe:
         log: TimedLog,
         directory: Path,
         segment_bytes: int,
+        block_clock: FollowingClock,
         lost_addresses: Callable[[], Sequence[str]],
         left: Callable[[], int] = descriptors.left,
     ) -> None:
@@ -62,6 +71,7 @@ class ConditionProbe:
             log: whose blocks have times.
             directory: of the log.
             segment_bytes: what the log takes from the disk at a time.
+            block_clock: gives the log's blocks their times.
             lost_addresses: gives the addresses at which the node is not reached any more.
             left: gives the file descriptors that may still be opened.
         """
@@ -73,6 +83,7 @@ class ConditionProbe:
         self._log = log
         self._directory = directory
         self._segment_bytes = segment_bytes
+        self._block_clock = block_clock
         self._lost_addresses = lost_addresses
         self._left = left
         self._asking_disk = False
@@ -96,6 +107,7 @@ class ConditionProbe:
         lost = self._lost_addresses()
         self._tell(Condition.DISK_SLOW, waited_s >= DISK_SLOW_S, f"for {waited_s:.0f} s")
         self._tell(Condition.CLOCK_BEHIND, behind_s > CLOCK_BEHIND_S, f"by {behind_s:.0f} s")
+        self._tell(Condition.CLOCK_JUMPED, not self._block_clock.followed, "")
         self._tell(Condition.DESCRIPTORS_SHORT, left < DESCRIPTORS_LEFT_MIN, f"{left} left")
         self._tell(Condition.ADDRESS_LOST, bool(lost), ", ".join(lost))
         if Condition.TABLES_FULL in self._conditions and self._capacity.fits(BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX):

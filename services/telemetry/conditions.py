@@ -71,6 +71,12 @@ class Condition(Enum):
         None,
         "this machine's clock is behind the log's last block, and the log's time stands still: set the clock",
     )
+    CLOCK_JUMPED = (
+        "clock_jumped",
+        None,
+        "this machine's clock leapt ahead and the log's time does not follow: set the clock, or restart the node with "
+        "node.clock=accept where it is right",
+    )
 
     def __init__(self, label: str, stops: Ability | None, meaning: str) -> None:
         self.label: Final = label

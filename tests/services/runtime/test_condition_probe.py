@@ -32,6 +32,7 @@ class Bench:
         self.last_time_ns = 0
         self.room = True
         self.left = 1000
+        self.followed = True
         self.lost: list[str] = []
         self.probe = ConditionProbe(
             self.conditions,
@@ -42,6 +43,7 @@ class Bench:
             log=self,
             directory=directory,
             segment_bytes=8 * MIB,
+            block_clock=self,
             lost_addresses=lambda: self.lost,
             left=lambda: self.left,
         )
@@ -95,6 +97,13 @@ def test_descriptors_are_short_before_the_last_is_taken(bench: Bench) -> None:
     bench.left -= 1
     assert bench.seen() == [Condition.DESCRIPTORS_SHORT]
     bench.left = 1000
+    assert bench.seen_later() == []
+
+
+def test_a_clock_that_leapt_ahead_is_told_until_it_is_followed_again(bench: Bench) -> None:
+    bench.followed = False
+    assert bench.seen() == [Condition.CLOCK_JUMPED]
+    bench.followed = True
     assert bench.seen_later() == []
 
 
