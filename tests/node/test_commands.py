@@ -87,6 +87,8 @@ def test_a_lost_answer_is_found_under_the_ids_of_its_attempt(shell: Shell) -> No
     ids = ("--client-id", "0x70", "--sequence", "9")
     assert not shell.json("add", "n", "1", *ids)["duplicate"]
     assert shell.json("add", "n", "1", *ids)["duplicate"]
+    code, line = shell.run("add", "n", "2", *ids)
+    assert (code, line.split(" (")[0]) == (1, "SEQUENCE_REUSED")
     assert shell.run("get", "--counter", "n") == (0, "1\n")
 
 

@@ -15,3 +15,6 @@ class Opcode(IntEnum):
     ADD = opcode.ADD
     TRANSFER = opcode.TRANSFER
     OPEN_ACCOUNT = opcode.OPEN_ACCOUNT
+    END_SESSION = opcode.END_SESSION
+    SET_SESSION_BOUNDS = opcode.SET_SESSION_BOUNDS
+    """Logged by a node itself, never accepted from a client."""

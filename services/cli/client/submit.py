@@ -24,6 +24,7 @@ _ADVICE: Final = {
     "SAME_ACCOUNT": "debit and credit are one account",
     "ACCOUNT_EXISTS": "it is open already",
     "SEQUENCE_EXPIRED": "the node no longer knows what was done under this sequence",
+    "SEQUENCE_REUSED": "another transaction was done under this client id and sequence",
     "SESSIONS_EXHAUSTED": "the node can remember no further client now; try again later",
 }
 _NEGATIVE: Final = {"ignore_unknown_options": True}

@@ -82,6 +82,10 @@ def _content(block: WatchedBlock, i: int) -> dict[str, bytes | int | bool]:
             return {"account": first, "overdraft": bool(flags & OVERDRAFT)}
         case Opcode.APPEND:
             return {"payload": payload}
+        case Opcode.END_SESSION:
+            return {}
+        case Opcode.SET_SESSION_BOUNDS:
+            return {"sessions": int(row["amount"]), "horizon_ns": int(row["operand_lo"])}
         case Opcode.PUT | Opcode.DELETE | Opcode.CAS | Opcode.ADD:
             length = int(row["operand_hi"])
             inline = length <= KEY_INLINE_BYTES_MAX

@@ -77,6 +77,15 @@ def test_chains_duplicates_and_rejections_are_told() -> None:
     assert (fields["log_index"], fields["position"]) == (3, 41)
 
 
+def test_records_of_sessions_are_told() -> None:
+    columns = penstock.appends([b"", b""], operand=[0, 9])
+    columns.records["operation"] = [penstock.Opcode.END_SESSION, penstock.Opcode.SET_SESSION_BOUNDS]
+    columns.records["amount"] = [0, 7]
+    block = watched(columns)
+    assert line_of(block, 0) == "41  END_SESSION  OK"
+    assert line_of(block, 1) == "42  SET_SESSION_BOUNDS  sessions 7  horizon_ns 9  OK"
+
+
 def test_what_a_newer_node_knows_is_shown_by_its_number() -> None:
     columns = penstock.appends(b"x")
     columns.records["operation"] = 99
