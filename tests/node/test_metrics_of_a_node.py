@@ -16,6 +16,8 @@ from tests.frames import frame, rows
 from tests.node.serve_process import ServeProcess
 
 MAY_STAY_ZERO = {
+    "penstock_condition",
+    "penstock_condition_begun_total",
     "penstock_gc_pauses_over_10ms_total",
     "penstock_gc_pauses_over_1ms_total",
     "penstock_rpc_frames_in_flight",
