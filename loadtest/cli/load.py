@@ -6,7 +6,7 @@ Everything but click is imported when the command runs, so that a mistyped optio
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -15,6 +15,8 @@ from services.cli.target_option import target_option
 if TYPE_CHECKING:
     from loadtest.load.coordinator import LoadPlan
     from loadtest.load.workload import Workload
+
+_STDOUT: Final = Path("-")
 
 
 @click.command()
@@ -32,7 +34,15 @@ if TYPE_CHECKING:
 @click.option("--frame", default=10_000, show_default=True, help="Transactions in a frame, at most.")
 @click.option("--value-bytes", default=64, show_default=True, help="Length of values and of appended payloads.")
 @click.option("--seed", default=1, show_default=True, help="The same seed makes the same transactions.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures here.")
+@click.option(
+    "--json",
+    "json_file",
+    is_flag=False,
+    flag_value=str(_STDOUT),
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    metavar="[FILE]",
+    help="Print all figures as a JSON object and everything else on the standard error, or write them to a file.",
+)
 @click.option(
     "--verify",
     "log_directory",
@@ -94,7 +104,7 @@ def _run(plan: "LoadPlan", workload: "Workload", json_file: Path | None, log_dir
     from loadtest.node.node_process import digests_of, is_serving, status_of
     from loadtest.verify.verify_log import Evidence, verify_log
 
-    console = Console()
+    console = Console(stderr=json_file == _STDOUT)
     if not is_serving(plan.target):
         raise click.ClickException(f"no node serves at {plan.target}: start one with `penstock dev --listen ...`")
     evidence = []
@@ -123,6 +133,8 @@ def _run(plan: "LoadPlan", workload: "Workload", json_file: Path | None, log_dir
         verified = verdict.verified
         figures["verification"] = verification_figures(verdict)
         console.print(verification_table(figures["verification"]))
-    if json_file is not None:
+    if json_file == _STDOUT:
+        click.echo(json.dumps(figures))
+    elif json_file is not None:
         json_file.write_text(json.dumps(figures, indent=2) + "\n")
     return verified

@@ -55,6 +55,15 @@ def test_a_load_on_a_running_node_is_verified_and_writes_its_figures(tmp_path: P
     assert figures["committed"] > 0
 
 
+def test_a_load_prints_its_figures_for_programs_and_nothing_besides(tmp_path: Path) -> None:
+    with running_node(tmp_path / "node") as node:
+        options = ["--target", node.target, "--seconds", "0.3", "--warmup", "0.1", "--accounts", "2000"]
+        answer = CliRunner().invoke(load, [*options, "--json"])
+    assert answer.exit_code == 0, answer.output
+    figures = json.loads(answer.stdout)
+    assert figures["committed"] > 0, figures
+
+
 def test_a_load_whose_log_does_not_hold_it_fails(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with running_node(tmp_path / "node") as node:
