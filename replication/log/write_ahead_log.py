@@ -14,11 +14,9 @@ A directory holds ``lock`` (``directory_lock.py``), ``cluster`` (``log_metadata.
 """
 
 import contextlib
-import logging
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -47,22 +45,10 @@ from replication.log.segments.segment_index import SegmentIndex, read_mapped
 from replication.log.segments.segment_preallocator import SegmentPreallocator
 from replication.log.segments.segment_writer import SegmentWriter
 from replication.log.shortage import shortages_told
+from replication.log.sync_mode import SyncMode
 from replication.log.truncation import copy_segment, cut_torn_tail, remove_last_segments
 
 _WATERMARK_INTERVAL_S: Final = 1.0
-
-_log = logging.getLogger(__name__)
-
-
-class SyncMode(StrEnum):
-    """When an appended block may be answered for."""
-
-    BLOCK = "block"
-    """Once it is synced: nothing answered is ever lost."""
-    INTERVAL = "interval"
-    """At once; a sync follows within the interval. A power cut loses what was answered since the last one."""
-    NONE = "none"
-    """At once; synced when a segment is full and when the log is closed. A power cut may lose a segment's worth."""
 
 
 class WriteAheadLog:
@@ -90,7 +76,6 @@ class WriteAheadLog:
         """What recovery cut off, for the operator to know."""
         self._segment_bytes = segment_bytes
         self._tip = recovered.tip
-        self._watermark_index = 0
         self._failure: str | None = None
         self._disk, self._clock, self._executor = disk, clock, executor
         self._lock = lock
@@ -383,7 +368,7 @@ class WriteAheadLog:
         try:
             if self._failure is None:
                 self._sync()
-                self._raise_watermark()
+                self._watermark.follow(self.durable_index)
         finally:
             self._writer.close()
             self._watermark.close()
@@ -437,7 +422,6 @@ class WriteAheadLog:
         del prepared[: prepared.index(self._index.segments[-1].path) + 1]
         removed = self._index.truncate_after(index)
         self._tip = tip
-        self._watermark_index = self.durable_index
         self._watermark.lower_to(self.durable_index)
         if removed:
             remove_last_segments(removed, prepared, self._disk)
@@ -458,17 +442,6 @@ class WriteAheadLog:
         except OSError as error:
             raise self._fail(error) from error
 
-    def _raise_watermark(self) -> None:
-        index = self.durable_index
-        if index > self._watermark_index:
-            try:
-                self._watermark.raise_to(index)
-            except OSError as error:
-                # A lower bound: the log is as durable without it. It is tried again a second later.
-                _log.warning("the durable watermark of %s could not be raised (%s)", self.directory, error.strerror)
-            else:
-                self._watermark_index = index
-
     def _maintain(self) -> None:
         """Sync (mode ``interval``) and raise the durable watermark, now and then; a failure shows at the next call."""
         waits_per_watermark = max(1, round(_WATERMARK_INTERVAL_S / self._wait_s))
@@ -480,7 +453,7 @@ class WriteAheadLog:
                     if self.sync_mode is SyncMode.INTERVAL:
                         self._sync()
                     if waits % waits_per_watermark == 0:
-                        self._raise_watermark()
+                        self._watermark.follow(self.durable_index)
 
     def _check(self) -> None:
         if self._failure is not None:

@@ -7,6 +7,7 @@ before blocks are taken off the end of the log. So it is a lower bound: it may b
 claims too much.
 """
 
+import logging
 import os
 import struct
 import zlib
@@ -23,13 +24,16 @@ _WATERMARK: Final = struct.Struct("<4sIQQ")
 _CRC: Final = struct.Struct("<I")
 _MAGIC: Final = b"PSDM"
 _VERSION: Final = 1
+_log = logging.getLogger(__name__)
 
 
 class DurableWatermark:
     """The watermark of one log, open for writing."""
 
     def __init__(self, directory: Path, cluster_id: int, disk: Disk) -> None:
-        self._disk, self._cluster_id = disk, cluster_id
+        self._directory, self._disk, self._cluster_id = directory, disk, cluster_id
+        self._index = 0
+        self._is_failing = False
         self._page = aligned_buffer(PAGE_BYTES)
         path = _path(directory)
         fresh = not path.exists()
@@ -39,13 +43,24 @@ class DurableWatermark:
             disk.write(self._fd, [self._page], 0)
             disk.sync(self._fd)
 
-    def raise_to(self, index: int) -> None:
-        """Put the watermark at ``index``, which has been synced; a power cut may undo it.
+    def follow(self, durable_index: int) -> None:
+        """Raise the watermark to ``durable_index``, which has been synced; a power cut may undo it.
 
-        Raises:
-            OSError: the disk failed, or there is no room.
+        It is a lower bound, and the log is as durable without it: where the disk fails or is full it stays where it is,
+        a warning is logged once, and the next call tries again.
         """
-        self._write(index)
+        if durable_index <= self._index:
+            return
+        try:
+            self._write(durable_index)
+        except OSError as error:
+            if not self._is_failing:
+                _log.warning("the durable watermark of %s could not be raised (%s)", self._directory, error.strerror)
+            self._is_failing = True
+            return
+        if self._is_failing:
+            _log.warning("the durable watermark of %s is raised again", self._directory)
+        self._index, self._is_failing = durable_index, False
 
     def lower_to(self, index: int) -> None:
         """Put the watermark at ``index``, durably, since blocks behind it are about to go.
@@ -53,6 +68,7 @@ class DurableWatermark:
         Raises:
             OSError: the disk failed, or there is no room.
         """
+        self._index = index
         self._write(index)
         self._disk.sync(self._fd)
 

@@ -73,7 +73,7 @@ def test_after_any_power_cut_the_log_is_a_prefix_that_holds_all_that_was_durable
             elif step == "sync":
                 assert log.sync() == len(written)
             elif step == "mark":
-                log._raise_watermark()
+                log._watermark.follow(log.durable_index)
             elif step == "truncate":
                 cut = rng.randint(log.first_index if log.first_index > 1 else 0, log.last_index)
                 log.truncate_after(min(cut, log.last_index))

@@ -262,8 +262,8 @@ def _interrupted(
         written += _fill(log, [400] * 6)
     run_background(executor, "log-preallocator")
     assert len(log._preallocator._prepared) == 2, "segments are prepared behind what is cut"
-    log._raise_watermark()
-    log._watermark_index = 0  # a second later, it would be written again
+    log._watermark.follow(log.durable_index)
+    log._watermark._index = 0  # a second later, it would be written again
     disk.steps_left = steps
     try:
         work(log)

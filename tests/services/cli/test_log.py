@@ -133,7 +133,7 @@ def test_verify_goes_on_where_a_node_gave_up_segments_meanwhile(
 ) -> None:
     with WriteAheadLog.open(tmp_path, CLUSTER, segment_bytes=SEGMENT_BYTES) as wal:
         written = [block.hash.hex() for _ in range(9) for block in append(wal, [900])]
-        wal._raise_watermark()
+        wal._watermark.follow(wal.durable_index)
 
         def give_up(*_: object) -> None:
             wal.recycle_below(12)
