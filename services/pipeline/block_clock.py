@@ -62,7 +62,8 @@ class BlockClock:
         """Give the next block's time."""
         wall_ns, monotonic_ns = self._clock.time_ns(), self._clock.monotonic_ns()
         expected_ns = self._wall_ns + monotonic_ns - self._monotonic_ns
-        followed = wall_ns - expected_ns <= self._jump_ns_max
+        # Up to the last block's time there is no leap: a clock that was set back for a moment may be set right again.
+        followed = wall_ns - max(expected_ns, self._last_ns) <= self._jump_ns_max
         if followed:
             self._wall_ns, self._monotonic_ns = wall_ns, monotonic_ns
         if followed != self._followed:

@@ -80,3 +80,16 @@ def test_a_clock_that_leaps_while_the_node_runs_is_not_followed_until_it_is_back
     clock.advance(1)
     assert blocks.next_ns() - start_ns == 4 * SECOND_NS + 5
     assert caplog.text.count("is followed again") == 1
+
+
+def test_a_clock_that_was_set_back_and_is_set_right_again_is_followed(
+    clock: SteppedClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    blocks = BlockClock(clock, 0, DAY_NS)
+    start_ns = blocks.next_ns()
+    clock.step_ns = -3 * DAY_NS
+    assert blocks.next_ns() - start_ns == 1
+    clock.advance(1)
+    clock.step_ns = 0
+    assert blocks.next_ns() - start_ns == SECOND_NS
+    assert "leapt" not in caplog.text
