@@ -41,7 +41,7 @@ def create_state(settings: NodeSettings) -> StateMachine:
 
     Raises:
         LogError: the log's metadata cannot be read.
-        ValueError: what the log's sessions may take is more than half of ``state.bytes_max``.
+        StateFull: there is no address space for what the log's sessions may take.
     """
     bounds = settings.state.session_bounds()
     found = read_metadata(settings.node.data_dir / "log")

@@ -43,13 +43,14 @@ class StateMachine:
             Either is sparse: only touched pages take memory. State is recovered by replaying the log, not from here.
         bytes_max: most that entries, values and sessions should take. It is for admission to keep to it (`free_bytes`);
             the tables go on for a reserve beyond it, so that a log admitted under one seed fits under any other.
-        session_bounds: those to begin with; they take at most half of `bytes_max`. None: an eighth, and 1 GiB at most.
+        session_bounds: those to begin with, as the log has them. None: an eighth of `bytes_max`, and 1 GiB at most.
         hash_seed: secret of 128 bits, without which nobody can choose keys whose hashes collide; None draws one. It
             decides where entries lie, and nothing else: no result, no digest.
         randomness: draws the seed.
 
     Raises:
         ValueError: a limit makes no sense.
+        StateFull: there is no address space for as many sessions and results as the bounds allow.
         RegionError: the file or the memory cannot be had.
     """
 
@@ -63,11 +64,12 @@ class StateMachine:
         randomness: Random = SYSTEM_RANDOM,
     ) -> None:
         bounds = session_bounds or SessionBounds.within(bytes_max)
-        if bounds.bytes_max > bytes_max // 2:
-            raise ValueError(
-                f"sessions take up to {bounds.bytes_max} bytes, more than half of bytes_max, {bytes_max}; raise it"
-            )
         plan = RegionLayout.plan(bytes_max, reserve_bytes(bytes_max))
+        if bounds.page_capacity > plan.page_capacity_max:
+            raise StateFull(
+                f"sessions may take {bounds.bytes_max} bytes, for which there is no address space: set state.bytes_max "
+                f"to at least {2 * bounds.bytes_max}"
+            )
         self._bytes_max = bytes_max
         self._region = Region.create(path, plan.size, kind="state", version=layout.VERSION)
         self._words: NDArray[np.uint64] = self._region.words

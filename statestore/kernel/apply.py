@@ -191,8 +191,8 @@ def apply_block(
             continue
         if operation_of(records, base) == SET_SESSION_BOUNDS:
             result = set_session_bounds(words, records, base)
-            if result == INVALID:
-                return (i << CODE_BITS) | INVALID
+            if result >= FULL:
+                return (i << CODE_BITS) | result
             results[i] = U8(result)
             digest = digest_step(digest, result)
             i += ONE

@@ -238,11 +238,16 @@ def delete(state: State, record: Record) -> U64:
 
 @inner
 def set_session_bounds(words: Words, records: Words, base: U64) -> U64:
-    """SET_SESSION_BOUNDS: its result. It is no client's and needs no session, or it could not make room for any."""
+    """SET_SESSION_BOUNDS: its result, or FULL where there is no address space for as many pages, or INVALID.
+
+    It is no client's and needs no session, or it could not make room for any.
+    """
     capacity = records[base + WORD_AMOUNT]
     pages = records[base + WORD_OPERAND_HI]
-    if capacity > SESSIONS_MAX or pages > words[PAGE_CAPACITY_MAX]:
+    if capacity > SESSIONS_MAX:
         return INVALID
+    if pages > words[PAGE_CAPACITY_MAX]:
+        return FULL
     set_bounds(words, capacity, records[base + WORD_OPERAND_LO], pages)
     return OK
 

@@ -204,6 +204,8 @@ SLOT_BYTES: Final = 16
 """Of an index: a hash, and what it leads to."""
 VERSION: Final = 4
 """Of this layout."""
+PAGES_BYTES_MIN: Final = 4 << 30
+"""Address space for pages of results at least, so that a log is replayed by a node of less memory than it came from."""
 ENTRIES_BYTES_MIN: Final = 4 << 20
 """Least arena that is of any use: a few buckets and one value of the largest size."""
 
@@ -227,7 +229,7 @@ class RegionLayout:
         """Lays a region out for an arena of `bytes_max` (entries and values) and a reserve behind it, and sessions.
 
         There is address space for as many sessions as there may ever be, and for pages of results up to half of
-        `bytes_max`: the bounds in force can be changed while the state lives.
+        `bytes_max`, or 4 GiB where that is more: the bounds in force can be changed while the state lives.
 
         Raises:
             ValueError: a limit makes no sense.
@@ -237,7 +239,7 @@ class RegionLayout:
         # Hashing leaves some prefixes fuller than others: two bits more than evenly filled buckets would need.
         depth_max = ((bytes_max + reserve_bytes) // (int(BUCKET_WORDS) * 8)).bit_length() + 2
         session_index_slots = index_slots(SESSION_CAPACITY_MAX)
-        page_capacity_max = bytes_max // 2 // PAGE_COST_BYTES
+        page_capacity_max = max(bytes_max // 2, PAGES_BYTES_MIN) // PAGE_COST_BYTES
         page_index_slots = index_slots(page_capacity_max)
         sessions = int(HEADER_WORDS) * 8
         session_index = sessions + (SESSION_CAPACITY_MAX + int(SESSION_HEADS)) * int(SESSION_WORDS) * 8

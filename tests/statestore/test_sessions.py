@@ -22,7 +22,7 @@ from penstock.contract.result_code import (
     SEQUENCE_REUSED,
     SESSIONS_EXHAUSTED,
 )
-from statestore.errors import RecordInvalid
+from statestore.errors import RecordInvalid, StateFull
 from statestore.session_bounds import SessionBounds
 from statestore.state_machine import StateMachine
 from tests.statestore.blocks import Feeder, Tx, add, bounds, end, opened, set_bounds, transfer
@@ -302,10 +302,32 @@ def test_bounds_are_changed_by_a_transaction() -> None:
         assert feeder.apply(count(1, 3), count(1, 2), count(2, 2)) == [SESSIONS_EXHAUSTED, OK | DUPLICATE, OK]
 
 
-@pytest.mark.parametrize(("capacity", "page_capacity"), [((1 << 20) + 1, 1), (1, (16 << 20) // 2 // PAGE_BYTES + 1)])
-def test_bounds_beyond_the_address_space_stop_the_state_machine(capacity: int, page_capacity: int) -> None:
-    with StateMachine(bytes_max=16 << 20, session_bounds=bounds(1)) as state, pytest.raises(RecordInvalid):
+@pytest.mark.parametrize(
+    ("capacity", "page_capacity", "error"),
+    [((1 << 20) + 1, 1, RecordInvalid), (1, (4 << 30) // PAGE_BYTES + 1, StateFull)],
+)
+def test_bounds_beyond_the_address_space_stop_the_state_machine(
+    capacity: int, page_capacity: int, error: type[Exception]
+) -> None:
+    with StateMachine(bytes_max=16 << 20, session_bounds=bounds(1)) as state, pytest.raises(error):
         Feeder(state).apply(set_bounds(capacity, HOUR_NS, page_capacity))
+
+
+def test_a_log_of_a_node_with_more_memory_is_replayed_into_less(feeder: Feeder) -> None:
+    """What was admitted there need not be much; so what its sessions might have taken must not keep a node from it."""
+    large, small = SessionBounds.within(8 << 30), SessionBounds.within(64 << 20)
+    with StateMachine(bytes_max=64 << 20, session_bounds=large) as state:
+        smaller = Feeder(state)
+        again = set_bounds(large.capacity, large.horizon_ns, large.page_capacity)
+        lower = set_bounds(small.capacity, small.horizon_ns, small.page_capacity)
+        assert smaller.apply(count(1), again, count(2), lower) == [OK] * 4
+        assert state.session_bounds == small
+        assert state.free_bytes > 32 << 20
+
+
+def test_bounds_that_a_log_began_with_and_no_address_space_holds_are_told_with_the_way_out() -> None:
+    with pytest.raises(StateFull, match=r"set state\.bytes_max to at least 171798"):
+        StateMachine(bytes_max=16 << 20, session_bounds=SessionBounds.of_bytes(1000, HOUR_NS, 8 << 30))
 
 
 def test_invented_clients_run_out_of_pages_before_known_ones_do() -> None:
