@@ -13,6 +13,7 @@ from penstock.host.clock import SYSTEM_CLOCK, Clock
 from penstock.host.executor import THREADS, Executor
 from pooling.manager import ObjectPoolManager
 from replication.log.directory.log_metadata import read_metadata
+from replication.log.errors import LogTooOld
 from replication.log.write_ahead_log import WriteAheadLog
 from services.pipeline.results_file import ResultsFile
 from services.rpc.server import NodeServer
@@ -40,13 +41,17 @@ def create_state(settings: NodeSettings) -> StateMachine:
     """Create the empty state that the log is replayed into, with the bounds on sessions that the log began with.
 
     Raises:
-        LogError: the log's metadata cannot be read.
+        LogError: the log's metadata cannot be read, or it was begun by a version that gave other answers.
         StateFull: there is no address space for what the log's sessions may take.
     """
     bounds = settings.state.session_bounds()
-    found = read_metadata(settings.node.data_dir / "log")
+    directory = settings.node.data_dir / "log"
+    found = read_metadata(directory)
     if found is not None and found.parameters:
-        bounds = SessionBounds(*(found.parameters[name] for name in _parameters(bounds)))
+        try:
+            bounds = SessionBounds(*(found.parameters[name] for name in _parameters(bounds)))
+        except KeyError as missing:
+            raise LogTooOld(directory, missing.args[0]) from None
     return StateMachine(bytes_max=settings.state.bytes_max, session_bounds=bounds)
 
 

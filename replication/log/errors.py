@@ -65,6 +65,17 @@ class LogVersionUnsupported(LogError):
         self.found = found
 
 
+class LogTooOld(LogError):
+    """The log was begun by a version that did not write down what its replay depends on now."""
+
+    def __init__(self, path: Path, missing: str) -> None:
+        super().__init__(
+            f"{path} does not say {missing}: it was begun by an earlier version, whose answers this one would not give "
+            "again; run that version on it, or start with a new data directory"
+        )
+        self.missing = missing
+
+
 class LogReadOnly(LogError):
     """The log's directory cannot be written."""
 

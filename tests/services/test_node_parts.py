@@ -6,7 +6,8 @@ import pytest
 
 from penstock.host.clock import SYSTEM_CLOCK
 from penstock.host.executor import THREADS
-from replication.log.errors import LogInUse
+from replication.log.errors import LogInUse, LogTooOld
+from replication.log.write_ahead_log import WriteAheadLog
 from services.node_parts import create_queue, create_state, open_log
 from services.settings.model import NodeSettings, QueueSettings
 
@@ -41,6 +42,13 @@ def test_a_state_begins_with_the_bounds_on_sessions_that_its_log_began_with(
     assert changed.state.session_bounds() != settings.state.session_bounds()
     with create_state(changed) as state:
         assert state.session_bounds == settings.state.session_bounds()
+
+
+def test_a_log_of_a_version_that_gave_other_answers_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    before = {"state.session_capacity": 65_536, "state.session_horizon_s": 3600}
+    WriteAheadLog.open(tmp_path / "log", 7, parameters=before).close()
+    with pytest.raises(LogTooOld, match=r"does not say session\.capacity.*start with a new data directory"):
+        create_state(settings_in(tmp_path, state=SMALL))
 
 
 def test_the_state_and_the_ring_are_as_large_as_the_settings_say(tmp_path: Path) -> None:
