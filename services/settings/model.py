@@ -83,8 +83,8 @@ class IdentitySettings(_Group):
     """``check``: a node refuses to start where its clock is further ahead of the log's last block than
     ``clock_jump_max_s``, and lets the time of blocks stand where it is behind. ``accept``: the first block takes the
     clock's time, whatever it is; for one start, after the clock was found to be right."""
-    clock_jump_max_s: int = Field(default=86_400, ge=1)
-    """Seconds by which the time of blocks may jump ahead: longer than a node is ever down."""
+    clock_jump_max_s: int = Field(default=2_592_000, ge=1)
+    """Seconds by which the time of blocks may jump ahead: longer than a node is ever down or idle. 30 days."""
 
 
 class ListenSettings(_Group):

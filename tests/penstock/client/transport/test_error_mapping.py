@@ -51,7 +51,7 @@ def failed_call(code: grpc.StatusCode, *trailers: tuple[str, str | bytes]) -> gr
         (grpc.StatusCode.UNAVAILABLE, errors.Unavailable),
         (grpc.StatusCode.INVALID_ARGUMENT, errors.InvalidRequest),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, errors.Overloaded),
-        (grpc.StatusCode.DATA_LOSS, errors.ServerError),
+        (grpc.StatusCode.DATA_LOSS, errors.NotReady),
     ],
 )
 def test_a_call_that_failed_without_details_is_known_by_its_code(
