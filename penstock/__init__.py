@@ -36,11 +36,13 @@ if TYPE_CHECKING:
         SequenceReused,
         ServerError,
         Unavailable,
+        UnsupportedRuntime,
     )
     from penstock.client.keys import AccountKey, CounterKey, Entry, Key, ValueKey
     from penstock.client.operations import Add, Append, Cas, Delete, OpenAccount, Operation, Put, Transfer
     from penstock.client.options import BatchOptions, FlowOptions, RetryOptions
     from penstock.client.results import FrameReceipt, Rejected, Result, ResultCode
+    from penstock.client.submission import AsyncSubmission, Submission, TransactionKey
     from penstock.client.watch import WatchedBlock
     from penstock.contract.flag import FLOOR, LINKED, OVERDRAFT
     from penstock.contract.record import RECORD
@@ -70,6 +72,7 @@ _HOME: Final = {
         "SequenceReused",
         "ServerError",
         "Unavailable",
+        "UnsupportedRuntime",
     ),
     "client.operations": ("Add", "Append", "Cas", "Delete", "OpenAccount", "Operation", "Put", "Transfer"),
     "client.options": ("BatchOptions", "FlowOptions", "RetryOptions"),
@@ -77,6 +80,7 @@ _HOME: Final = {
     "contract.record": ("RECORD",),
     "contract.result_code": ("DUPLICATE",),
     "client.results": ("FrameReceipt", "Rejected", "Result", "ResultCode"),
+    "client.submission": ("AsyncSubmission", "Submission", "TransactionKey"),
     "client.watch": ("WatchedBlock",),
 }
 _MODULE_OF: Final = {name: f"penstock.{module}" for module, names in _HOME.items() for name in names}
@@ -91,6 +95,7 @@ __all__ = [
     "Add",
     "Append",
     "AsyncClient",
+    "AsyncSubmission",
     "BatchOptions",
     "BlockGone",
     "Cas",
@@ -124,8 +129,11 @@ __all__ = [
     "RetryOptions",
     "SequenceReused",
     "ServerError",
+    "Submission",
+    "TransactionKey",
     "Transfer",
     "Unavailable",
+    "UnsupportedRuntime",
     "ValueKey",
     "WatchedBlock",
     "adds",

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import grpc
 
+from penstock.client import runtime_support
 from penstock.client.arguments import SEQUENCE_MAX, boolean, integer, seconds, several
 from penstock.client.columns.columns import Records
 from penstock.client.errors import ClientClosed, InvalidOperation, PenstockError
@@ -64,6 +65,7 @@ class AsyncClient:
     Raises:
         InvalidOperation: ``target`` names no node, ``client_id`` or ``next_sequence`` is out of range, or one comes
             without the other.
+        UnsupportedRuntime: gRPC cannot run in this process, after a fork or under gevent.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class AsyncClient:
         traceparent: Callable[[], str] = str,
         random: Random | None = None,
     ) -> None:
+        runtime_support.check()
         self._retry = retry = retry or RetryOptions()
         self._session = Session(client_id, next_sequence)
         self._window = FlowWindow(flow or FlowOptions())
@@ -93,6 +96,7 @@ class AsyncClient:
         self._state = StateServiceStub(self._channel)
         self._node = NodeServiceStub(self._channel)
         self._closed = False
+        runtime_support.register(self)
 
     @property
     def client_id(self) -> int:
@@ -128,6 +132,14 @@ class AsyncClient:
             self._batcher.abandon()
             self._stream.abandon()
             await self._channel.close()
+            self._stream.forget_channel()
+            del self._channel, self._state, self._node  # gRPC ends with the last of them
+            runtime_support.unregister(self)
+
+    def close_in_child(self) -> None:
+        """Called by the client itself where its process was forked: it is closed in the child."""
+        self._closed = True
+        self._batcher.close_in_child()
 
     @property
     def in_flight(self) -> tuple[int, int]:
@@ -395,6 +407,7 @@ class AsyncClient:
     ) -> Coroutine[Any, Any, FrameReceipt]:
         """Send a frame when there is room; what this returns waits for its receipt."""
         count = len(words)
+        self._check_open()
         await enter_window(self._window, count, deadline)
         try:
             self._check_open()
@@ -425,7 +438,7 @@ class AsyncClient:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise ClientClosed("this client is closed")
+            raise ClientClosed(runtime_support.CLOSED)
 
 
 async def _all_of(waiters: list[Waiter]) -> list[Result]:

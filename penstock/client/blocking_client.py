@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 
 import grpc
 
+from penstock.client import runtime_support
 from penstock.client.arguments import seconds
 from penstock.client.async_client import AsyncClient
 from penstock.client.columns.columns import Records
@@ -30,8 +31,8 @@ T = TypeVar("T")
 class Client:
     """A client of one node that blocks its caller; use it as ``with Client("127.0.0.1:50051") as client``.
 
-    Any number of threads may share one, and their transactions share frames. It does not survive a fork. Arguments,
-    methods and errors are those of AsyncClient.
+    Any number of threads may share one, and their transactions share frames. Arguments, methods and
+    errors are those of AsyncClient.
     """
 
     def __init__(
@@ -58,12 +59,18 @@ class Client:
                 traceparent=traceparent,
             )
 
+        runtime_support.check()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="penstock client", daemon=True)
         self._thread.start()
         self._closing_lock = threading.Lock()
         self._closed = False
-        self._client = self._wait(connect())
+        try:
+            self._client = self._wait(connect())
+        except BaseException:
+            self._stop_loop()
+            raise
+        runtime_support.register(self)
 
     def __enter__(self) -> Self:
         return self
@@ -89,7 +96,18 @@ class Client:
                 return
             self._closed = True
             closing = asyncio.run_coroutine_threadsafe(self._shut_down(timeout), self._loop)
-        closing.result()
+        try:
+            closing.result()
+        finally:  # on Ctrl-C, too
+            self._stop_loop()
+            runtime_support.unregister(self)
+
+    def close_in_child(self) -> None:
+        """Called by the client itself where its process was forked: it is closed in the child."""
+        self._closing_lock = threading.Lock()  # another thread of the parent may have held it
+        self._closed = True
+
+    def _stop_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -186,7 +204,7 @@ class Client:
         with self._closing_lock:  # nothing may start on a loop that is about to stop
             if self._closed:
                 work.close()
-                raise ClientClosed("this client is closed")
+                raise ClientClosed(runtime_support.CLOSED)
             future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()

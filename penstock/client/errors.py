@@ -11,6 +11,10 @@ class ClientClosed(PenstockError):
     """The client was closed; make a new one."""
 
 
+class UnsupportedRuntime(PenstockError):
+    """A client cannot run in this process; the message says why, and what to do."""
+
+
 class InvalidOperation(PenstockError, ValueError):
     """An argument that no node would take. Raised before anything is sent."""
 

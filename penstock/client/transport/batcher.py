@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from penstock.client.errors import ClientClosed, PenstockError, Unavailable
 from penstock.client.options import BatchOptions
+from penstock.client.runtime_support import CLOSED
 from penstock.client.session import Session
 from penstock.client.transport.batch_frame import BatchFrame, Piece, Waiter
 from penstock.client.transport.flow_window import FlowWindow
@@ -146,8 +147,7 @@ class Batcher:
         try:
             async with asyncio.timeout_at(deadline):
                 while not self.has_room(count, payload_bytes):
-                    if self._closed:
-                        raise ClientClosed("this client is closed")
+                    self._check_open()
                     if not self._awaits_window:
                         self._flush()
                         continue
@@ -165,12 +165,11 @@ class Batcher:
             Unavailable: there was no room by the deadline.
         """
         count = len(records)
+        self._check_open()
         await enter_window(self._window, count, deadline)
-        if self._closed:
-            self._window.leave(count)
-            raise ClientClosed("this client is closed")
         waiters = [self._new_waiter() for _ in records]
         try:
+            self._check_open()
             first = self._session.take_sequences(count) if first_sequence is None else first_sequence
             sequences = np.arange(count, dtype=np.uint64) + np.uint64(first)
             frame = self._make_frame(self._stamped(records, sequences, [payloads], [count - 1], waiters))
@@ -203,6 +202,10 @@ class Batcher:
         self._flush()
         while self._gathering.records:
             await self._wait_turn()
+
+    def close_in_child(self) -> None:
+        """Take no transactions in this process, which inherited the batcher through a fork."""
+        self._closed = True
 
     def abandon(self) -> None:
         """Refuse further transactions, and those that were not sent."""
@@ -339,6 +342,10 @@ class Batcher:
                 self._stream.give_up(frame, "no answer in time")
             else:
                 frame.give_up(due, "no answer in time")
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClientClosed(CLOSED)
 
     async def _wait_turn(self) -> None:
         turn = self._loop.create_future()

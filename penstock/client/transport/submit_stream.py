@@ -116,6 +116,10 @@ class SubmitStream:
         finally:
             self.abandon()
 
+    def forget_channel(self) -> None:
+        """Let go of the channel, which is closed, and of the task whose frames still refer to its call."""
+        del self._open, self._connection
+
     def abandon(self) -> None:
         """Give up all frames, and what would send them."""
         self._connection.cancel()

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 from grpc import aio
 
-from penstock.client.errors import Overloaded, Unavailable
+from penstock.client.errors import ClientClosed, Overloaded, Unavailable
 from penstock.client.options import RetryOptions
 from penstock.client.transport.backoff import Backoff
 from penstock.client.transport.error_mapping import error_of_call
@@ -32,6 +32,7 @@ async def call_with_retries(
 
     Raises:
         Refused: a retry cannot help, or the deadline has come.
+        ClientClosed: the channel was closed.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
@@ -39,6 +40,11 @@ async def call_with_retries(
     while True:
         try:
             return await method(request, timeout=deadline - loop.time())
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise ClientClosed("this client was closed meanwhile") from None  # its channel was
         except aio.AioRpcError as error:
             refused = error_of_call(error)
             delay_s = backoff.next_s(refused.retry_delay_s)

@@ -1,0 +1,81 @@
+"""Support of the process that a client runs in: what a fork leaves of it, and where gRPC cannot run at all.
+
+gRPC's threads do not exist in a forked child, and its locks may be held for ever there. A client that a child inherits
+is closed to it before it can touch any of this, and never taken apart. If all clients were closed before the fork, the
+child can make its own.
+"""
+
+import ctypes
+import gc
+import os
+import sys
+from typing import Final, Protocol
+from weakref import WeakSet
+
+from penstock.client.errors import UnsupportedRuntime
+
+CLOSED: Final = "this client is closed, or was made before this process was forked: make a new one"
+
+
+class Inherited(Protocol):
+    """What a forked child inherits."""
+
+    def close_in_child(self) -> None:
+        """Refuse every use in this process, without touching gRPC, locks or the event loop."""
+
+
+_open: "WeakSet[Inherited]" = WeakSet()
+_grpc_left_behind = False
+_garbage = False
+"""A closed client may not have been collected, and gRPC runs as long as anything of it is there."""
+
+
+def register(client: Inherited) -> None:
+    """``client`` uses gRPC from now on."""
+    _open.add(client)
+
+
+def unregister(client: Inherited) -> None:
+    """``client`` no longer uses gRPC."""
+    global _garbage
+    _open.discard(client)
+    _garbage = True
+
+
+def check() -> None:
+    """Check that a client can run in this process.
+
+    Raises:
+        UnsupportedRuntime: it cannot; the message says why, and what to do.
+    """
+    if _grpc_left_behind:
+        raise UnsupportedRuntime(
+            "this process was forked while a client was open, and gRPC does not survive that: close all clients before "
+            "the fork, or start processes with multiprocessing's 'spawn' or 'forkserver' method"
+        )
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None and (monkey.is_module_patched("threading") or monkey.is_module_patched("socket")):
+        raise UnsupportedRuntime(
+            "gevent has patched this process, and the client's event loop and gRPC need real threads and sockets: run "
+            "the client in a process of its own, or without gevent.monkey"
+        )
+
+
+def _before_fork() -> None:
+    global _garbage
+    if _garbage:
+        _garbage = False
+        gc.collect()
+
+
+def _after_fork_in_child() -> None:
+    global _grpc_left_behind
+    for client in list(_open):
+        _grpc_left_behind = True
+        client.close_in_child()
+        # gRPC's destructors would wait for threads that are not here, or abort: what was inherited stays for good.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(client))
+    _open.clear()
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
