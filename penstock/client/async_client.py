@@ -10,7 +10,7 @@ from typing import Any, Self
 import grpc
 
 from penstock.client import runtime_support
-from penstock.client.arguments import SEQUENCE_MAX, boolean, integer, seconds, several
+from penstock.client.arguments import SEQUENCE_MAX, boolean, integer, namespace_number, seconds, several
 from penstock.client.columns.columns import Records
 from penstock.client.errors import ClientClosed, InvalidOperation, PenstockError
 from penstock.client.keys import READ_KEYS_MAX, AccountKey, CounterKey, Entry, Key, ValueKey, key_message
@@ -348,25 +348,33 @@ class AsyncClient:
         namespaces: Iterable[int] = (),
         operations: Iterable[type[Operation]] = (),
         effective_only: bool = False,
+        timeout: float | None = None,
     ) -> AsyncGenerator[WatchedBlock, None]:
         """Yield committed blocks from ``from_index`` on (0: the oldest that the log holds), and new ones without end.
 
         Only transactions of the given namespaces and operations, if any; with ``effective_only``, only those that took
-        effect. Blocks without any are left out. Reconnects by itself where the connection breaks.
+        effect. Blocks without any are left out. Goes on by itself after an outage, however long; with ``timeout``, the
+        wait for a next block takes so many seconds at most.
 
         Raises:
+            InvalidOperation: an argument is none that a node would take.
             BlockGone: the log no longer holds ``from_index``.
-            Refused: the node refused it, or no attempt got anywhere before the deadline.
+            Refused: the node refused it, or no block came in time.
             ClientClosed: the client was closed.
         """
         self._check_open()
+        kinds = several(operations, "operations")
+        for kind in kinds:
+            if not (isinstance(kind, type) and issubclass(kind, Operation)):
+                raise InvalidOperation(f"operations must be classes of operations such as Put, not {kind!r:.80}")
         request = WatchRequest(
-            from_index=from_index,
-            namespaces=namespaces,
-            operations=[operation.number for operation in operations],
-            effective_only=effective_only,
+            from_index=integer(from_index, "from_index", 0, (1 << 64) - 1),
+            namespaces=[namespace_number(each, "namespaces") for each in several(namespaces, "namespaces")],
+            operations=[kind.number for kind in kinds],
+            effective_only=boolean(effective_only, "effective_only"),
         )
-        return watch(self._state, request, self._retry, self._random)
+        timeout_s = None if timeout is None else seconds(timeout, 0.0)
+        return watch(self._state, request, self._retry, self._random, timeout_s)
 
     async def status(self, *, with_state_digest: bool = False, timeout: float | None = None) -> GetStatusResponse:
         """Ask for the node's status. A digest of the whole state takes time in proportion to the state.

@@ -177,17 +177,26 @@ class Client:
         namespaces: Iterable[int] = (),
         operations: Iterable[type[Operation]] = (),
         effective_only: bool = False,
+        timeout: float | None = None,
     ) -> Iterator[WatchedBlock]:
         """Yield committed blocks; the iterator blocks until there is one, and ends when the client is closed."""
         blocks = self._client.watch(
-            from_index, namespaces=namespaces, operations=operations, effective_only=effective_only
+            from_index,
+            namespaces=namespaces,
+            operations=operations,
+            effective_only=effective_only,
+            timeout=timeout,
         )
+        return self._blocks(blocks)
+
+    def _blocks(self, blocks: AsyncGenerator[WatchedBlock, None]) -> Iterator[WatchedBlock]:
+        turn = asyncio.Lock()
         with suppress(ClientClosed):
             try:
-                while (block := self._wait(_next(blocks))) is not None:
+                while (block := self._wait(_next(blocks, turn))) is not None:
                     yield block
             finally:
-                self._wait(blocks.aclose())
+                self._wait(_close(blocks, turn))
 
     def status(self, *, with_state_digest: bool = False, timeout: float | None = None) -> GetStatusResponse:
         """Ask for the node's status."""
@@ -222,5 +231,11 @@ class Client:
         await asyncio.gather(*others, return_exceptions=True)
 
 
-async def _next(blocks: AsyncGenerator[WatchedBlock, None]) -> WatchedBlock | None:
-    return await anext(blocks, None)
+async def _next(blocks: AsyncGenerator[WatchedBlock, None], turn: asyncio.Lock) -> WatchedBlock | None:
+    async with turn:
+        return await anext(blocks, None)
+
+
+async def _close(blocks: AsyncGenerator[WatchedBlock, None], turn: asyncio.Lock) -> None:
+    async with turn:  # a wait that Ctrl-C has cut is still being cancelled
+        await blocks.aclose()

@@ -1,17 +1,18 @@
 """Stream of committed blocks, which outlives broken connections."""
 
 import asyncio
-import math
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
 from typing import TYPE_CHECKING
 
+import grpc
 import numpy as np
 import numpy.typing as npt
 from grpc import aio
 
+from penstock.client.errors import Refused, Unavailable
 from penstock.client.options import RetryOptions
 from penstock.client.transport.backoff import Backoff
 from penstock.client.transport.error_mapping import PERMANENT, error_of_call
@@ -61,41 +62,59 @@ class WatchedBlock:
 
 
 async def watch(
-    stub: "StateServiceAsyncStub", request: WatchRequest, options: RetryOptions, random: Random
+    stub: "StateServiceAsyncStub",
+    request: WatchRequest,
+    options: RetryOptions,
+    random: Random,
+    timeout_s: float | None = None,
 ) -> AsyncGenerator[WatchedBlock, None]:
     """Yield blocks without end, each once and in order; ends when the channel is closed.
 
-    Where a connection breaks, a new one goes on after the last block.
+    Where a connection breaks, a new one goes on after the last block, however long that takes. ``timeout_s`` is the
+    longest wait for a next block.
 
     Raises:
-        Refused: a retry cannot help, or none has for ``deadline_s``.
+        Refused: a retry cannot help, or no block came for ``timeout_s``.
     """
     loop = asyncio.get_running_loop()
     backoff = Backoff(options, random)
-    give_up_at = loop.time() + options.deadline_s
+    last_error: Refused | None = None
+    deadline = None if timeout_s is None else loop.time() + timeout_s
     while True:
-        opened_at = loop.time()
         call = stub.Watch(request)
         try:
-            async for response in call:
-                opened_at = -math.inf
+            responses = aiter(call)
+            while True:
+                async with asyncio.timeout_at(deadline):
+                    response = await anext(responses, None)
+                if response is None:
+                    break  # the node ended the stream: it is going down
+                backoff.reset()
+                last_error = None
                 request.from_index = response.log_index + 1
                 yield WatchedBlock.of(response)
+                deadline = None if timeout_s is None else loop.time() + timeout_s
+        except TimeoutError:
+            raise last_error or _no_block(request.from_index, timeout_s) from None
         except aio.AioRpcError as error:
-            refused = error_of_call(error)
-            if loop.time() - opened_at > options.deadline_s:  # it brought a block, or was open for long: it worked
-                backoff.reset()
-                give_up_at = loop.time() + options.deadline_s
-            delay_s = backoff.next_s(refused.retry_delay_s)
-            if isinstance(refused, PERMANENT) or loop.time() + delay_s >= give_up_at:
-                raise refused from error
+            last_error = error_of_call(error)
+            if isinstance(last_error, PERMANENT):
+                raise last_error from error
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if call.cancelled() and task is not None and not task.cancelling():
                 return  # the channel was closed
             raise
-        else:
-            delay_s = backoff.next_s()  # the node ended the stream: it is going down
         finally:
             call.cancel()
+        delay_s = backoff.next_s(None if last_error is None else last_error.retry_delay_s)
+        if deadline is not None and loop.time() + delay_s >= deadline:
+            raise last_error or _no_block(request.from_index, timeout_s)
         await asyncio.sleep(delay_s)
+
+
+def _no_block(from_index: int, timeout_s: float | None) -> Unavailable:
+    return Unavailable(
+        f"no block from {from_index} on came within {timeout_s:g} s: watch again from there",
+        code=grpc.StatusCode.DEADLINE_EXCEEDED.value[0],
+    )

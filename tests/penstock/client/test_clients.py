@@ -109,3 +109,27 @@ def test_closing_ends_the_waits_of_other_threads(threaded_node: FakeNode) -> Non
         eventually(lambda: threaded_node.state.watches, "the watch")
         client.close()
         assert waiting.result(10) == []
+
+
+def test_ctrl_c_in_a_watch_is_a_keyboardinterrupt_and_the_client_goes_on(threaded_node: FakeNode) -> None:
+    program = """
+import sys, os, signal, threading
+import penstock
+with penstock.Client(sys.argv[1]) as client:
+    try:
+        for block in client.watch():
+            threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    except KeyboardInterrupt:
+        print("interrupted")
+    print(client.transfer(1, 2, 3).ok)
+"""
+    threaded_node.state.blocks = [block(4)]
+    done = subprocess.run(
+        [sys.executable, "-c", program, threaded_node.target],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[3],
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\nTrue\n", "")

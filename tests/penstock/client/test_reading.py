@@ -1,6 +1,7 @@
 """Reads name entries of three kinds, and a watch goes on where it stopped."""
 
 import asyncio
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,11 +92,54 @@ async def test_a_watch_ends_when_its_client_is_closed(node: FakeNode) -> None:
     assert await asyncio.wait_for(rest, 5) is None
 
 
-async def test_a_watch_gives_up_when_no_try_leads_anywhere(node: FakeNode) -> None:
-    await node.stop()
-    async with AsyncClient(node.target, retry=QUICK) as client:
+async def test_a_watch_goes_on_after_an_outage_longer_than_the_deadline(node: FakeNode) -> None:
+    node.state.blocks = [block(1)]
+    async with AsyncClient(
+        node.target, retry=RetryOptions(deadline_s=0.1, backoff_base_ms=1, backoff_cap_ms=5)
+    ) as client:
+        watching = client.watch()
+        assert (await anext(watching)).log_index == 1
+        await node.stop()
+        following = asyncio.create_task(anext(watching))
+        await asyncio.wait([following], timeout=0.5)
+        assert not following.done()
+        node.state.blocks.append(block(2))
+        await node.start()
+        assert (await asyncio.wait_for(following, 10)).log_index == 2
+
+
+async def test_a_watch_with_a_timeout_ends_by_it_with_or_without_a_node(node: FakeNode) -> None:
+    node.state.blocks = [block(1)]
+    async with AsyncClient(node.target) as client:
+        watching = client.watch(timeout=0.2)
+        assert (await anext(watching)).log_index == 1
+        with pytest.raises(Unavailable, match="no block from 2 on"):
+            await asyncio.wait_for(anext(watching), 5)
+        await node.stop()
         with pytest.raises(Unavailable):
-            await anext(client.watch())
+            await asyncio.wait_for(anext(client.watch(timeout=0.2)), 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("from_index", {"from_index": -1}),
+        ("from_index", {"from_index": "1"}),
+        ("namespaces", {"namespaces": ["1"]}),
+        ("namespaces", {"namespaces": [1 << 16]}),
+        ("namespaces", {"namespaces": 5}),
+        ("operations", {"operations": [6]}),
+        ("operations", {"operations": Put}),
+        ("effective_only", {"effective_only": "no"}),
+        ("timeout", {"timeout": 0}),
+    ],
+)
+async def test_a_watch_with_a_wrong_argument_is_refused_by_its_name(
+    node: FakeNode, name: str, arguments: dict[str, Any]
+) -> None:
+    async with AsyncClient(node.target) as client:
+        with pytest.raises(InvalidOperation, match=rf"^{name} "):
+            client.watch(**arguments)
 
 
 async def test_status_asks_for_the_digest_only_where_wanted(node: FakeNode) -> None:
