@@ -5,9 +5,10 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Seque
 from contextlib import suppress
 from random import Random
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import grpc
+import numpy as np
 
 from penstock.client import runtime_support
 from penstock.client.arguments import SEQUENCE_MAX, boolean, integer, namespace_number, seconds, several
@@ -36,12 +37,16 @@ from penstock.client.transport.trace_context import TraceContext
 from penstock.client.transport.unary_retry import Method, Request, Response, call_with_retries
 from penstock.client.watch import WatchedBlock, watch
 from penstock.contract.frame_codec import Bytes
-from penstock.contract.record import Words
+from penstock.contract.opcode import END_SESSION
+from penstock.contract.record import RECORD_WORDS, WORD_META, Words
 from penstock.contract.target import DEFAULT_TARGET
 from penstock.v1.node_pb2 import GetStatusRequest, GetStatusResponse
 from penstock.v1.node_pb2_grpc import NodeServiceStub
 from penstock.v1.state_pb2 import BatchReadRequest, ReadRequest, WatchRequest
 from penstock.v1.state_pb2_grpc import StateServiceStub
+
+END_SESSION_S: Final = 1.0
+"""How long a closing client waits for the end of its session."""
 
 
 class AsyncClient:
@@ -114,7 +119,8 @@ class AsyncClient:
     async def close(self, *, timeout: float | None = None) -> None:
         """Wait for all answers, up to ``timeout`` seconds (by default the retry deadline), and disconnect.
 
-        What is not answered by then ends in OutcomeUnknown, what was not sent in ClientClosed, and so do later calls.
+        Where all was answered, a session whose id was drawn is ended, which takes a second at most. What is
+        not answered by then ends in OutcomeUnknown, what was not sent in ClientClosed, and so do later calls.
         Closing again does nothing.
         """
         deadline = self._deadline(timeout)
@@ -127,6 +133,7 @@ class AsyncClient:
                     await self._batcher.close()
                     await self._stream.wait_until_idle()
             self._batcher.abandon()
+            await self._end_session()
             await self._stream.close()
         finally:  # cancelled, too
             self._batcher.abandon()
@@ -443,6 +450,22 @@ class AsyncClient:
 
     def _deadline(self, timeout: float | None) -> float:
         return self._loop.time() + seconds(timeout, self._retry.deadline_s)
+
+    async def _end_session(self) -> None:
+        """Free the node's memory of this session, which nobody needs: its id was drawn here, and all was answered."""
+        if not (self._session.drawn and self._session.newest_sequence and self._stream.is_open):
+            return
+        if not self._stream.all_known or self._window.frames:
+            return
+        words = np.zeros((1, RECORD_WORDS), np.uint64)
+        words[0, WORD_META] = END_SESSION << 16
+        write_ids(words, self.client_id, self._session.take_sequences(1))
+        frame = BulkFrame(self._session.take_frame_id(), words, b"", "")
+        self._window.enter(1)
+        self._stream.send(frame)
+        with suppress(PenstockError, TimeoutError):  # an older node refuses it; sessions end by themselves, too
+            async with asyncio.timeout(END_SESSION_S):
+                await frame.receipt
 
     def _check_open(self) -> None:
         if self._closed:

@@ -24,6 +24,8 @@ class Session:
         if next_sequence is not None:
             next_sequence = integer(next_sequence, "next_sequence", 1, (1 << 63) - 1)
         self.client_id = client_id if client_id is not None else secrets.randbits(64) | 1
+        self.drawn = client_id is None
+        """Its id was drawn here, so nobody else goes on with it."""
         self._next_sequence = next_sequence or 1
         self._next_frame_id = 1
 

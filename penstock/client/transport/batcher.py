@@ -341,6 +341,7 @@ class Batcher:
             if all(waiter in due or waiter.done() for waiter in frame.waiters):
                 self._stream.give_up(frame, "no answer in time")
             else:
+                self._stream.all_known = False
                 frame.give_up(due, "no answer in time")
 
     def _check_open(self) -> None:

@@ -17,7 +17,7 @@ from typing import Final
 import grpc
 from grpc import aio
 
-from penstock.client.errors import OutcomeUnknown, Refused, ServerError, Unavailable
+from penstock.client.errors import OutcomeUnknown, PenstockError, Refused, ServerError, Unavailable
 from penstock.client.options import RetryOptions
 from penstock.client.transport.backoff import Backoff
 from penstock.client.transport.error_mapping import IN_DOUBT, PERMANENT, error_of_call, error_of_frame
@@ -53,6 +53,8 @@ class SubmitStream:
         self._options = options
         self._random = random
         self._window = window
+        self.all_known = True
+        """No frame has ended with its outcome unknown."""
         self._unanswered: dict[int, Frame] = {}
         """By frame_id, in the order of sending."""
         self._outgoing: deque[Frame] = deque()
@@ -96,6 +98,15 @@ class SubmitStream:
         error = frame.unanswered(cause)
         if not isinstance(error, OutcomeUnknown):
             self._forget(frame)
+        self._fail(frame, error)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a call to write to."""
+        return self._call is not None
+
+    def _fail(self, frame: Frame, error: PenstockError) -> None:
+        self.all_known &= not isinstance(error, OutcomeUnknown)
         frame.fail(error)
 
     async def wait_until_idle(self) -> None:
@@ -128,7 +139,7 @@ class SubmitStream:
             self._expiry = None
         for frame in list(self._unanswered.values()):
             self._forget(frame)
-            frame.fail(frame.unanswered("the client was closed"))
+            self._fail(frame, frame.unanswered("the client was closed"))
 
     async def _stay_connected(self) -> None:
         backoff = Backoff(self._options, self._random)
@@ -232,7 +243,7 @@ class SubmitStream:
             frame.last_error = error
             if isinstance(error, PERMANENT):
                 self._forget(frame)
-                frame.fail(frame.unanswered("the stream was refused"))
+                self._fail(frame, frame.unanswered("the stream was refused"))
 
     def _forget(self, frame: Frame) -> None:
         del self._unanswered[frame.frame_id]
@@ -246,7 +257,7 @@ class SubmitStream:
         now = self._loop.time()
         for frame in [frame for frame in self._unanswered.values() if frame.deadline <= now]:
             self._forget(frame)
-            frame.fail(frame.unanswered("no answer by its deadline"))
+            self._fail(frame, frame.unanswered("no answer by its deadline"))
         if self._unanswered:
             self._expire_at(min(frame.deadline for frame in self._unanswered.values()))
 

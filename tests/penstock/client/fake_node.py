@@ -10,6 +10,7 @@ import grpc
 import numpy as np
 from grpc import aio
 
+from penstock.contract.opcode import END_SESSION
 from penstock.contract.record import RECORD
 from penstock.contract.result_code import DUPLICATE
 from penstock.v1 import txqueue_pb2 as pb
@@ -26,6 +27,10 @@ class FakeNode:
         self.state = FakeState()
         self.frames: list[pb.SubmitStreamRequest] = []
         """Every frame taken, in order; refused ones are not."""
+        self.ended: list[int] = []
+        """Ids of the clients that ended their sessions; those frames are not among ``frames``."""
+        self.ends_sessions = True
+        """Whether an END_SESSION is answered."""
         self.streams = 0
         self.refusals: deque[pb.FrameError] = deque()
         """Given to the next frames, in their place."""
@@ -87,6 +92,12 @@ class FakeNode:
     ) -> AsyncIterator[pb.SubmitStreamResponse]:
         self.streams += 1
         async for request in requests:
+            ending = np.frombuffer(request.records, RECORD)
+            if ending["operation"][0] == END_SESSION:
+                self.ended.append(int(ending["client_id"][0]))
+                if self.ends_sessions:
+                    yield pb.SubmitStreamResponse(frame_id=request.frame_id, log_index=1, results=b"\1")
+                continue
             await self.answering.wait()
             error = self.refusals.popleft() if self.refusals else self.refuse_where(request)
             if error is not None:
