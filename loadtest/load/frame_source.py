@@ -14,7 +14,7 @@ from numba import njit
 
 from loadtest.load.workload import OPENING_BALANCE, OPERATIONS, TREASURY, Workload
 from loadtest.load.zipf import alias_table
-from txqueue.jit import kernel_cache  # noqa: F401 - settles where machine code is kept
+from txqueue.jit.decorators import eager
 
 U64Array = npt.NDArray[np.uint64]
 U8Array = npt.NDArray[np.uint8]
@@ -145,11 +145,7 @@ def _key(word, keys, aliases):
     return entry & np.uint64(0xFFFFFFFF)
 
 
-@njit(
-    "int64(uint64[:, ::1], uint8[::1], uint8[::1], uint64[::1], uint64, uint64, uint64, uint64, uint64)",
-    cache=True,
-    nogil=True,
-)
+@eager("int64(uint64[:, ::1], uint8[::1], uint8[::1], uint64[::1], uint64, uint64, uint64, uint64, uint64)")
 def _fill(records, payloads, operations, aliases, client, sequence, seed, keys, value_bytes):
     one = np.uint64(1)
     stream = _hash(seed ^ _hash(client))
@@ -188,11 +184,7 @@ def _fill(records, payloads, operations, aliases, client, sequence, seed, keys, 
     return payload_at
 
 
-@njit(
-    "int64(uint64[:, ::1], uint8[::1], uint8[::1], uint64[::1], uint64, uint64, uint64, uint64, uint64)",
-    cache=True,
-    nogil=True,
-)
+@eager("int64(uint64[:, ::1], uint8[::1], uint8[::1], uint64[::1], uint64, uint64, uint64, uint64, uint64)")
 def _difference(records, payloads, operations, aliases, client, sequence, seed, keys, value_bytes):
     """Generate a frame again, tile by tile, and compare it; returns an index of ``DIFFERENCES``."""
     made, carried = np.empty((_TILE, 8), np.uint64), np.empty(_TILE * value_bytes, np.uint8)

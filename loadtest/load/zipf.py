@@ -7,9 +7,8 @@ two or three logarithms per sample, about 30 ns; this needs one load, and the ta
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from txqueue.jit import kernel_cache  # noqa: F401 - settles where machine code is kept
+from txqueue.jit.decorators import eager
 
 
 def alias_table(keys: int, exponent: float, seed: int) -> npt.NDArray[np.uint64]:
@@ -29,7 +28,7 @@ def alias_table(keys: int, exponent: float, seed: int) -> npt.NDArray[np.uint64]
     return table
 
 
-@njit("void(float64[::1], int64[::1], uint64[::1])", cache=True, nogil=True)
+@eager("void(float64[::1], int64[::1], uint64[::1])")
 def _build(weights, work, table):
     """Pair columns of too little weight with columns of too much: stacks at the two ends of ``work``."""
     low, high = 0, len(weights)

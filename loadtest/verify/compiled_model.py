@@ -12,7 +12,7 @@ import numpy.typing as npt
 from numba import njit
 
 from loadtest.verify.log_parser import LogBlock
-from txqueue.jit import kernel_cache  # noqa: F401 - settles where machine code is kept
+from txqueue.jit.decorators import eager
 
 _K: Final = np.uint64(0x9E3779B97F4A7C15)
 _K1: Final = np.uint64(0xC2B2AE3D27D4EB4F)
@@ -172,11 +172,9 @@ def _value_digest(payloads, start, length):
     return digest
 
 
-@njit(
+@eager(
     "int64(uint64[:, ::1], uint8[::1], int64, int64, "
-    "uint64[:, :, ::1], uint64[:, ::1], uint8[:, ::1], uint8[::1], uint64[::1])",
-    cache=True,
-    nogil=True,
+    "uint64[:, :, ::1], uint64[:, ::1], uint8[:, ::1], uint8[::1], uint64[::1])"
 )
 def _apply(records, payloads, start, first_position, cells, clients, windows, results, carry):
     """Apply records from ``start`` on; returns their count, or the index of the first that could not be applied.

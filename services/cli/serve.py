@@ -56,7 +56,8 @@ def _run(settings: "NodeSettings", run: RunNode | None) -> int:
 
     if not kernel_cache.is_complete():
         click.echo("compiling for this machine, which takes some seconds at the first start", err=True)
-        subprocess.run([sys.executable, "-m", "services.runtime.warmup"], check=True)
+        # Where that fails the node compiles for itself.
+        subprocess.run([sys.executable, "-m", "services.runtime.warmup"], check=False)
 
     grpc_tuning.read_where_it_is_awaited()
 

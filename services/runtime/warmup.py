@@ -11,6 +11,7 @@ import numpy as np
 from penstock.contract import limits, opcode, record, result_code
 from penstock.contract.frame_codec import locate_frame
 from penstock.v1 import txqueue_pb2
+from pooling.arena.slab_arena import SlabArena
 from replication.log.block import BLOCK_BYTES_MAX
 from services.admission.frame_validator import FrameValidator, Publication
 from services.admission.namespaces import NamespaceSet
@@ -41,7 +42,7 @@ def load_kernels() -> None:
 
 
 def compile_all() -> None:
-    """Compile what the path needs, and what only reads and checks do."""
+    """Compile what the path needs, and what only reads, checks and shared buffers do."""
     load_kernels()
     with LockFreeTxQueue.create(None, slots=_SLOTS, producers=1) as queue:
         queue.get_queue_metrics()
@@ -49,6 +50,8 @@ def compile_all() -> None:
         state.state_digest()
         one = np.ones(1, np.uint8)
         state.read(one, one.astype(np.uint16), one.astype(np.uint16), one)
+    with SlabArena.create(None, bytes_max=1 << 20) as arena:
+        arena.get_arena_metrics()
     kernel_cache.mark_complete()
 
 

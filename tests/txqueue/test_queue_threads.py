@@ -23,7 +23,7 @@ from txqueue.ring import layout, ring
 TOKEN_BITS = 32
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def produce(words: NDArray[np.uint64], producer: int, frames: int, records_max: int, payload_max: int) -> None:
     """Publishes frames of varying size, of which every third claim is aborted first; contents follow from the token."""
     for number in range(frames):
@@ -41,7 +41,7 @@ def produce(words: NDArray[np.uint64], producer: int, frames: int, records_max: 
         ring.publish(words, producer, token)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
 def count_wrong(body: NDArray[np.uint8], rows: NDArray[np.uint64], total: int) -> int:
     """Bytes of a batch that are not what ``produce`` wrote for their token."""
     wrong = 0

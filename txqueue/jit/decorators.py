@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from numba import njit, types
 from numba.core.compiler_lock import global_compiler_lock
 
-from txqueue.jit import kernel_cache  # noqa: F401 - settles where machine code is kept
+from txqueue.jit.kernel_cache import keep
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -23,7 +23,7 @@ def kernel(function: Function) -> Function:
     It may not allocate (no ``np.empty``, no arrays returned): numba's reference counts are left out. They are two
     locked instructions for each array and call, more than a whole claim costs; callers hold the arrays anyway.
     """
-    compiled: Function = _compile(nogil=True, cache=True, _nrt=False)(function)
+    compiled: Function = keep(_compile(nogil=True, _nrt=False)(function))
     return compiled
 
 
@@ -69,10 +69,26 @@ def operation(integers: int) -> Callable[[Function], Function]:
     """
 
     def decorate(function: Function) -> Function:
-        compiled: Any = _compile(nogil=True, cache=True, _nrt=False, forceinline=True)(function)
+        compiled: Any = keep(_compile(nogil=True, _nrt=False, forceinline=True)(function))
         compiled.arguments = (WORDS, *(types.int64,) * integers)
         typed: Function = compiled
         return typed
+
+    return decorate
+
+
+def eager(signature: str) -> Callable[[Callable[..., Any]], Any]:
+    """Decorates a function that is compiled for one signature as soon as it is defined, and may allocate.
+
+    For the checks and loads beside the path: whoever imports their module is about to call them.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        compiled = keep(_compile(nogil=True)(function))
+        with _loading:
+            compiled.compile(signature)
+            compiled.disable_compile()
+        return compiled
 
     return decorate
 

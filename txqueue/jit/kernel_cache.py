@@ -1,25 +1,31 @@
-"""The directory in which numba keeps machine code: one for each state of the sources.
+"""The directories in which machine code is kept: one for each state of the sources, wherever that is.
 
 numba notices when the file of a cached function changes, but not when a function that it calls, in another file, does:
-the machine code of the old one would go on running inside the new. So the cache's directory is named by the state of
-all sources of compiled code. Importing this module settles it for the process; `txqueue.jit.decorators` does.
+the machine code of the old one would go on running inside the new. So a directory is named by the state of all sources
+of compiled code, also in a place that the user chose. Importing this module settles them for the process;
+`txqueue.jit.decorators` does. Nothing here is a condition of starting: `txqueue.jit.kernel_files` compiles what it
+cannot read, and runs what it cannot keep.
 """
 
 import contextlib
 import hashlib
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
+import llvmlite
 import numba
 from numba import config
+from numba.core.registry import cpu_target
 
 import penstock.contract
 from txqueue.jit.debug_build import CHECKED
+from txqueue.jit.kernel_files import KernelFiles
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _CONTRACT: Final = Path(penstock.contract.__file__).resolve().parent
@@ -34,46 +40,75 @@ _FOLDERS: Final = (
     "loadtest/verify",
 )
 """Folders of compiled code and of the constants in it, besides the contract; a test finds any other such file."""
-_COMPLETE: Final = "complete"
+_NO_MATTER: Final = ("NUMBA_CACHE_DIR", "NUMBA_CACHE_LOCATOR_CLASSES", "NUMBA_NUM_THREADS")
+"""Settings of numba that change no machine code; any other may."""
 _KEPT: Final = 3
 """Caches of this many states stay: switching between two branches need not compile each time."""
 
 
-def settle(root: Path, contract: Path) -> Path | None:
-    """Point numba at the cache for the sources under ``root`` and ``contract``.
+class Places(NamedTuple):
+    """The directories for one state of the sources."""
 
-    Returns:
-        Its directory, in the first of these that this user can write: the one that NUMBA_CACHE_DIR names, if any; else
-        beside the sources, the user's cache, the directory of temporary files. None where there is none.
+    readable: tuple[Path, ...]
+    """Nobody but this user, root and the owner of the sources can have written what is in them."""
+    writable: Path | None
+    """This user's; None where no directory can be written."""
+
+
+def settle(root: Path, contract: Path) -> Places:
+    """Find the directories for the sources under ``root`` and ``contract``.
+
+    These are looked at in turn: the one that NUMBA_CACHE_DIR names, if any; beside the sources; the user's cache; the
+    directory of temporary files. All that can be trusted are read, so that a user without rights has what another one
+    has warmed; the first that can be written is.
     """
-    state = _state_of(root, contract)
+    name = f"kernels-{_state_of(root, contract)}"
+    trusted = (0, os.geteuid(), root.stat().st_uid)
+    readable, writable = [], None
     for caches in _places(root):
-        cache = caches / f"kernels-{state}"
-        if _is_ours(cache):
-            cache.touch()
-            setattr(config, "CACHE_DIR", str(cache))  # noqa: B010 - numba makes its settings at run time
-            _forget_old(caches)
-            return cache
-    return None
+        cache = caches / name
+        if writable is None and _is_ours(cache):
+            with contextlib.suppress(OSError):
+                cache.touch()
+                _forget_old(caches)
+            writable = cache
+        if _is_trusted(cache, trusted):
+            readable.append(cache)
+    return Places(tuple(readable), writable)
+
+
+def keep(dispatcher: Any) -> Any:
+    """Let a compiled function, which numba calls a dispatcher, keep its machine code; returns it."""
+    dispatcher._cache = KernelFiles(dispatcher.py_func, PLACES.readable, PLACES.writable)
+    return dispatcher
 
 
 def is_complete() -> bool:
-    """Whether :func:`mark_complete` was called for these sources: a process that starts now will not compile."""
-    return CACHE is None or (CACHE / _COMPLETE).exists()
+    """Whether a process that starts now has nothing to compile that could be kept."""
+    mark = _mark()
+    return PLACES.writable is None or any((place / mark).exists() for place in PLACES.readable)
 
 
 def mark_complete() -> None:
-    """Note that everything a node needs has been compiled."""
-    if CACHE is not None:
-        (CACHE / _COMPLETE).touch()
+    """Note that everything a node needs on this kind of processor has been compiled, if that can be kept."""
+    if PLACES.writable is not None:
+        with contextlib.suppress(OSError):
+            (PLACES.writable / _mark()).touch()
+
+
+def _mark() -> str:
+    processor = repr(cpu_target.target_context.codegen().magic_tuple())
+    return f"complete-{hashlib.blake2b(processor.encode(), digest_size=8).hexdigest()}"
 
 
 def _state_of(root: Path, contract: Path) -> str:
-    """Digest the sources, where they are, and what compiles them and how.
+    """Digest the sources, where they are, and what compiles them and how; the processor is each file's affair.
 
     Not their times of change: all files of an installed distribution may bear the same one, in every version.
     """
-    digest = hashlib.blake2b(f"{numba.__version__} {sys.version} {CHECKED}".encode(), digest_size=8)
+    settings = sorted(item for item in os.environ.items() if item[0].startswith("NUMBA_") and item[0] not in _NO_MATTER)
+    compiler = f"{numba.__version__} {llvmlite.__version__} {sys.version} {settings} {CHECKED}"
+    digest = hashlib.blake2b(compiler.encode(), digest_size=8)
     for folder in (contract, *(root / folder for folder in _FOLDERS)):
         for source in sorted(folder.rglob("*.py")):
             content = source.read_bytes()
@@ -84,29 +119,35 @@ def _state_of(root: Path, contract: Path) -> str:
 
 def _places(root: Path) -> Iterator[Path]:
     if chosen := getattr(config, "CACHE_DIR", ""):
-        yield Path(chosen)
-        return
+        yield Path(chosen).absolute()
     yield root / "txqueue" / "__pycache__"
     users = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - Path.home() may raise
     if Path(users).is_absolute():
         yield Path(users) / "penstock"
     with contextlib.suppress(OSError):  # there may be no directory for temporary files
         temporary = Path(tempfile.gettempdir()) / f"penstock-{os.geteuid()}"  # its owner could put another cache there
-        if _is_ours(temporary):
+        if _is_ours(temporary, mode=0o700):
             yield temporary
 
 
-def _is_ours(directory: Path) -> bool:
-    """Whether this user owns the directory, which is made where it is missing, and can write it.
-
-    Another user's may hold any machine code.
-    """
+def _is_ours(directory: Path, mode: int = 0o755) -> bool:
+    """Whether this user owns the directory, which is made where it is missing, and can write it."""
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory.mkdir(mode=mode, parents=True, exist_ok=True)
         owner = directory.lstat().st_uid
     except OSError:
         return False
     return owner == os.geteuid() and os.access(directory, os.W_OK | os.X_OK)
+
+
+def _is_trusted(directory: Path, owners: tuple[int, ...]) -> bool:
+    """Whether nobody but one of these can have written what is in the directory."""
+    try:
+        status = directory.lstat()
+    except OSError:
+        return False
+    closed = not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return stat.S_ISDIR(status.st_mode) and closed and status.st_uid in owners
 
 
 def _forget_old(caches: Path) -> None:
@@ -122,5 +163,4 @@ def _modified_s(path: Path) -> float:
         return 0.0
 
 
-CACHE: Final = settle(_ROOT, _CONTRACT)
-"""The cache's directory; None where no directory can be written, and numba has to find one."""
+PLACES: Final = settle(_ROOT, _CONTRACT)

@@ -17,7 +17,7 @@ from txqueue.ring import ring
 only_on_x86 = pytest.mark.skipif(platform.machine() != "x86_64", reason="reads x86 machine code")
 
 
-@njit(cache=True)
+@njit
 def exercise(words: Any, octets: Any) -> Any:
     atomics.store_release(words, 0, 5)
     atomics.store_relaxed(words, 1, 7)

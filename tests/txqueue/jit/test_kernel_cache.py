@@ -28,7 +28,7 @@ def state_of(root: Path) -> str:
 
 
 def settle(root: Path) -> Path | None:
-    return kernel_cache.settle(root, root / "penstock" / "contract")
+    return kernel_cache.settle(root, root / "penstock" / "contract").writable
 
 
 def closed(folder: Path) -> None:
@@ -71,7 +71,6 @@ def test_the_cache_stands_beside_the_sources(root: Path) -> None:
     cache = settle(root)
     assert cache is not None
     assert cache.parent == root / "txqueue" / "__pycache__"
-    assert vars(config)["CACHE_DIR"] == str(cache)
 
 
 def test_the_directory_that_numba_is_told_has_a_cache_for_each_state_too(
@@ -92,16 +91,29 @@ def test_a_user_without_a_home_has_the_cache_among_the_temporary_files(root: Pat
     cache = settle(root)
     assert cache is not None
     assert cache.parent == tmp_path / "temporary" / f"penstock-{os.geteuid()}"
-    assert not cache.stat().st_mode & 0o077
+    assert not cache.parent.stat().st_mode & 0o077
 
 
-def test_another_users_directory_is_not_trusted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_users_directory_is_read_only_where_it_is_roots_or_the_owners_of_the_sources(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, mine = settle(root), os.geteuid()
+    assert first is not None
+    monkeypatch.setattr(os, "geteuid", lambda: mine + 1)
+    readable, writable = kernel_cache.settle(root, root / "penstock" / "contract")
+    assert first in readable
+    assert writable is None
+    if mine == 0:
+        os.chown(first, 2, -1)
+        assert first not in kernel_cache.settle(root, root / "penstock" / "contract").readable
+
+
+@pytest.mark.parametrize("mode", [0o775, 0o757])
+def test_a_directory_that_others_may_write_is_not_read(root: Path, mode: int) -> None:
     first = settle(root)
     assert first is not None
-    monkeypatch.setattr(config, "CACHE_DIR", "")
-    another = os.geteuid() + 1
-    monkeypatch.setattr(os, "geteuid", lambda: another)
-    assert settle(root) is None
+    first.chmod(mode)
+    assert first not in kernel_cache.settle(root, root / "penstock" / "contract").readable
 
 
 def test_where_nothing_can_be_written_there_is_no_cache_and_no_error(
