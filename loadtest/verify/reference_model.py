@@ -7,8 +7,17 @@ per transaction; :mod:`loadtest.verify.compiled_model` is the compiled check for
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
+
+from loadtest.verify.session_ledger import (
+    AGAIN,
+    DUPLICATE,
+    NEW,
+    SEQUENCE_REUSED,
+    Key,
+    SessionBounds,
+    SessionLedger,
+)
 
 APPEND, PUT, DELETE, CAS, ADD, TRANSFER, OPEN_ACCOUNT = range(1, 8)
 LINKED, OVERDRAFT, FLOOR = 1, 2, 4
@@ -23,14 +32,9 @@ LINKED, OVERDRAFT, FLOOR = 1, 2, 4
     SAME_ACCOUNT,
     ACCOUNT_EXISTS,
     LINKED_FAILED,
-    SEQUENCE_EXPIRED,
-    SESSIONS_EXHAUSTED,
-) = range(1, 13)
-DUPLICATE: Final = 128
+) = range(1, 11)
 
 VALUE, COUNTER, ACCOUNT, SESSION = 1, 2, 3, 4
-WINDOW: Final = 131_072
-"""Results that a session remembers, counted back from its highest sequence."""
 
 _WORD: Final = (1 << 64) - 1
 _K: Final = 0x9E3779B97F4A7C15
@@ -77,15 +81,6 @@ class Entry(NamedTuple):
     overdraft: bool = False
 
 
-@dataclass(slots=True)
-class Session:
-    """One client: its highest sequence, the results that it may still ask for, and the time of its last block."""
-
-    highest: int = 0
-    results: dict[int, int] = field(default_factory=dict)
-    seen_ns: int = 0
-
-
 class Transaction(NamedTuple):
     """One decoded record with its payload."""
 
@@ -99,6 +94,8 @@ class Transaction(NamedTuple):
     operation: int
     flags: int
     payload: bytes
+    content: bytes
+    """All but the idempotency key and LINKED: the record without them, and the payload."""
 
     @property
     def entry_key(self) -> bytes:
@@ -122,10 +119,13 @@ def decode(records: bytes, payloads: bytes) -> list[Transaction]:
     """Decode a block's records (64 bytes each), each with its payload."""
     transactions = []
     offset = 0
-    for client_id, sequence, key, lo, hi, amount, namespace, operation, flags, length in _RECORD.iter_unpack(records):
+    for at in range(0, len(records), _RECORD.size):
+        client_id, sequence, key, lo, hi, amount, namespace, operation, flags, length = _RECORD.unpack_from(records, at)
         payload = payloads[offset : offset + length]
         offset += length
-        transactions.append(Transaction(client_id, sequence, key, lo, hi, amount, namespace, operation, flags, payload))
+        unlinked = _RECORD.pack(0, 0, key, lo, hi, amount, namespace, operation, flags & ~LINKED, length)
+        fields = (client_id, sequence, key, lo, hi, amount, namespace, operation, flags)
+        transactions.append(Transaction(*fields, payload, unlinked + payload))
     assert offset == len(payloads), f"the records speak of {offset} payload bytes, the block has {len(payloads)}"
     return transactions
 
@@ -141,21 +141,20 @@ def chains(transactions: list[Transaction]) -> Iterable[range]:
 
 
 class ReferenceModel:
-    """The whole state: entries by identity, sessions by client, and the digest of all effects so far."""
+    """The whole state: entries by identity, the ledger of keys, and the digest of all effects so far."""
 
-    def __init__(self, session_capacity: int = 65_536, session_horizon_ns: int = 3_600_000_000_000) -> None:
+    def __init__(self, bounds: SessionBounds | None = None) -> None:
         self.entries: dict[Identity, Entry] = {}
-        self.sessions: dict[int, Session] = {}
+        self.sessions = SessionLedger(bounds)
         self.effects_digest = 0
-        self._session_capacity = session_capacity
-        self._session_horizon_ns = session_horizon_ns
 
     def apply(self, records: bytes, payloads: bytes, first_position: int, time_ns: int) -> bytes:
         """Apply one block and return one result byte for each of its records."""
         transactions = decode(records, payloads)
+        self.sessions.begin_block(time_ns)
         results = bytearray()
         for chain in chains(transactions):
-            results += self._apply_chain([transactions[i] for i in chain], first_position + chain.start, time_ns)
+            results += self._apply_chain([transactions[i] for i in chain], first_position + chain.start)
         assert len(results) == len(transactions)
         return bytes(results)
 
@@ -168,60 +167,41 @@ class ReferenceModel:
             for part in (word, entry.version, 0):
                 digest = mix(digest, part)
             total += finish(digest)
-        for client_id, session in self.sessions.items():
-            total += finish(mix(mix(SESSION, client_id), session.highest))
+        for client_id, highest in self.sessions.highest().items():
+            total += finish(mix(mix(SESSION, client_id), highest))
         return total & _WORD
 
     def money(self) -> int:
         """The sum of all balances: always 0, since accounts open empty and transfers only move money."""
         return sum(entry.amount for (kind, _, _), entry in self.entries.items() if kind == ACCOUNT)
 
-    def _apply_chain(self, chain: list[Transaction], position: int, time_ns: int) -> bytes:
+    def _apply_chain(self, chain: list[Transaction], position: int) -> bytes:
         """Apply a chain of one or more: all of it, or nothing."""
-        answers = [self._answered_before(transaction, time_ns) for transaction in chain]
-        is_new = [answer == 0 for answer in answers]
+        answers = [self.sessions.look_up(transaction) for transaction in chain]
+        is_new = [answer == NEW for answer in answers]
         effects = [0] * len(chain)
-        if any(answer & DUPLICATE for answer in answers):
+        if any(answer == SEQUENCE_REUSED or answer & DUPLICATE for answer in answers):
             answers = [answer or LINKED_FAILED for answer in answers]
         else:
             before: dict[Identity, Entry | None] = {}
             for i, transaction in enumerate(chain):
                 if is_new[i]:
                     answers[i], effects[i] = self._execute(transaction, position + i, before)
-                if answers[i] != OK:
+                if answers[i] not in (OK, AGAIN):
                     self._undo(before)
-                    answers = [answers[i] if other == i else LINKED_FAILED for other in range(len(chain))]
+                    failed = [AGAIN if answer == AGAIN else LINKED_FAILED for answer in answers]
+                    answers = [*failed[:i], answers[i], *failed[i + 1 :]]
                     break
+        first_answers: dict[Key, int] = {}
         for i, transaction in enumerate(chain):
+            key = transaction.client_id, transaction.sequence
             if is_new[i]:
-                self.sessions[transaction.client_id].results[transaction.sequence] = answers[i]
+                first_answers[key] = answers[i]
+                self.sessions.decide(transaction, answers[i])
+            elif answers[i] == AGAIN:
+                answers[i] = first_answers[key] | DUPLICATE
             self.effects_digest = mix(self.effects_digest, answers[i] ^ (effects[i] if answers[i] == OK else 0))
         return bytes(answers)
-
-    def _answered_before(self, transaction: Transaction, time_ns: int) -> int:
-        """The answer that the client's session has for a transaction, or 0 where it is new."""
-        session = self.sessions.get(transaction.client_id)
-        if session is None:
-            if len(self.sessions) >= self._session_capacity:
-                self._forget_idle_sessions(time_ns)
-            if len(self.sessions) >= self._session_capacity:
-                return SESSIONS_EXHAUSTED
-            session = self.sessions[transaction.client_id] = Session()
-        session.seen_ns = time_ns
-        if transaction.sequence > session.highest:
-            session.highest = transaction.sequence
-            if len(session.results) >= 2 * WINDOW:
-                oldest = session.highest - WINDOW
-                session.results = {s: result for s, result in session.results.items() if s > oldest}
-            return 0
-        if transaction.sequence <= session.highest - WINDOW:
-            return SEQUENCE_EXPIRED
-        known = session.results.get(transaction.sequence)
-        return 0 if known is None else known | DUPLICATE
-
-    def _forget_idle_sessions(self, time_ns: int) -> None:
-        horizon = self._session_horizon_ns
-        self.sessions = {c: s for c, s in self.sessions.items() if time_ns - s.seen_ns <= horizon}
 
     def _undo(self, before: dict[Identity, Entry | None]) -> None:
         for identity, entry in before.items():
@@ -266,6 +246,12 @@ class ReferenceModel:
                 if identity in self.entries:
                     return ACCOUNT_EXISTS, 0
                 self._set(identity, Entry(version, overdraft=bool(tx.flags & OVERDRAFT)), before)
+                return OK, 0
+            case 8:  # END_SESSION
+                self.sessions.end(tx)
+                return OK, 0
+            case 9:  # SET_SESSION_BOUNDS
+                self.sessions.bounds = SessionBounds(tx.amount, tx.operand_lo, tx.operand_hi)
                 return OK, 0
             case unknown:
                 raise AssertionError(f"operation {unknown} in the log at position {position}")

@@ -4,7 +4,7 @@ All results are recomputed from the log's bytes: by ``compiled_model``, which ke
 ``reference_model``, which takes all of a short log and the first transactions of a long one.
 
 Verification must not outlast the run that it verifies, so three things run side by side: the thread that reads the log
-ahead, the compiled checks here (about 20 ns per transaction), and the process of the reference model. The disk is the
+ahead, the compiled checks here (about 45 ns per transaction), and the process of the reference model. The disk is the
 slowest of them.
 """
 

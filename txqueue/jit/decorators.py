@@ -77,14 +77,14 @@ def operation(integers: int) -> Callable[[Function], Function]:
     return decorate
 
 
-def eager(signature: str) -> Callable[[Callable[..., Any]], Any]:
+def eager(signature: str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Decorates a function that is compiled for one signature as soon as it is defined, and may allocate.
 
-    For the checks and loads beside the path: whoever imports their module is about to call them.
+    ``options`` are numba's. For the checks and loads beside the path: whoever imports their module is about to call them.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        compiled = keep(_compile(nogil=True)(function))
+        compiled = keep(_compile(nogil=True, **options)(function))
         with _loading:
             compiled.compile(signature)
             compiled.disable_compile()

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from loadtest.load.frame_source import AccountSetupSource, FrameSource
 from loadtest.load.workload import OPERATIONS, Workload
 from loadtest.verify.compiled_model import CompiledModel, UnsupportedTransaction
-from loadtest.verify.reference_model import WINDOW, ReferenceModel
+from loadtest.verify.reference_model import ReferenceModel
+from loadtest.verify.session_ledger import WINDOW
 from tests.loadtest.verify.transactions import block, body, record
 
 
@@ -76,7 +77,8 @@ def test_both_recomputations_agree_on_any_log_of_numbered_keys(blocks: list[list
         record(2, 1, key=b"long" * 5, value=b"v"),
         record(2, 1, key=b"short", value=b"v"),
         record(1, 1, namespace=3),
-        record(1, 1, flags=1),
+        record(5, 1, key=bytes(8), flags=5),
+        record(8, 1, flags=1),
         record(5, 1, key=bytes(8), flags=4),
         record(7, 1, debit=1 << 40),
         record(6, 1, debit=1, credit=1 << 40, amount=1),

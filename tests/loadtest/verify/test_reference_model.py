@@ -1,6 +1,7 @@
 """The plain model does what the contract says; every case here is worked out by hand."""
 
-from loadtest.verify.reference_model import DUPLICATE, WINDOW, ReferenceModel, bytes_digest, mix
+from loadtest.verify.reference_model import ReferenceModel, bytes_digest, mix
+from loadtest.verify.session_ledger import DUPLICATE, WINDOW
 from tests.loadtest.verify.transactions import body, record
 
 APPEND, PUT, DELETE, CAS, ADD, TRANSFER, OPEN = range(1, 8)
@@ -141,16 +142,6 @@ def test_sequences_behind_the_window_are_expired_and_skipped_ones_are_new() -> N
     sequences = [1, WINDOW, 1, WINDOW + 1, 1, 2, 2]
     attempts = [record(APPEND, sequence) for sequence in sequences]
     assert results_of(*attempts, model=model) == [1, 1, 1 | DUPLICATE, 1, 11, 1, 1 | DUPLICATE]
-
-
-def test_sessions_run_out_until_idle_ones_pass_the_horizon() -> None:
-    model = ReferenceModel(session_capacity=2, session_horizon_ns=100)
-    times = {1: 1000, 2: 1050, 3: 1100, 4: 1101}
-    answers = {}
-    for client, time_ns in times.items():
-        answers[client] = model.apply(*body(record(APPEND, 1, client=client)), client, time_ns)[0]
-    assert answers == {1: 1, 2: 1, 3: 12, 4: 1}
-    assert set(model.sessions) == {2, 4}
 
 
 def test_digests_follow_the_written_definition() -> None:

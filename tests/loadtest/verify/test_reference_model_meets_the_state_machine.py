@@ -7,9 +7,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.verify.reference_model import WINDOW, ReferenceModel
-from statestore.session_bounds import SessionBounds
+from loadtest.verify.reference_model import ReferenceModel
+from loadtest.verify.session_ledger import WINDOW, SessionBounds
+from statestore import session_bounds
 from statestore.state_machine import StateMachine
+from tests.loadtest.verify.session_histories import Block, histories
 from tests.loadtest.verify.transactions import body, record
 
 LINKED, OVERDRAFT, FLOOR = 1, 2, 4
@@ -69,19 +71,36 @@ def aligned(data: bytes) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
     return view
 
 
-@settings(max_examples=250, deadline=None)
-@given(st.lists(st.tuples(st.lists(frames(), min_size=1, max_size=3), st.integers(0, 700)), min_size=1, max_size=6))
-def test_results_and_digests_agree(blocks: list[tuple[list[list[tuple[bytes, bytes]]], int]]) -> None:
-    model = ReferenceModel(session_capacity=CAPACITY, session_horizon_ns=HORIZON_NS)
-    state = StateMachine(bytes_max=64 << 20, session_bounds=SessionBounds(CAPACITY, HORIZON_NS, 100_000))
-    position, time_ns = 0, 10_000
-    for index, (content, elapsed_ns) in enumerate(blocks, start=1):
-        time_ns += elapsed_ns
-        records, payloads = body(*(transaction for frame in content for transaction in frame))
-        count = len(records) // 64
+def compare(bounds: SessionBounds, blocks: list[Block]) -> None:
+    """Apply the blocks by both, and compare all that they say."""
+    model = ReferenceModel(bounds)
+    state = StateMachine(
+        bytes_max=64 << 20,
+        session_bounds=session_bounds.SessionBounds(bounds.sessions, bounds.horizon_ns, bounds.pages),
+    )
+    position = 0
+    for index, made in enumerate(blocks, start=1):
+        records, payloads = body(*made.transactions)
+        count = len(made.transactions)
         results = np.zeros(count, np.uint8)
-        state.apply(aligned(records + payloads), count, len(payloads), position, time_ns, index, results)
-        assert list(results) == list(model.apply(records, payloads, position, time_ns))
+        state.apply(aligned(records + payloads), count, len(payloads), position, made.time_ns, index, results)
+        assert list(results) == list(model.apply(records, payloads, position, made.time_ns))
         position += count
         assert state.effects_digest == model.effects_digest
         assert state.state_digest() == model.state_digest()
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.lists(st.tuples(st.lists(frames(), min_size=1, max_size=3), st.integers(0, 700)), min_size=1, max_size=6))
+def test_results_and_digests_agree(blocks: list[tuple[list[list[tuple[bytes, bytes]]], int]]) -> None:
+    made, time_ns = [], 10_000
+    for content, elapsed_ns in blocks:
+        time_ns += elapsed_ns
+        made.append(Block([transaction for frame in content for transaction in frame], time_ns))
+    compare(SessionBounds(CAPACITY, HORIZON_NS, 1000), made)
+
+
+@settings(max_examples=400, deadline=None)
+@given(histories(jumps=False))
+def test_hostile_histories_of_sessions_agree(history: tuple[SessionBounds, list[Block]]) -> None:
+    compare(*history)
