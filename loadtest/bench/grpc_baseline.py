@@ -7,11 +7,10 @@ client sends one prepared frame again and again.
 
 import asyncio
 import multiprocessing
-import tempfile
+import os
 import time
 from collections.abc import AsyncIterator
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -20,6 +19,8 @@ from grpc import aio
 
 from loadtest.load.frame_source import FrameSource
 from loadtest.load.workload import Workload
+from loadtest.node.child_process import end_with_parent
+from loadtest.node.leftovers import temporary_directory
 from penstock.v1.txqueue_pb2 import SubmitStreamRequest
 from services.runtime.grpc_tuning import children_read_where_it_is_awaited
 from services.runtime.malloc_tuning import keep_large_messages_in_the_heap
@@ -42,11 +43,11 @@ def measure_grpc_baseline(workload: Workload, *, seconds: float = 3.0, warmup_s:
     """
     keep_large_messages_in_the_heap()
     context = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory(prefix="penstock-baseline-") as directory:
-        target = f"unix:{Path(directory) / 'socket'}"
+    with temporary_directory() as directory:
+        target = f"unix:{directory / 'socket'}"
         ours, theirs = context.Pipe()
         server = context.Process(
-            target=_serve_process, args=(target, theirs), name="penstock no-op server", daemon=True
+            target=_serve_process, args=(target, theirs, os.getpid()), name="penstock no-op server", daemon=True
         )
         with children_read_where_it_is_awaited():
             server.start()
@@ -60,7 +61,8 @@ def measure_grpc_baseline(workload: Workload, *, seconds: float = 3.0, warmup_s:
             server.terminate()
 
 
-def _serve_process(target: str, parent: Connection) -> None:
+def _serve_process(target: str, parent: Connection, parent_pid: int) -> None:
+    end_with_parent(parent_pid)
     keep_large_messages_in_the_heap()
     uvloop.run(_serve(target, parent))
 

@@ -200,12 +200,12 @@ def queue(as_json: bool, quick: bool, repeats: int | None, **chosen: Any) -> Non
 @contextmanager
 def _bench_directory() -> Iterator[Path]:
     """A fresh directory under build/, on a real disk, gone afterwards."""
+    from loadtest.node.leftovers import cleared_away
+
     directory = Path("build/bench-node")
     shutil.rmtree(directory, ignore_errors=True)
-    try:
+    with cleared_away(directory):
         yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Coordinator of a load: starts the worker processes together, follows their progress, and gathers their results."""
 
 import multiprocessing
+import os
 import secrets
 import time
 from collections.abc import Callable
@@ -95,7 +96,9 @@ def run_load(
     try:
         for assignment in assignments:
             ours, theirs = context.Pipe()
-            process = context.Process(target=work, args=(assignment, theirs), name="penstock load worker", daemon=True)
+            process = context.Process(
+                target=work, args=(assignment, theirs, os.getpid()), name="penstock load worker", daemon=True
+            )
             process.start()
             theirs.close()
             connections.append(ours)

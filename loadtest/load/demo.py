@@ -5,6 +5,7 @@ import json
 import secrets
 import shutil
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,7 @@ from loadtest.load.coordinator import LoadPlan, LoadRun, run_load
 from loadtest.load.frame_source import AccountSetupSource
 from loadtest.load.load_report import load_table, summarize, verification_figures, verification_table
 from loadtest.load.workload import Workload
+from loadtest.node.leftovers import cleared_away
 from loadtest.node.node_process import digests_of, running_node, status_of
 from loadtest.verify.verify_log import Evidence, Verification, verify_log
 
@@ -67,11 +69,8 @@ def run_demo(options: DemoOptions, console: Console) -> bool:
     data_dir = options.out.parent / "demo-node"
     if data_dir.exists():
         shutil.rmtree(data_dir)
-    try:
+    with nullcontext() if options.keep else cleared_away(data_dir):
         figures, verdict = _measure(options, data_dir, console)
-    finally:
-        if not options.keep:
-            shutil.rmtree(data_dir, ignore_errors=True)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(figures, indent=2) + "\n")
     console.print(load_table(figures["load"]), verification_table(figures["verification"]), sep="\n")

@@ -21,6 +21,7 @@ import uvloop
 from loadtest.load.frame_outcomes import ACCEPTED, FRAME_OUTCOME, OK, REFUSED, UNKNOWN, FrameOutcomes, results_digest
 from loadtest.load.frame_source import FrameSource, U8Array, U64Array
 from loadtest.load.workload import Workload
+from loadtest.node.child_process import end_with_parent
 from penstock.client.async_client import AsyncClient
 from penstock.client.errors import OutcomeUnknown, PenstockError
 from penstock.client.options import FlowOptions, RetryOptions
@@ -100,12 +101,13 @@ class Recorder:
         return WorkerResult(client_id, np.array(self.rows, FRAME_OUTCOME), self.codes, first_error=self.first_error)
 
 
-def work(assignment: Assignment, coordinator: Connection) -> None:
+def work(assignment: Assignment, coordinator: Connection, coordinator_pid: int) -> None:
     """Main function of the process.
 
     Messages: sends ("ready", None), receives (start_ns, end_ns), sends ("progress", committed) ten times a second, and
     at the end ("result", WorkerResult).
     """
+    end_with_parent(coordinator_pid)
     # A terminal sends SIGINT to the whole process group, but the coordinator ends its workers itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     keep_large_messages_in_the_heap()

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,8 @@ import grpc
 import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from loadtest.node.child_process import command_of_child
+from loadtest.node.leftovers import temporary_directory
 from loadtest.verify.verify_log import NodeDigests
 from penstock.contract.target import parse_target
 from penstock.v1.node_pb2 import GetStatusRequest, GetStatusResponse
@@ -33,14 +34,17 @@ class NodeFailed(Exception):
 class NodeProcess:
     """``penstock serve`` on a data directory, listening on a Unix socket; :func:`running_node` stops it, too.
 
+    The process ends with the thread that started it, or with the whole process of that, even where this is killed.
+
     Args:
-        data_dir: the node's data, and its output in ``node.out``; made where it is missing.
+        data_dir: the node's data, and its output in ``node.out`` unless ``output`` says otherwise; made where missing.
         socket: path of the socket, 107 bytes at most.
         options: those of ``penstock serve``.
         program: the command that ``serve`` is given to: ``penstock``, or what stands in for it.
         directory: where the process runs; the caller's by default.
         environment: the process's variables; by default the caller's without those that are settings of Penstock, so
             that the node is what its options say.
+        output: the file that the node's output is added to.
     """
 
     def __init__(
@@ -51,10 +55,12 @@ class NodeProcess:
         program: tuple[str, ...] = PENSTOCK,
         directory: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        output: Path | None = None,
     ) -> None:
         self.target = f"unix:{socket}"
+        self.data_dir = data_dir
         self.log_directory = data_dir / "log"
-        self.output = data_dir / "node.out"
+        self.output = output or data_dir / "node.out"
         self._command = (*program, "serve", "--data-dir", str(data_dir), "--listen", self.target, *options)
         self._directory = directory
         if environment is None:
@@ -68,7 +74,11 @@ class NodeProcess:
         self.output.parent.mkdir(parents=True, exist_ok=True)
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
-                self._command, stdout=output, stderr=output, env=self._environment, cwd=self._directory
+                command_of_child(*self._command),
+                stdout=output,
+                stderr=output,
+                env=self._environment,
+                cwd=self._directory,
             )
 
     def start(self) -> float:
@@ -143,8 +153,8 @@ def running_node(data_dir: Path, *options: str, program: tuple[str, ...] = PENST
     Raises:
         NodeFailed: it did not start.
     """
-    with tempfile.TemporaryDirectory(prefix="penstock-") as sockets:  # a socket's path has 107 bytes at most
-        node = NodeProcess(data_dir, Path(sockets) / "node.sock", *options, program=program)
+    with temporary_directory() as sockets:  # a socket's path has 107 bytes at most
+        node = NodeProcess(data_dir, sockets / "node.sock", *options, program=program)
         try:
             node.start()
             yield node

@@ -5,6 +5,7 @@ wait for it.
 """
 
 import multiprocessing
+import os
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from loadtest.node.child_process import end_with_parent
 from loadtest.verify.log_parser import LogBlock, read_blocks
 from loadtest.verify.reference_model import ReferenceModel
 
@@ -27,7 +29,8 @@ class PrefixCheck:
         self._results = bytearray()
         self._effects_digest = 0
         self._full = False
-        self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))  # gRPC does not survive a fork
+        spawn = multiprocessing.get_context("spawn")  # gRPC does not survive a fork
+        self._pool = ProcessPoolExecutor(1, spawn, initializer=end_with_parent, initargs=(os.getpid(),))
         self._reference = self._pool.submit(_apply_prefix, directory, transactions_max)
 
     def close(self) -> None:

@@ -4,12 +4,13 @@ import json
 import shlex
 import shutil
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from loadtest.bench.pair.source_tree import SourceTree
+from loadtest.node.child_process import command_of_child
+from loadtest.node.leftovers import cleared_away, temporary_directory
 from loadtest.node.node_process import NodeProcess
 
 _DEADLINE_S: Final = 3600.0
@@ -41,11 +42,9 @@ def run_load(tree: SourceTree, load: NodeLoad, data_dir: Path, seed: int, *, ver
     shutil.rmtree(data_dir, ignore_errors=True)
     data_dir.mkdir(parents=True)
     figures_file = data_dir / "load.json"
-    with tempfile.TemporaryDirectory(prefix="penstock-") as sockets:  # a socket's path has 107 bytes at most
+    with cleared_away(data_dir), temporary_directory() as sockets:  # a socket's path has 107 bytes at most
         program, environment = (str(tree.programs / "penstock"),), tree.environment()
-        node = NodeProcess(
-            data_dir, Path(sockets) / "s", program=program, directory=tree.directory, environment=environment
-        )
+        node = NodeProcess(data_dir, sockets / "s", program=program, directory=tree.directory, environment=environment)
         try:
             start_s = node.start()
             options = ["--seconds", str(load.seconds), "--warmup", str(load.warmup_s), "--seed", str(seed)]
@@ -56,8 +55,7 @@ def run_load(tree: SourceTree, load: NodeLoad, data_dir: Path, seed: int, *, ver
             node.stop()
         finally:
             node.kill()
-    measured = json.loads(figures_file.read_text())
-    shutil.rmtree(data_dir)
+        measured = json.loads(figures_file.read_text())
     answered = sum(measured["results_with_warmup"].values())
     if not answered or not measured["committed"]:
         raise RunFailed(f"nothing was committed: {measured['first_error']}")
@@ -104,7 +102,7 @@ def _run(tree: SourceTree, *command: str) -> str:
     arguments = [str(program) if program.exists() else command[0], *command[1:]]
     try:
         done = subprocess.run(
-            arguments,
+            command_of_child(*arguments),
             cwd=tree.directory,
             env=tree.environment(),
             capture_output=True,

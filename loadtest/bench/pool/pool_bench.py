@@ -17,6 +17,7 @@ from typing import Any, Final
 from loadtest.bench.pool.allocator_loops import ARENA, ONE_BY_ONE
 from loadtest.bench.pool.python_pools import GENERIC_POOL, python_rows
 from loadtest.bench.timed_loop import Row
+from loadtest.node.child_process import command_of_child
 from pooling.arena.kernel.layout import CLASS_BYTES_MAX
 
 GLIBC: Final = "glibc malloc"
@@ -126,7 +127,12 @@ def _in_a_process(impl: str, library: str | None, plan: PoolBenchPlan) -> list[R
     environment = {**os.environ, **({"LD_PRELOAD": library} if library is not None else {})}
     command = [sys.executable, "-m", "loadtest.bench.pool.allocator_loops", json.dumps(order)]
     ran = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=_CHILD_DEADLINE_S, check=False
+        command_of_child(*command),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=_CHILD_DEADLINE_S,
+        check=False,
     )
     if ran.returncode != 0:
         raise AllocatorLoopFailed(f"measuring {impl} failed with code {ran.returncode}:\n{ran.stderr[-2000:]}")

@@ -18,6 +18,7 @@ from loadtest.bench.queue.contestant import (
     samples_each,
 )
 from loadtest.bench.queue.timed_run import RecordsLost, Throughput
+from loadtest.node.child_process import command_of_child
 
 _SOURCES: Final = Path(__file__).parent / "peers"
 _COMPILER: Final = "g++"
@@ -55,7 +56,9 @@ class CppPeer:
             *nanoseconds,
             str(samples),
         ]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+        ended = subprocess.run(
+            command_of_child(*map(str, command)), capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+        )
         if ended.returncode != 0:
             raise RecordsLost(f"{self.name}: {ended.stderr.strip() or f'ended with {ended.returncode}'}")
         first, *lines = ended.stdout.splitlines()
