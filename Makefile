@@ -7,7 +7,7 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 unexport PYTHONDONTWRITEBYTECODE
 
 
-.PHONY: help setup demo bench-pair test test-long verify lint docs protos protos-check clean
+.PHONY: help setup demo attack bench-pair test test-long verify lint docs protos protos-check clean
 
 help: ## This list.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ setup: $(VENV)/.ready ## The environment in .venv, from the lock file.
 demo: setup ## Start a node, load it, verify the result, print a summary; writes build/demo.json.
 	@mkdir -p build
 	@$(BIN)/penstock demo --out build/demo.json $(DEMO_OPTIONS)
+
+attack: setup ## MINUTES=60 of every known attack on a node, beside one honest client that must come to no harm.
+	@$(BIN)/penstock attack --minutes $(or $(MINUTES),5) $(ATTACK_OPTIONS)
 
 # The options of `penstock bench pair` by their names: PAIRS, METRIC, FLOOR, SECONDS, HEAD, COMMAND, OUT.
 _PAIR_OPTIONS = $(foreach option,BASE HEAD PAIRS METRIC FLOOR SECONDS COMMAND OUT,$(if $($(option)),--$(shell echo $(option) | tr A-Z a-z) '$($(option))'))
