@@ -19,6 +19,19 @@ if TYPE_CHECKING:
 _STDOUT: Final = Path("-")
 
 
+def _directory_of_segments(_context: click.Context, _option: click.Parameter, value: Path | None) -> Path | None:
+    """Find the log's directory, given it or the data directory that it is in."""
+    if value is None:
+        return None
+    for directory in (value, value / "log"):
+        if (directory / "cluster").is_file():  # a log has it before its first block
+            return directory
+    raise click.BadParameter(
+        f"{value} is neither a node's data directory nor the log in it: no file `cluster` is in {value} or in "
+        f"{value / 'log'}; give the --data-dir of the node that is loaded"
+    )
+
+
 @click.command()
 @target_option
 @click.option("--rate", type=float, help="Open loop: offered transactions per second, over all workers.")
@@ -47,7 +60,8 @@ _STDOUT: Final = Path("-")
     "--verify",
     "log_directory",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Check the node's log afterwards: its directory of segments.",
+    callback=_directory_of_segments,
+    help="Check the node's log afterwards: the node's data directory, or the log in it.",
 )
 def load(**options: Any) -> None:
     """Load a running node, and report throughput and latency."""

@@ -43,11 +43,12 @@ def test_the_demo_commits_verifies_and_writes_its_figures(tmp_path: Path) -> Non
     assert [path.name for path in out.parent.iterdir()] == ["demo.json"], "the node's log is gone"
 
 
-def test_a_load_on_a_running_node_is_verified_and_writes_its_figures(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["node", "node/log"])
+def test_a_load_on_a_running_node_is_verified_and_writes_its_figures(place: str, tmp_path: Path) -> None:
     out = tmp_path / "load.json"
     with running_node(tmp_path / "node") as node:
         options = ["--target", node.target, "--seconds", "0.3", "--warmup", "0.1", "--accounts", "2000"]
-        answer = CliRunner().invoke(load, [*options, "--json", str(out), "--verify", str(node.log_directory)])
+        answer = CliRunner().invoke(load, [*options, "--json", str(out), "--verify", str(tmp_path / place)])
     assert answer.exit_code == 0, answer.output
     assert "verification: verified" in answer.output
     figures = json.loads(out.read_text())
@@ -64,11 +65,16 @@ def test_a_load_prints_its_figures_for_programs_and_nothing_besides(tmp_path: Pa
     assert figures["committed"] > 0, figures
 
 
+def test_a_directory_that_holds_no_log_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
+    answer = CliRunner().invoke(load, ["--target", "unix:/nobody/here.sock", "--verify", str(tmp_path)])
+    assert answer.exit_code == 2, answer.output
+    assert "neither a node's data directory nor the log in it" in " ".join(answer.output.replace("│", " ").split())
+
+
 def test_a_load_whose_log_does_not_hold_it_fails(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    with running_node(tmp_path / "node") as node:
+    with running_node(tmp_path / "another") as another, running_node(tmp_path / "node") as node:
         options = ["--target", node.target, "--seconds", "0.1", "--warmup", "0", "--accounts", "100", "--frame", "100"]
-        answer = CliRunner().invoke(load, [*options, "--verify", str(tmp_path / "empty")])
+        answer = CliRunner().invoke(load, [*options, "--verify", str(another.data_dir)])
     assert answer.exit_code == 1, answer.output
     assert "NOT verified" in answer.output
     assert "acknowledged and lost" in " ".join(answer.output.replace("│", " ").split())
