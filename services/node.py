@@ -244,6 +244,7 @@ class Node:
             counters,
             namespaces,
             self._conditions,
+            settings.admission,
         )
         pool_service = PoolService(self._pools, self._leases, self._maintenance.gc_scheduler)
         node_service = NodeService(

@@ -35,6 +35,12 @@ class Reason(Enum):
     """A reason; its name is what stands in ErrorInfo, and is stable."""
 
     REQUEST_MALFORMED = _Terms(_INVALID, "the message is not the request of this method", "send a whole one", _ALL)
+    REQUEST_TOO_LARGE = _Terms(
+        _INVALID, "the message is larger than any request of this method can be", "split the request", _ALL
+    )
+    METHOD_UNKNOWN = _Terms(
+        "UNIMPLEMENTED", "the node has no such method", "check its name, and the node's version (GetStatus)", _ALL
+    )
     FRAME_MALFORMED = _Terms(_INVALID, "the message is not a frame", "send a whole SubmitFrameRequest", _TXQUEUE)
     FRAME_EMPTY = _Terms(_INVALID, "the frame has no records", "send at least one record", _TXQUEUE)
     FRAME_TOO_LARGE = _Terms(
@@ -119,6 +125,19 @@ class Reason(Enum):
         _TXQUEUE_AND_STATE,
         retryable=True,
     )
+    CALLS_LIMIT = _Terms(
+        _EXHAUSTED,
+        "too many calls of this kind are open, of this connection or of all",
+        "end some, or call again later",
+        _TXQUEUE_AND_STATE,
+        retryable=True,
+    )
+    ANSWER_UNREAD = _Terms(
+        _EXHAUSTED,
+        "the client did not read its answer for 30 s, while the node had to hold it",
+        "read answers as they come",
+        _STATE,
+    )
     LOG_FULL = _Terms(
         _EXHAUSTED,
         "the log's disk is full; nothing was taken",
@@ -174,6 +193,13 @@ class Reason(Enum):
         "results of transactions could not be kept, for want of disk space; transactions and reads are not affected",
         "the operator has to free disk space and restart the node, which computes them again",
         _STATE,
+    )
+    INTERNAL_ERROR = _Terms(
+        "INTERNAL",
+        "the node made a mistake, and whether the request took effect is unknown",
+        "tell the operator, who finds the cause in the node's log; the same ids may be sent again",
+        _ALL,
+        outcome_known=False,
     )
     SHUTTING_DOWN = _Terms(
         "UNAVAILABLE", "the node is shutting down; nothing was taken", "try again later", _ALL, retryable=True

@@ -1,9 +1,11 @@
-"""Method handlers: typed requests and responses over gRPC's bytes."""
+"""Method handlers: typed requests and responses over gRPC's bytes, and an explained error whatever goes wrong."""
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, Final, NoReturn, TypeVar, cast
 
 import grpc
+import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
 from penstock.contract.reasons import Reason
@@ -13,14 +15,35 @@ from services.rpc.rich_status import Context, abort
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
 
+REQUEST_BYTES_MAX: Final = 64 << 10
+"""Of a request that holds a few fields. A parsed message takes up to a hundred times its bytes."""
+
+_log = logging.getLogger(__name__)
+
 
 def service_handler(name: str, methods: "Mapping[str, grpc.RpcMethodHandler[Any, Any]]") -> grpc.ServiceRpcHandler:
     """Make the handler of a service from its methods' handlers."""
     return cast(grpc.ServiceRpcHandler, grpc.method_handlers_generic_handler(name, dict(methods)))
 
 
+class UnknownMethods(grpc.GenericRpcHandler):
+    """Refuses what no other handler knows; to be asked last."""
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any]":
+        """Give a handler that says that there is no such method."""
+
+        async def refuse(_: Any, context: Context) -> None:
+            text = f"the node has no method {handler_call_details.method}: check its name, and the node's version"
+            await abort(context, Refusal(Reason.METHOD_UNKNOWN, text))
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
+
 def unary_method(
-    method: Callable[[Request, Context], Awaitable[Response]], request: type[Request]
+    method: Callable[[Request, Context], Awaitable[Response]],
+    request: type[Request],
+    *,
+    request_bytes_max: int = REQUEST_BYTES_MAX,
 ) -> "grpc.RpcMethodHandler[Any, Any]":
     """Handle a method of one request and one response; a request that cannot be parsed is refused like other bad input.
 
@@ -28,27 +51,48 @@ def unary_method(
     """
 
     async def handle(message: bytes, context: Context) -> bytes:
-        response = await method(await _parse(message, request, context), context)
-        return response.SerializeToString()
+        try:
+            response = await method(await parse(message, request, context, request_bytes_max), context)
+            return response.SerializeToString()
+        except Exception as error:
+            await explain(error, context)
 
     return grpc.unary_unary_rpc_method_handler(handle)
 
 
 def streaming_method(
-    method: Callable[[Request, Context], AsyncIterator[Response]], request: type[Request]
+    method: Callable[[Request, Context], AsyncIterator[bytes]],
+    request: type[Request],
+    *,
+    request_bytes_max: int = REQUEST_BYTES_MAX,
 ) -> "grpc.RpcMethodHandler[Any, Any]":
-    """Handle a method of one request and a stream of responses; see `unary_method`."""
+    """Handle a method of one request and a stream of encoded responses; see `unary_method`."""
 
     async def handle(message: bytes, context: Context) -> AsyncIterator[bytes]:
-        async for response in method(await _parse(message, request, context), context):
-            yield response.SerializeToString()
+        try:
+            async for response in method(await parse(message, request, context, request_bytes_max), context):
+                yield response
+        except Exception as error:
+            await explain(error, context)
 
     return grpc.unary_stream_rpc_method_handler(handle)
 
 
-async def _parse(message: bytes, request: type[Request], context: Context) -> Request:
+async def parse(message: bytes, request: type[Request], context: Context, request_bytes_max: int) -> Request:
+    """Parse a request, or end its call where there is none in ``message``."""
+    if len(message) > request_bytes_max:
+        text = f"the message has {len(message):,} bytes, and a request of this method {request_bytes_max:,} at most"
+        await abort(context, Refusal(Reason.REQUEST_TOO_LARGE, text, field="request"))
     try:
         return request.FromString(message)
     except DecodeError:
         text = f"the message is no {request.DESCRIPTOR.full_name}: it was cut short, or is something else altogether"
         await abort(context, Refusal(Reason.REQUEST_MALFORMED, text, field="request"))
+
+
+async def explain(error: Exception, context: Context) -> NoReturn:
+    """End a call on which ``error`` was raised: what nobody foresaw is logged, and its caller learns that much."""
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    _log.error("a call failed on a mistake of the node's own", exc_info=error)
+    await abort(context, Refusal(Reason.INTERNAL_ERROR))

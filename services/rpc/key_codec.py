@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.contract.limits import KEY_BYTES_MAX
+from penstock.contract.limits import BATCH_SIZE, KEY_BYTES_MAX
 from penstock.contract.reasons import Reason
 from penstock.v1 import state_pb2
 from services.admission.namespaces import NamespaceSet
@@ -15,7 +15,40 @@ from statestore.kernel.layout import KIND_ACCOUNT, KIND_COUNTER, KIND_VALUE
 from statestore.reads import Entries
 
 _ACCOUNT_BYTES: Final = 16
+_KEYS_TAG: Final = 0x0A
+"""BatchReadRequest.keys: field 1, length-delimited."""
+_VARINT_BITS_MAX: Final = 35
+_PARSED_UNSEEN_BYTES: Final = 3 * BATCH_SIZE
+"""A message of so many bytes has half as many keys at most, which harm nobody when they are parsed."""
 _KINDS: Final = {"value": int(KIND_VALUE), "counter": int(KIND_COUNTER), "account": int(KIND_ACCOUNT)}
+
+
+def has_too_many_keys(message: bytes) -> bool:
+    """Say whether an encoded BatchReadRequest has more keys than it may have, before they are made objects of.
+
+    A key takes two bytes in a message and a hundred or more once it is parsed. What is no such message at all is for
+    the parser to find.
+    """
+    if len(message) <= _PARSED_UNSEEN_BYTES:
+        return False
+    at = keys = 0
+    end = len(message)
+    while at < end and message[at] == _KEYS_TAG:
+        at += 1
+        length = shift = 0
+        while at < end:
+            byte = message[at]
+            at += 1
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80 or shift >= _VARINT_BITS_MAX:
+                break
+        at += length
+        keys += 1
+        if keys > BATCH_SIZE:
+            return True
+    # Behind another field there may be more keys than are seen here: no client of this contract writes such a message.
+    return at < end
 
 
 def refusal_of(keys: Sequence[state_pb2.Key], namespaces: NamespaceSet) -> Refusal | None:

@@ -10,13 +10,15 @@ from typing import Any, Final
 
 import grpc
 
+from penstock.contract import limits
 from penstock.contract.frame_codec import MalformedFrame, locate_frame
 from penstock.v1 import txqueue_pb2
 from pooling.core.object_pool import ObjectPool
 from services.admission.admission import Admission, Busy
 from services.pipeline.pending_frames import PendingFrames
 from services.refusal import Refusal
-from services.rpc.handlers import service_handler, unary_method
+from services.rpc.handlers import explain, service_handler, unary_method
+from services.rpc.limits.open_calls import OpenCalls
 from services.rpc.rich_status import Context, abort
 from services.rpc.submit_stream import SubmitStream
 from services.rpc.transaction_codec import InvalidTransaction, frame_of, response_of
@@ -24,6 +26,9 @@ from services.settings.model import AdmissionSettings
 from services.telemetry.counters import Counter, Counters
 
 SERVICE: Final = "penstock.v1.TxQueueService"
+
+_SUBMIT_BYTES_MAX: Final = 2 * limits.PAYLOAD_BYTES_MAX
+"""Of one transaction: a payload that is somewhat too large gets the error that names it."""
 
 
 class TxQueueService:
@@ -44,6 +49,9 @@ class TxQueueService:
         self._settings = settings
         self._transactions = transactions
         self._streams: set[SubmitStream] = set()
+        self._open_streams = OpenCalls(
+            "submit streams", calls_max=settings.streams_max, connection_calls_max=settings.connection_streams_max
+        )
 
     def close(self, why: Refusal) -> None:
         """Refuse new frames; streams answer what was admitted, then end."""
@@ -56,7 +64,7 @@ class TxQueueService:
         return service_handler(
             SERVICE,
             {
-                "Submit": unary_method(self.submit, txqueue_pb2.SubmitRequest),
+                "Submit": unary_method(self.submit, txqueue_pb2.SubmitRequest, request_bytes_max=_SUBMIT_BYTES_MAX),
                 "SubmitFrame": grpc.unary_unary_rpc_method_handler(self.submit_frame),
                 "SubmitStream": grpc.stream_stream_rpc_method_handler(self.submit_stream),
             },
@@ -77,9 +85,12 @@ class TxQueueService:
 
     async def submit_frame(self, message: bytes, context: Context) -> bytes:
         """Submit one frame and wait for its receipt."""
-        outcome = await self._submit(message, context)
-        if isinstance(outcome, Refusal):
-            await abort(context, outcome)
+        try:
+            outcome = await self._submit(message, context)
+            if isinstance(outcome, Refusal):
+                await abort(context, outcome)
+        except Exception as error:
+            await explain(error, context)
         return outcome
 
     async def _submit(self, message: bytes, context: Context) -> bytes | Refusal:
@@ -101,9 +112,10 @@ class TxQueueService:
 
     async def submit_stream(self, _: object, context: Context) -> None:
         """Take frames and give receipts until the client closes its side or the node shuts down."""
-        closed = self._admission.closed
-        if closed is not None:
-            await abort(context, closed)
+        peer = context.peer()
+        refused = self._admission.closed or self._open_streams.enter(peer)
+        if refused is not None:
+            await abort(context, refused)
         stream = SubmitStream(context, self._settings.stream_in_flight_frames_max)
         self._streams.add(stream)
         self._counters.add(Counter.STREAMS_OPENED)
@@ -111,6 +123,7 @@ class TxQueueService:
         try:
             await stream.write_receipts()
         finally:
+            self._open_streams.leave(peer)
             self._streams.discard(stream)
             self._counters.add(Counter.STREAMS_CLOSED)
             reader.cancel()

@@ -208,6 +208,15 @@ class AdmissionSettings(_Group):
     (``IN_FLIGHT_LIMIT``); streams are read no further until some are answered."""
     stream_in_flight_frames_max: int = Field(default=64, ge=1)
     """Frames of one stream that await their receipts; that stream is read no further until some are written."""
+    streams_max: int = Field(default=512, ge=1, le=8192)
+    """Submit streams open at once. More are refused (``CALLS_LIMIT``). Each can make the node hold two frames, up to 5
+    MiB each."""
+    connection_streams_max: int = Field(default=128, ge=1, le=8192)
+    """Submit streams of one connection. All clients on Unix sockets together count as one connection."""
+    watches_max: int = Field(default=256, ge=1, le=8192)
+    """Watches open at once. More are refused (``CALLS_LIMIT``). Each can make the node hold about 2 MiB."""
+    connection_watches_max: int = Field(default=64, ge=1, le=8192)
+    """Watches of one connection. All clients on Unix sockets together count as one connection."""
     retry_after_ms: int = Field(default=20, ge=1, le=60_000)
     """What a refused client is told to wait (``RetryInfo``)."""
 

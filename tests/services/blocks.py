@@ -40,8 +40,10 @@ class FakeLog:
     def __init__(self, blocks: list[Block], first_index: int = 1) -> None:
         self.blocks = blocks
         self.first_index = first_index
+        self.reads: list[int] = []
 
     def read(self, index: int) -> Any:
+        self.reads.append(index)
         if index < self.first_index:
             raise LogRecycled(index, self.first_index)
         return iter(self.blocks[index - 1 :])

@@ -21,9 +21,9 @@ async def channel(tmp_path: Path) -> AsyncIterator[grpc.aio.Channel]:
     async def read(request: state_pb2.ReadRequest, _: Context) -> state_pb2.ReadResponse:
         return state_pb2.ReadResponse(log_index=request.key.namespace)
 
-    async def watch(request: state_pb2.WatchRequest, _: Context) -> AsyncIterator[state_pb2.WatchResponse]:
+    async def watch(request: state_pb2.WatchRequest, _: Context) -> AsyncIterator[bytes]:
         for index in range(request.from_index, 3):
-            yield state_pb2.WatchResponse(log_index=index)
+            yield state_pb2.WatchResponse(log_index=index).SerializeToString()
 
     handler = service_handler(
         "test.Service",

@@ -21,6 +21,7 @@ from services.pipeline.results_file import ResultsFile
 from services.refusal import Refusal
 from services.rpc import state_service
 from services.rpc.state_service import StateService
+from services.settings.model import AdmissionSettings
 from services.telemetry.conditions import Condition, Conditions
 from services.telemetry.counters import Counter, Counters
 from statestore.errors import AnswerTooLarge
@@ -38,6 +39,7 @@ class FakeState:
 
     applied_index = 17
     error: Exception | None = None
+    value = b""
 
     def read(self, _: Any, __: Any, lengths: Any, ___: Any, *, values_bytes_max: int) -> Entries:
         if self.error is not None:
@@ -48,8 +50,8 @@ class FakeState:
             versions=lengths.astype(np.uint64),
             amounts=np.zeros(count, np.int64),
             overdrafts=np.zeros(count, np.bool_),
-            value_offsets=np.zeros(count + 1, np.uint64),
-            values=np.empty(0, np.uint8),
+            value_offsets=np.arange(count + 1, dtype=np.uint64) * np.uint64(len(self.value)),
+            values=np.frombuffer(self.value * count, np.uint8),
         )
 
 
@@ -73,8 +75,10 @@ class Served:
             self.counters,
             NamespaceSet([0, 5]),
             self.conditions,
+            AdmissionSettings(watches_max=4, connection_watches_max=3),
         )
         self.stub: Any = None
+        self.channel: Any = None
 
     def apply(self, through: int) -> None:
         for block in BLOCKS[self.counters[Counter.APPLIED_INDEX] : through]:
@@ -104,6 +108,7 @@ class Served:
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
     made = Served(tmp_path)
     async with serving(tmp_path, made.service.handler()) as channel:
+        made.channel = channel
         made.stub = state_pb2_grpc.StateServiceStub(channel)
         yield made
     made.results_file.close()
@@ -113,6 +118,12 @@ async def failure(call: Any) -> grpc.aio.AioRpcError:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
     return caught.value
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - what it waits for has no event
+            await asyncio.sleep(0.005)
 
 
 async def indexes(call: Any, count: int) -> list[int]:
@@ -231,3 +242,81 @@ async def test_results_that_a_full_disk_lost_are_no_reason_to_try_again(served: 
     assert refused(error) == (Reason.RESULTS_UNAVAILABLE, [])
     assert retry_ms(error) == 0
     assert "restart the node" in str(error.details())
+
+
+async def test_a_filtered_watch_that_asks_for_it_is_told_how_far_it_got(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state_service, "_PROGRESS_S", 0.01)
+    served.apply(20)
+    call = served.stub.Watch(state_pb2.WatchRequest(namespaces=[5], with_progress=True))
+    assert [(await call.read()).next_index for _ in range(2)] == [3, 21]
+    served.apply(22)
+    told = await asyncio.wait_for(call.read(), 10)
+    assert (told.records, told.log_index, told.next_index) == (b"", 22, 23)
+    assert told.next_position == BLOCKS[21].next_position
+
+
+async def test_watches_are_bounded_and_one_that_ends_makes_room(served: Served) -> None:
+    served.apply(1)
+    calls = [served.stub.Watch(state_pb2.WatchRequest()) for _ in range(3)]
+    for call in calls:
+        await call.read()
+    error = await failure(served.stub.Watch(state_pb2.WatchRequest()).read())
+    assert (refused(error), retry_ms(error)) == ((Reason.CALLS_LIMIT, []), 20)
+    calls[0].cancel()
+    await until(lambda: served.counters[Counter.WATCHES_CLOSED] == 1)
+    assert await indexes(served.stub.Watch(state_pb2.WatchRequest()), 1) == [1]
+
+
+async def test_a_block_is_read_once_for_all_who_watch_the_end_of_the_log(served: Served) -> None:
+    served.apply(5)
+    calls = [served.stub.Watch(state_pb2.WatchRequest(from_index=5)) for _ in range(3)]
+    for call in calls:
+        assert await indexes(call, 1) == [5]
+    assert served.log.reads == [5]
+
+
+async def test_a_request_of_a_million_empty_keys_is_refused_before_it_is_parsed(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state_service, "parse", None)
+    batch = served.channel.unary_unary("/penstock.v1.StateService/BatchRead")
+    assert refused(await failure(batch(b"\x0a\x00" * 1_000_000))) == (Reason.BATCH_TOO_LARGE, ["keys"])
+
+
+async def test_a_watch_of_more_namespaces_than_there_are_is_refused_before_it_is_parsed(served: Served) -> None:
+    error = await failure(served.stub.Watch(state_pb2.WatchRequest(namespaces=[1] * 1_000_000)).read())
+    assert refused(error) == (Reason.REQUEST_TOO_LARGE, ["request"])
+
+
+async def test_a_large_batch_is_answered_as_a_small_one_is(served: Served) -> None:
+    keys = [state_pb2.Key(value=b"k" * (1 + number % 1024)) for number in range(7_000)]
+    answer = await served.stub.BatchRead(state_pb2.BatchReadRequest(keys=keys))
+    assert [entry.version for entry in answer.entries] == [1 + number % 1024 for number in range(7_000)]
+    assert (await served.stub.BatchRead(state_pb2.BatchReadRequest())).log_index == 17
+
+
+async def test_a_mistake_of_the_node_s_own_is_explained_too(served: Served) -> None:
+    served.state.error = ZeroDivisionError("in the state")
+    assert refused(await failure(served.stub.Read(state_pb2.ReadRequest(key=KEY)))) == (Reason.INTERNAL_ERROR, [])
+
+
+async def test_answers_that_nobody_reads_are_bounded_and_harm_no_other_call(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state_service, "_UNREAD_S_MAX", 0.3)
+    served.state.value = bytes(900_000)
+    batch = served.channel.unary_stream("/penstock.v1.StateService/BatchRead")
+    request = state_pb2.BatchReadRequest(keys=[KEY] * 10).SerializeToString()
+    unread = [batch(request) for _ in range(12)]
+    await until(lambda: served.service._answers.held_bytes > 0)
+    held = []
+    for _ in range(20):
+        held.append(served.service._answers.held_bytes)
+        await asyncio.sleep(0.02)
+    assert max(held) <= state_service._CONNECTION_ANSWER_BYTES_MAX
+    for call in unread:
+        call.cancel()
+    await until(lambda: served.service._answers.held_bytes == 0)
+    assert (await served.stub.Read(state_pb2.ReadRequest(key=KEY))).entry.found

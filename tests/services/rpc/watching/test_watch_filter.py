@@ -9,7 +9,7 @@ from penstock.contract import opcode, result_code
 from penstock.contract.reasons import Reason
 from penstock.v1 import state_pb2
 from services.admission.namespaces import NamespaceSet
-from services.rpc.watch_filter import WatchFilter, refusal_of
+from services.rpc.watching.watch_filter import WatchFilter, refusal_of
 from tests.frames import rows
 from tests.services.blocks import chain
 
@@ -25,7 +25,7 @@ _, BLOCK = chain(rows(10), TABLE, payloads={2: b"aabccc"})
 
 
 def select(admitted: NamespaceSet = ALL, **wanted: Any) -> state_pb2.WatchResponse | None:
-    return WatchFilter(state_pb2.WatchRequest(**wanted), admitted).select(BLOCK, RESULTS)
+    return next(WatchFilter(state_pb2.WatchRequest(**wanted), admitted).select(BLOCK, RESULTS), None)
 
 
 def positions(response: state_pb2.WatchResponse | None) -> list[int]:
@@ -42,6 +42,8 @@ def test_without_a_filter_all_of_a_block_passes_as_it_is() -> None:
         records=TABLE.tobytes(),
         payloads=b"aabccc",
         results=RESULTS,
+        next_index=3,
+        next_position=14,
     )
 
 
@@ -85,3 +87,26 @@ def test_what_nothing_could_match_is_refused(request_: state_pb2.WatchRequest, r
 
 def test_a_request_for_what_there_is_passes() -> None:
     assert refusal_of(state_pb2.WatchRequest(namespaces=[1], operations=range(1, 9)), NamespaceSet([1])) is None
+
+
+def test_a_block_that_is_larger_than_a_message_comes_in_parts_that_say_where_to_go_on() -> None:
+    lengths = [900_000, 0, 300_000, 700_000]
+    payload = b"".join(bytes([65 + row]) * length for row, length in enumerate(lengths))
+    (block,) = chain(rows(4, payload_length=lengths, namespace=[0, 1, 0, 0]), payloads={1: payload})
+    for wanted, sizes, resumes in (
+        (state_pb2.WatchRequest(), [1, 2, 1], [(1, 1), (1, 3), (2, 4)]),
+        (state_pb2.WatchRequest(namespaces=[0]), [1, 1, 1], [(1, 1), (1, 3), (2, 4)]),
+    ):
+        parts = list(WatchFilter(wanted, ALL).select(block, b"\1" * 4))
+        assert [len(part.results) for part in parts] == sizes
+        assert [(part.next_index, part.next_position) for part in parts] == resumes
+        assert b"".join(part.payloads for part in parts) == payload
+        assert max(part.ByteSize() for part in parts) < 2 << 20
+        rest = list(WatchFilter(wanted, ALL).select(block, b"\1" * 4, from_position=parts[0].next_position))
+        assert rest == parts[1:]
+
+
+def test_payloads_of_chosen_transactions_are_cut_out_of_those_between_them() -> None:
+    (block,) = chain(rows(3, payload_length=[2, 3, 1], namespace=[0, 1, 0]), payloads={1: b"aabbbc"})
+    (part,) = WatchFilter(state_pb2.WatchRequest(namespaces=[0]), ALL).select(block, b"\1" * 3)
+    assert part.payloads == b"aac"

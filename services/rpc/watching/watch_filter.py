@@ -1,5 +1,6 @@
 """Watch filter: selects the transactions of a block that a watcher asked for."""
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import NDArray
 
 from penstock.contract import opcode
 from penstock.contract.reasons import Reason
-from penstock.contract.record import WORD_META
+from penstock.contract.record import RECORD_BYTES, WORD_META
 from penstock.contract.result_code import OK
 from penstock.v1 import state_pb2
 from replication.log.block import Block
@@ -15,6 +16,10 @@ from services.admission.namespaces import NAMESPACES, NamespaceSet
 from services.refusal import Refusal
 
 _LITTLE_U64: Final = np.dtype("<u8")
+_PART_BYTES: Final = 512 << 10
+"""Of one message, unless a single transaction is larger: far below gRPC's default limit, and all that a watch holds."""
+_ROW_BYTES: Final = RECORD_BYTES + 8 + 1
+"""Record, position and result."""
 
 
 def refusal_of(request: state_pb2.WatchRequest, namespaces: NamespaceSet) -> Refusal | None:
@@ -42,35 +47,46 @@ class WatchFilter:
         self._operations = np.array(request.operations, np.uint64)
         self._effective_only = request.effective_only
 
-    def select(self, block: Block, results: bytes) -> state_pb2.WatchResponse | None:
+    def select(self, block: Block, results: bytes, from_position: int = 0) -> Iterator[state_pb2.WatchResponse]:
         """Select from a block.
 
         Args:
             block: the block.
             results: the result code of each of its transactions, one byte each.
+            from_position: the number in the log of the first transaction wanted.
 
-        Returns:
-            What passes; None where nothing does.
+        Yields:
+            What passes, in parts of up to half a MiB or one transaction; nothing where nothing passes.
         """
         records = block.records
         codes = np.frombuffer(results, np.uint8)
         chosen = self._mask(records[:, WORD_META], codes)
-        if not chosen.any():
-            return None
-        payloads = block.payloads
-        if not chosen.all():
-            lengths = records[:, WORD_META] >> np.uint64(32)
-            payloads = payloads[np.repeat(chosen, lengths.astype(np.int64))]
-            records, codes = records[chosen], codes[chosen]
-        positions = np.flatnonzero(chosen).astype(_LITTLE_U64) + np.uint64(block.first_position)
-        return state_pb2.WatchResponse(
-            log_index=block.index,
-            time_unix_nano=block.time_ns,
-            positions=positions.tobytes(),
-            records=records.tobytes(),
-            payloads=payloads.tobytes(),
-            results=codes.tobytes(),
-        )
+        chosen[: max(0, from_position - block.first_position)] = False
+        (rows,) = np.nonzero(chosen)
+        ends = np.cumsum(records[:, WORD_META] >> np.uint64(32), dtype=np.int64)
+        begins = np.concatenate(([0], ends[:-1]))
+        sizes = np.cumsum((ends - begins)[rows] + _ROW_BYTES)
+        first = 0
+        while first < rows.size:
+            before = sizes[first - 1] if first else 0
+            last = max(first + 1, int(np.searchsorted(sizes, before + _PART_BYTES, "right")))
+            part = rows[first:last]
+            whole = last == rows.size
+            payloads = block.payloads[begins[part[0]] : ends[part[-1]]]
+            if part[-1] - part[0] + 1 != part.size:
+                within = slice(part[0], part[-1] + 1)
+                payloads = payloads[np.repeat(chosen[within], (ends - begins)[within])]
+            yield state_pb2.WatchResponse(
+                log_index=block.index,
+                time_unix_nano=block.time_ns,
+                positions=(part.astype(_LITTLE_U64) + np.uint64(block.first_position)).tobytes(),
+                records=records[part].tobytes(),
+                payloads=payloads.tobytes(),
+                results=codes[part].tobytes(),
+                next_index=block.index + 1 if whole else block.index,
+                next_position=block.next_position if whole else block.first_position + int(part[-1]) + 1,
+            )
+            first = last
 
     def _mask(self, meta: NDArray[np.uint64], codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
         chosen = np.ones(len(meta), np.bool_)
