@@ -9,20 +9,32 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from services.rpc.handlers import UnknownMethods
 from services.rpc.health_service import HealthService
 from services.rpc.lazy_reflection import LazyReflection
 from services.rpc.socket_claim import SocketClaim, SocketInUse
 
-MESSAGE_BYTES_MAX: Final = 16 << 20
-"""Largest message either way. Three of the largest frames would fit; it bounds what a client can make the node hold
-before the frame is looked at."""
+MESSAGE_BYTES_MAX: Final = 6 << 20
+"""Largest message that is received, which a client can make the node hold per call before anybody looks at it. The
+largest frame fits, 10,000 records with 4 MiB of payloads, and one a little larger gets the error that names it."""
+_ANSWER_BYTES_MAX: Final = 16 << 20
+"""Largest message that is sent: 12 MiB of values, and what goes with 10,000 of them."""
 
-_CALLS_MAX: Final = 8192
-"""Calls at once, streams and watches included; gRPC itself refuses more with RESOURCE_EXHAUSTED."""
+_CALLS_MAX: Final = 16_384
+"""Calls at once. Services refuse more than is good for them far below this, and say why; gRPC refuses more than this
+with RESOURCE_EXHAUSTED and no details."""
+_CONNECTION_CALLS_MAX: Final = 1024
+"""Calls of one connection at once: more wait at the client, by HTTP/2's own means. Above the bounds of streams and
+watches of one connection, of which more are refused instead."""
 
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", _ANSWER_BYTES_MAX),
+    ("grpc.max_concurrent_streams", _CONNECTION_CALLS_MAX),
+    # Calls that came and that the event loop has not looked at yet. gRPC cancels more, without a reason, and whoever's
+    # they are: by default about a thousand, which a burst of single calls reaches.
+    ("grpc.server.max_pending_requests", _CALLS_MAX),
+    ("grpc.server.max_pending_requests_hard_limit", 2 * _CALLS_MAX),
     # Otherwise a second node on the same port takes half of the connections instead of failing.
     ("grpc.so_reuseport", 0),
     # Find clients that vanished without closing, or their streams and watches stay for ever.
@@ -60,7 +72,7 @@ class NodeServer:
         self._health_names = ["", *names]
         self._server.add_generic_rpc_handlers(tuple(handlers))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self._server.add_generic_rpc_handlers((LazyReflection([*names, health.SERVICE_NAME]),))
+        self._server.add_generic_rpc_handlers((LazyReflection([*names, health.SERVICE_NAME]), UnknownMethods()))
 
     async def start(self) -> list[str]:
         """Listen; returns the addresses with the ports that were taken where 0 was asked for.

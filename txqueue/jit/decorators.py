@@ -80,8 +80,8 @@ def operation(integers: int) -> Callable[[Function], Function]:
 def eager(signature: str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Decorates a function that is compiled for one signature as soon as it is defined, and may allocate.
 
-    ``options`` are numba's. It is for the checks and loads beside the path: whoever imports their module is about to call
-    them.
+    ``options`` are numba's. It is for the checks and loads beside the path, which are called as soon as they are
+    imported.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:

@@ -11,8 +11,10 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
+from penstock.contract.reasons import Reason
 from penstock.v1 import txqueue_pb2  # noqa: F401 - what reflection describes
 from services.rpc.server import MESSAGE_BYTES_MAX, ListenError, NodeServer
+from tests.services.rpc.in_process import refused
 
 SERVICE = "penstock.v1.TxQueueService"
 Status = health_pb2.HealthCheckResponse
@@ -246,3 +248,26 @@ async def test_a_name_all_of_whose_addresses_are_free_is_listened_at() -> None:
     assert await node.start() == [f"localhost:{port}"]
     assert await health_of(f"127.0.0.1:{port}", "") == Status.NOT_SERVING
     await node.stop(0)
+
+
+async def test_a_method_that_there_is_not_is_refused_with_its_reason(server: tuple[NodeServer, str]) -> None:
+    _, address = server
+    async with grpc.aio.insecure_channel(address) as channel:
+        for name in (f"/{SERVICE}/Gone", "/other.Service/Method"):
+            call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(name)
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await call(b"")
+            assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+            assert refused(caught.value) == (Reason.METHOD_UNKNOWN, [])
+
+
+async def test_a_burst_of_thousands_of_calls_is_answered_and_none_is_cancelled(server: tuple[NodeServer, str]) -> None:
+    _, address = server
+    channels = [grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) for _ in range(4)]
+    methods: list[grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = [
+        channel.unary_unary(f"/{SERVICE}/SubmitFrame") for channel in channels
+    ]
+    answers = await asyncio.gather(*(method(b"frame") for method in methods for _ in range(1_000)))
+    assert answers == [b"frame"] * 4_000
+    for channel in channels:
+        await channel.close()
