@@ -13,6 +13,7 @@ from services.pipeline.channel import ChannelClosed
 from services.refusal import Refusal
 from services.release import running_version
 from services.rpc.handlers import service_handler, unary_method
+from services.rpc.limits.shared_digest import SharedDigest
 from services.rpc.rich_status import Context, abort
 from services.runtime import descriptors, malloc_tuning
 from services.settings.model import NodeSettings
@@ -44,6 +45,7 @@ class NodeService:
         """Ask the state by ``query``, and by ``condition`` whether the node serves; ``started_ns`` is Unix time."""
         self._settings = settings
         self._query = query
+        self._digest = SharedDigest(query)
         self._counters = counters
         self._throughput = throughput
         self._condition = condition
@@ -68,15 +70,12 @@ class NodeService:
             await abort(context, Refusal(Reason.SHUTTING_DOWN))
 
     async def _describe(self, with_state_digest: bool) -> node_pb2.GetStatusResponse:
-        asked = self._query(
-            lambda state: (
-                state.applied_index,
-                state.applied_position,
-                state.effects_digest,
-                state.state_digest() if with_state_digest else 0,
-            )
-        )
-        applied_index, applied, effects, digest = await asyncio.wrap_future(asked)
+        if with_state_digest:
+            applied_index, applied, effects, digest = await self._digest.get()
+        else:
+            asked = self._query(lambda state: (state.applied_index, state.applied_position, state.effects_digest))
+            applied_index, applied, effects = await asyncio.wrap_future(asked)
+            digest = 0
         # Read in this order: what moves on in between is then ahead, as it must be.
         committed_index = self._counters[Counter.COMMITTED_INDEX]
         durable_index = self._counters[Counter.DURABLE_INDEX]
