@@ -69,7 +69,7 @@ class _Lane:
         """Change what the keys hold."""
         match operation:
             case Put():
-                self.value = operation.value
+                self.value = bytes(operation.value)
             case Add():
                 self.counter += operation.amount
             case Transfer() if operation.debit == _OVERDRAFT:

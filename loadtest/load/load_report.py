@@ -24,6 +24,7 @@ RESULT_NAMES: Final = (
     "linked_failed",
     "sequence_expired",
     "sessions_exhausted",
+    "sequence_reused",
 )
 _BUSY_SHARE: Final = 0.95
 _LAG_MS_MAX: Final = 5.0

@@ -352,6 +352,7 @@ class AsyncClient:
         self,
         from_index: int = 0,
         *,
+        from_position: int = 0,
         namespaces: Iterable[int] = (),
         operations: Iterable[type[Operation]] = (),
         effective_only: bool = False,
@@ -360,7 +361,8 @@ class AsyncClient:
         """Yield committed blocks from ``from_index`` on (0: the oldest that the log holds), and new ones without end.
 
         Only transactions of the given namespaces and operations, if any; with ``effective_only``, only those that took
-        effect. Blocks without any are left out. Goes on by itself after an outage, however long; with ``timeout``, the
+        effect. Blocks without any are left out. To go on where an earlier watch ended, give the ``next_index`` and
+        ``next_position`` of its last block. Goes on by itself after an outage, however long; with ``timeout``, the
         wait for a next block takes so many seconds at most.
 
         Raises:
@@ -376,6 +378,8 @@ class AsyncClient:
                 raise InvalidOperation(f"operations must be classes of operations such as Put, not {kind!r:.80}")
         request = WatchRequest(
             from_index=integer(from_index, "from_index", 0, (1 << 64) - 1),
+            from_position=integer(from_position, "from_position", 0, (1 << 64) - 1),
+            with_progress=True,
             namespaces=[namespace_number(each, "namespaces") for each in several(namespaces, "namespaces")],
             operations=[kind.number for kind in kinds],
             effective_only=boolean(effective_only, "effective_only"),

@@ -174,6 +174,7 @@ class Client:
         self,
         from_index: int = 0,
         *,
+        from_position: int = 0,
         namespaces: Iterable[int] = (),
         operations: Iterable[type[Operation]] = (),
         effective_only: bool = False,
@@ -182,6 +183,7 @@ class Client:
         """Yield committed blocks; the iterator blocks until there is one, and ends when the client is closed."""
         blocks = self._client.watch(
             from_index,
+            from_position=from_position,
             namespaces=namespaces,
             operations=operations,
             effective_only=effective_only,

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WatchedBlock:
-    """The n transactions of one block that passed the filters; the arrays are read-only views."""
+    """The n transactions of one block that passed the filters; the arrays are read-only views.
+
+    A large block comes in parts, one after the other, each a WatchedBlock with the same ``log_index``.
+    """
 
     log_index: int
     time_unix_nano: int
@@ -38,6 +41,9 @@ class WatchedBlock:
     """Their payloads one after the other."""
     results: npt.NDArray[np.uint8]
     """uint8[n]: a ResultCode each, with DUPLICATE set on top where it had been applied before."""
+    next_index: int
+    """With ``next_position``, where a later watch goes on behind this block or part of one."""
+    next_position: int
 
     @classmethod
     def of(cls, response: WatchResponse) -> "WatchedBlock":
@@ -49,6 +55,8 @@ class WatchedBlock:
             np.frombuffer(response.records, RECORD),
             response.payloads,
             np.frombuffer(response.results, np.uint8),
+            response.next_index or response.log_index + 1,
+            response.next_position,
         )
 
     def payload(self, i: int) -> bytes:
@@ -91,8 +99,11 @@ async def watch(
                     break  # the node ended the stream: it is going down
                 backoff.reset()
                 last_error = None
-                request.from_index = response.log_index + 1
-                yield WatchedBlock.of(response)
+                block = WatchedBlock.of(response)
+                request.from_index, request.from_position = block.next_index, block.next_position
+                if not len(block.results):
+                    continue  # it only says how far the watch has got
+                yield block
                 deadline = None if timeout_s is None else loop.time() + timeout_s
         except TimeoutError:
             raise last_error or _no_block(request.from_index, timeout_s) from None

@@ -38,7 +38,7 @@ class StateServiceStub:
     - OUT_OF_RANGE: BLOCK_GONE.
     - PERMISSION_DENIED: NAMESPACE_NOT_ALLOWED.
     - RESOURCE_EXHAUSTED: ANSWER_UNREAD.
-    - RESOURCE_EXHAUSTED, again after RetryInfo: IN_FLIGHT_LIMIT, CALLS_LIMIT.
+    - RESOURCE_EXHAUSTED, again after RetryInfo: IN_FLIGHT_LIMIT, CALLS_LIMIT, LOG_BUSY.
     - UNAVAILABLE, again after RetryInfo: SHUTTING_DOWN.
     - UNAVAILABLE, again with the same ids (outcome unknown): NODE_FAILED.
     - UNIMPLEMENTED: METHOD_UNKNOWN.
@@ -70,7 +70,7 @@ class StateServiceAsyncStub(StateServiceStub):
     - OUT_OF_RANGE: BLOCK_GONE.
     - PERMISSION_DENIED: NAMESPACE_NOT_ALLOWED.
     - RESOURCE_EXHAUSTED: ANSWER_UNREAD.
-    - RESOURCE_EXHAUSTED, again after RetryInfo: IN_FLIGHT_LIMIT, CALLS_LIMIT.
+    - RESOURCE_EXHAUSTED, again after RetryInfo: IN_FLIGHT_LIMIT, CALLS_LIMIT, LOG_BUSY.
     - UNAVAILABLE, again after RetryInfo: SHUTTING_DOWN.
     - UNAVAILABLE, again with the same ids (outcome unknown): NODE_FAILED.
     - UNIMPLEMENTED: METHOD_UNKNOWN.
@@ -98,7 +98,7 @@ class StateServiceServicer(metaclass=_abc_1.ABCMeta):
     - OUT_OF_RANGE: BLOCK_GONE.
     - PERMISSION_DENIED: NAMESPACE_NOT_ALLOWED.
     - RESOURCE_EXHAUSTED: ANSWER_UNREAD.
-    - RESOURCE_EXHAUSTED, again after RetryInfo: IN_FLIGHT_LIMIT, CALLS_LIMIT.
+    - RESOURCE_EXHAUSTED, again after RetryInfo: IN_FLIGHT_LIMIT, CALLS_LIMIT, LOG_BUSY.
     - UNAVAILABLE, again after RetryInfo: SHUTTING_DOWN.
     - UNAVAILABLE, again with the same ids (outcome unknown): NODE_FAILED.
     - UNIMPLEMENTED: METHOD_UNKNOWN.

@@ -19,6 +19,8 @@ def watched(columns: Columns, result: int = ResultCode.OK) -> WatchedBlock:
         records=columns.records,
         payloads=columns.payloads,
         results=np.full(count, result, np.uint8),
+        next_index=4,
+        next_position=41 + count,
     )
 
 
