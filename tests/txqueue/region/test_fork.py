@@ -1,5 +1,6 @@
 """What belongs to a process is left alone by the children that it forks."""
 
+import gc
 import os
 import threading
 from collections.abc import Callable
@@ -21,6 +22,7 @@ class Owned:
 
 
 def holds_in_child(condition: Callable[[], bool]) -> bool:
+    gc.collect()  # not in the child, which may lack threads that somebody's finalizer waits for
     pid = os.fork()
     if pid == 0:
         try:
