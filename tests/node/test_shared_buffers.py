@@ -104,7 +104,7 @@ def test_an_unknown_pool_is_an_error_that_names_the_known_ones(stub: Stub) -> No
     assert reason_of(caught.value) == "POOL_UNKNOWN"
 
 
-@pytest.mark.parametrize("name", ["", "x" * 100_000, "\0\n\u20ac"])
+@pytest.mark.parametrize("name", ["", "x" * 10_000, "\0\n\u20ac"])
 def test_a_name_that_cannot_be_a_pool_s_is_as_unknown(stub: Stub, name: str) -> None:
     for call in (
         lambda: stub.ClearPool(pooling_pb2.ClearPoolRequest(pool=name), timeout=10),

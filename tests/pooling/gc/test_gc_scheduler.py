@@ -160,6 +160,7 @@ def test_a_forked_child_collects_by_itself_and_reports_no_pauses(pauses: list[in
     pauses.clear()
 
     def is_python_s_own() -> bool:
+        pauses.clear()
         gc.collect()
         return pauses == [] and gc.get_threshold() == before
 

@@ -152,8 +152,6 @@ def test_opcodes_and_flags_are_those_of_the_contract() -> None:
     from penstock.v1 import record_pb2
 
     numbers = {name: value for name, value in record_pb2.Operation.items() if value}
-    for not_of_columns in ("OPERATION_END_SESSION", "OPERATION_SET_SESSION_BOUNDS"):
-        del numbers[not_of_columns]
     assert {f"OPERATION_{opcode.name}": opcode.value for opcode in penstock.Opcode} == numbers
     flags = {name: value for name, value in record_pb2.Flag.items() if value}
     assert flags == {"FLAG_LINKED": penstock.LINKED, "FLAG_OVERDRAFT": penstock.OVERDRAFT, "FLAG_FLOOR": penstock.FLOOR}

@@ -17,6 +17,8 @@ ERRORS = {
     "NOT_FOUND": errors.OutOfRange,
     "FAILED_PRECONDITION": errors.NotReady,
     "DATA_LOSS": errors.NotReady,
+    "UNIMPLEMENTED": errors.NotSupported,
+    "INTERNAL": errors.ServerError,
     "UNAVAILABLE": errors.Unavailable,
 }
 
@@ -35,7 +37,7 @@ def test_a_refusal_is_raised_as_what_it_means(reason: Reason) -> None:
     error = error_of_status(grpc.StatusCode[reason.status].value[0], "refused on purpose", details)
 
     expected = ERRORS.get(reason.status, errors.BlockGone)
-    if reason is Reason.STATE_FULL:
+    if reason in (Reason.STATE_FULL, Reason.ANSWER_UNREAD):
         expected = errors.Full
     assert type(error) is expected
     assert (error.reason, str(error)) == (reason.name, "refused on purpose")
