@@ -66,6 +66,11 @@ def settle(root: Path, contract: Path) -> Places:
     trusted = (0, os.geteuid(), root.stat().st_uid)
     readable, writable = [], None
     for caches in _places(root):
+        # Among the temporary files nothing is made unless it is needed, and its owner could put another cache there.
+        if caches.parent == _temporary() and (
+            (writable is not None and not caches.exists()) or not _is_ours(caches, mode=0o700)
+        ):
+            continue
         cache = caches / name
         if writable is None and _is_ours(cache):
             with contextlib.suppress(OSError):
@@ -124,10 +129,15 @@ def _places(root: Path) -> Iterator[Path]:
     users = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111 - Path.home() may raise
     if Path(users).is_absolute():
         yield Path(users) / "penstock"
-    with contextlib.suppress(OSError):  # there may be no directory for temporary files
-        temporary = Path(tempfile.gettempdir()) / f"penstock-{os.geteuid()}"  # its owner could put another cache there
-        if _is_ours(temporary, mode=0o700):
-            yield temporary
+    if (temporary := _temporary()) is not None:
+        yield temporary / f"penstock-{os.geteuid()}"
+
+
+def _temporary() -> Path | None:
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError:
+        return None
 
 
 def _is_ours(directory: Path, mode: int = 0o755) -> bool:
