@@ -111,7 +111,7 @@ class _World:
 
     def consume(self) -> None:
         receiver = FrameReceiver(self.queue)
-        while not self.all_enqueued.is_set() or self.received != self.enqueued:
+        while not (self.all_enqueued.is_set() and self.has_received_all()):
             assert not self.failed.is_set()
             for frame in receiver.receive():
                 assert_whole(frame)
@@ -119,6 +119,10 @@ class _World:
                 assert self.received.get(writer, 0) == sequence, f"frame {sequence} of {writer} is out of turn"
                 self.received[writer] = sequence + 1
             self.queue.wait(0.005)
+
+    def has_received_all(self) -> bool:
+        """Whether every frame has come; a writer that was told to stop before its first one has none."""
+        return self.received == {writer: frames for writer, frames in self.enqueued.items() if frames}
 
     def write(self, lasting: bool) -> None:
         writer = self.new_writer()
