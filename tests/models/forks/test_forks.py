@@ -46,14 +46,6 @@ class Broken(NamedTuple):
 
 
 VARIANTS: Final = {
-    "a child's finalizers release what its parent has": Broken(
-        "txqueue/region/fork.py", "if generation() == owner:", "if owner >= 0:"
-    ),
-    "a child takes its parent's holders for its own": Broken(
-        "pooling/arena/holder.py",
-        "return not self._release.alive or fork.generation() != self._generation",
-        "return not self._release.alive",
-    ),
     "a child returns its parent's slots": Broken(
         "pooling/arena/slot.py",
         "if self._array is None or self._fork_generation != fork.generation():",
