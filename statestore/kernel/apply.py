@@ -19,9 +19,8 @@ from statestore.kernel.execute import (
     transfer,
     transfer_between,
 )
-from statestore.kernel.fingerprint import fingerprint
 from statestore.kernel.hashing import digest_step, key_hash
-from statestore.kernel.invariants import entries_are_conserved, sessions_are_conserved
+from statestore.kernel.invariants import entries_are_conserved
 from statestore.kernel.kernel_types import Block, Entry, Hash, Page, Record, State
 from statestore.kernel.layout import (
     CHUNK_RECORDS,
@@ -58,16 +57,11 @@ from statestore.kernel.record_fields import (
     operation_of,
     payload_length_of,
 )
-from statestore.kernel.result_pages import NO_PAGE, slot_of_sequence
-from statestore.kernel.sessions import (
-    NEW,
-    NO_SESSION,
-    SESSIONS_EXHAUSTED,
-    advance_session_time,
-    end_session,
-    judge,
-    session_for,
-)
+from statestore.kernel.sessions.fingerprint import fingerprint
+from statestore.kernel.sessions.result_pages import NO_PAGE, slot_of_sequence
+from statestore.kernel.sessions.session_invariants import sessions_are_conserved
+from statestore.kernel.sessions.session_table import NO_SESSION, advance_session_time, session_for
+from statestore.kernel.sessions.verdicts import NEW, SESSIONS_EXHAUSTED, end_session, judge
 from statestore.kernel.table import bucket_at, candidate, group_in
 from statestore.kernel.undo import ALONE
 from txqueue.jit.debug_build import UNCHECKED

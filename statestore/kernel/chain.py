@@ -2,7 +2,6 @@
 
 from penstock.contract import limits, result_code
 from statestore.kernel.execute import FULL, INVALID, OK, execute
-from statestore.kernel.fingerprint import RESULT_MASK, fingerprint
 from statestore.kernel.hashing import digest_step
 from statestore.kernel.kernel_types import Block, Hash, Record, State
 from statestore.kernel.layout import (
@@ -27,17 +26,17 @@ from statestore.kernel.record_fields import (
     operation_of,
     payload_length_of,
 )
-from statestore.kernel.result_pages import is_slot_of
-from statestore.kernel.sessions import (
+from statestore.kernel.sessions.fingerprint import RESULT_MASK, fingerprint
+from statestore.kernel.sessions.result_pages import is_slot_of
+from statestore.kernel.sessions.session_table import NO_SESSION, session_for
+from statestore.kernel.sessions.verdicts import (
     DUPLICATE,
     NEW,
-    NO_SESSION,
     NO_SLOT,
     PENDING,
     SEQUENCE_REUSED,
     SESSIONS_EXHAUSTED,
     judge,
-    session_for,
 )
 from statestore.kernel.undo import CHAINED, commit, rollback
 from txqueue.jit.debug_build import UNCHECKED

@@ -32,7 +32,7 @@ from statestore.kernel.layout import (
     WORD_BYTES,
     ZERO,
 )
-from statestore.kernel.order_of_use import ended_head, live_head
+from statestore.kernel.sessions.order_of_use import ended_head, live_head
 from txqueue.jit.decorators import inner, kernel
 from txqueue.jit.native_types import U64, Words, u64_range
 from txqueue.jit.raw_memory import as_bytes, pointer

@@ -41,7 +41,7 @@ from statestore.kernel.record_fields import (
     operation_of,
     payload_length_of,
 )
-from statestore.kernel.session_indexes import set_bounds
+from statestore.kernel.sessions.session_indexes import set_bounds
 from statestore.kernel.table import NO_ENTRY, find, has_inline_key, insert, remove
 from statestore.kernel.undo import CHAINED, CHANGED, CREATED, DELETED, record_undo, release_key, release_value
 from txqueue.jit.debug_build import UNCHECKED

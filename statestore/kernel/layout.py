@@ -52,7 +52,7 @@ SESSION_FREE_LIST: Final = U64(26)
 SESSION_ROWS_USED: Final = U64(27)
 """Rows of sessions ever used: the next one never was."""
 SESSION_TIME: Final = U64(28)
-"""What the ages of sessions are measured by, in ns; see :mod:`statestore.kernel.sessions`."""
+"""What the ages of sessions are measured by, in ns; see :mod:`statestore.kernel.sessions.session_table`."""
 ARENA_START: Final = U64(29)
 ARENA_END: Final = U64(30)
 SECRET_LO: Final = U64(32)

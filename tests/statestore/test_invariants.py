@@ -20,8 +20,8 @@ from statestore.kernel import layout
 from statestore.kernel.heap import allocate
 from statestore.kernel.kernel_types import Bucket, Entry, Hash, Session, State
 from statestore.kernel.layout import ONE
-from statestore.kernel.order_of_use import unlink
-from statestore.kernel.sessions import forget
+from statestore.kernel.sessions.order_of_use import unlink
+from statestore.kernel.sessions.session_table import forget
 from statestore.kernel.table import append_entry, remove
 from statestore.kernel.undo import CHANGED, DELETED, record_undo, rollback
 from statestore.state_machine import StateMachine
@@ -388,7 +388,7 @@ def test_every_assertion_of_the_kernels_is_broken_by_a_test() -> None:
     kernels = Path(layout.__file__).parent
     messages = {
         message
-        for source in kernels.glob("*.py")
+        for source in kernels.rglob("*.py")
         for message in re.findall(r'assert UNCHECKED or .*?, "(.*)"$', source.read_text(), re.MULTILINE)
     }
     assert len(messages) > 30

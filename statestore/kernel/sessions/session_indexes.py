@@ -25,10 +25,10 @@ from statestore.kernel.layout import (
     WORD_BYTES,
     ZERO,
 )
-from statestore.kernel.offset_index import insert_slot
-from statestore.kernel.order_of_use import ended_head, live_head
-from statestore.kernel.result_pages import page_hash
-from statestore.kernel.sessions import client_hash
+from statestore.kernel.sessions.offset_index import insert_slot
+from statestore.kernel.sessions.order_of_use import ended_head, live_head
+from statestore.kernel.sessions.result_pages import page_hash
+from statestore.kernel.sessions.session_table import client_hash
 from txqueue.jit.decorators import inner
 from txqueue.jit.native_types import U64, Words
 from txqueue.jit.raw_memory import zero_bytes

@@ -32,7 +32,7 @@ from statestore.kernel.layout import (
     WORD_BYTES,
     ZERO,
 )
-from statestore.kernel.offset_index import OFFSET, home_slot, insert_slot, next_slot, remove_slot
+from statestore.kernel.sessions.offset_index import OFFSET, home_slot, insert_slot, next_slot, remove_slot
 from txqueue.jit.debug_build import UNCHECKED
 from txqueue.jit.decorators import inner
 from txqueue.jit.native_types import U64, Words, u64_range
