@@ -16,7 +16,7 @@ from replication.log.directory.log_metadata import read_metadata
 from replication.log.errors import LogTooOld
 from replication.log.write_ahead_log import WriteAheadLog
 from services.pipeline.results_file import ResultsFile
-from services.rpc.server import NodeServer
+from services.rpc.serving.server import NodeServer
 from services.runtime import malloc_tuning, warmup
 from services.runtime.maintenance import Maintenance
 from services.runtime.node_pools import NodePools

@@ -64,7 +64,7 @@ def _run(settings: "NodeSettings", run: RunNode | None) -> int:
     from replication.log.errors import LogError
     from services import node
     from services.pipeline.block_clock import ClockAhead
-    from services.rpc.server import ListenError
+    from services.rpc.serving.server import ListenError
     from services.runtime.debug_monitor import MonitorError
     from services.telemetry.telemetry import TelemetryError
     from statestore.errors import StateStoreError

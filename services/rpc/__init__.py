@@ -1,1 +1,1 @@
-"""gRPC: the server, a service of `penstock.v1` in each ``*_service``, and what they share. Start at `server`."""
+"""gRPC: a service of `penstock.v1` in each ``*_service``, what they share, and in `serving` the server below them."""

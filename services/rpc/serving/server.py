@@ -10,9 +10,9 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from services.rpc.handlers import UnknownMethods
-from services.rpc.health_service import HealthService
-from services.rpc.lazy_reflection import LazyReflection
-from services.rpc.socket_claim import SocketClaim, SocketInUse
+from services.rpc.serving.health_service import HealthService
+from services.rpc.serving.lazy_reflection import LazyReflection
+from services.rpc.serving.socket_claim import SocketClaim, SocketInUse
 
 MESSAGE_BYTES_MAX: Final = 6 << 20
 """Largest message that is received, which a client can make the node hold per call before anybody looks at it. The

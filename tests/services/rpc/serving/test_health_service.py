@@ -5,7 +5,7 @@ from typing import Any
 
 from grpc_health.v1 import health_pb2
 
-from services.rpc.health_service import HealthService
+from services.rpc.serving.health_service import HealthService
 
 Status = health_pb2.HealthCheckResponse
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.rpc.socket_claim import SocketClaim, SocketInUse
+from services.rpc.serving.socket_claim import SocketClaim, SocketInUse
 
 
 def test_a_path_is_claimed_once_until_it_is_released(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import grpc
 
-from services.rpc.lazy_reflection import OLDER_SERVICE, SERVICE, LazyReflection
+from services.rpc.serving.lazy_reflection import OLDER_SERVICE, SERVICE, LazyReflection
 
 
 class Details(NamedTuple):
@@ -27,5 +27,5 @@ def test_its_handler_is_made_once_for_both_of_its_names() -> None:
 
 
 def test_a_server_does_not_import_it() -> None:
-    program = "import sys; import services.rpc.server; assert 'grpc_reflection.v1alpha' not in sys.modules"
+    program = "import sys; import services.rpc.serving.server; assert 'grpc_reflection.v1alpha' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)
