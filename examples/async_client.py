@@ -12,9 +12,9 @@ import penstock
 async def follow(client: penstock.AsyncClient, from_index: int, count: int) -> None:
     """Print transfers as they are committed, until ``count`` were seen."""
     async for block in client.watch(from_index, operations=[penstock.Transfer], effective_only=True):
-        for position, amount in zip(block.positions, block.records["amount"], strict=True):
-            print(f"block {block.log_index}, transaction {position}: {amount}")
-        count -= len(block.records)
+        for transaction in block.transactions():
+            print(f"block {block.log_index}, transaction {transaction.position}: {transaction.operation}")
+            count -= 1
         if count <= 0:
             return
 

@@ -43,7 +43,9 @@ if TYPE_CHECKING:
     from penstock.client.options import BatchOptions, FlowOptions, RetryOptions
     from penstock.client.results import FrameReceipt, Rejected, Result, ResultCode
     from penstock.client.submission import AsyncSubmission, Submission, TransactionKey
-    from penstock.client.watch import WatchedBlock
+    from penstock.client.watching.session_operations import EndSession, SetSessionBounds, UnknownOperation
+    from penstock.client.watching.transactions import Transaction, Transactions
+    from penstock.client.watching.watched_block import WatchedBlock
     from penstock.contract.flag import FLOOR, LINKED, OVERDRAFT
     from penstock.contract.record import RECORD
     from penstock.contract.result_code import DUPLICATE
@@ -81,7 +83,9 @@ _HOME: Final = {
     "contract.result_code": ("DUPLICATE",),
     "client.results": ("FrameReceipt", "Rejected", "Result", "ResultCode"),
     "client.submission": ("AsyncSubmission", "Submission", "TransactionKey"),
-    "client.watch": ("WatchedBlock",),
+    "client.watching.session_operations": ("EndSession", "SetSessionBounds", "UnknownOperation"),
+    "client.watching.transactions": ("Transaction", "Transactions"),
+    "client.watching.watched_block": ("WatchedBlock",),
 }
 _MODULE_OF: Final = {name: f"penstock.{module}" for module, names in _HOME.items() for name in names}
 
@@ -104,6 +108,7 @@ __all__ = [
     "Columns",
     "CounterKey",
     "Delete",
+    "EndSession",
     "Entry",
     "FlowOptions",
     "FrameReceipt",
@@ -129,10 +134,14 @@ __all__ = [
     "RetryOptions",
     "SequenceReused",
     "ServerError",
+    "SetSessionBounds",
     "Submission",
+    "Transaction",
     "TransactionKey",
+    "Transactions",
     "Transfer",
     "Unavailable",
+    "UnknownOperation",
     "UnsupportedRuntime",
     "ValueKey",
     "WatchedBlock",

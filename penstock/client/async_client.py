@@ -35,7 +35,8 @@ from penstock.client.transport.flow_window import FlowWindow
 from penstock.client.transport.submit_stream import SubmitStream
 from penstock.client.transport.trace_context import TraceContext
 from penstock.client.transport.unary_retry import Method, Request, Response, call_with_retries
-from penstock.client.watch import WatchedBlock, watch
+from penstock.client.watching.watch import watch
+from penstock.client.watching.watched_block import WatchedBlock
 from penstock.contract.frame_codec import Bytes
 from penstock.contract.opcode import END_SESSION
 from penstock.contract.record import RECORD_WORDS, WORD_META, Words

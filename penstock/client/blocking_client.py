@@ -20,7 +20,7 @@ from penstock.client.operations import Operation
 from penstock.client.options import BatchOptions, FlowOptions, RetryOptions
 from penstock.client.results import FrameReceipt, Result
 from penstock.client.submission import AsyncSubmission, Submission
-from penstock.client.watch import WatchedBlock
+from penstock.client.watching.watched_block import WatchedBlock
 from penstock.contract.frame_codec import Bytes
 from penstock.contract.target import DEFAULT_TARGET
 from penstock.v1.node_pb2 import GetStatusResponse

@@ -103,6 +103,11 @@ _CODES: Final = [_KNOWN.get(code, ResultCode.UNSPECIFIED) for code in range(DUPL
 _DUPLICATES: Final = [False] * DUPLICATE + [True] * DUPLICATE
 
 
+def result_of(code: int, log_index: int, position: int) -> Result:
+    """The Result of one transaction, whose byte in the receipt is ``code``."""
+    return Result(_CODES[code], _DUPLICATES[code], log_index, position)
+
+
 def results_of(response: SubmitStreamResponse) -> Iterator[Result]:
     """One Result per transaction of a receipt, without a Python call for each: a thousand take 0.1 ms."""
     codes = response.results

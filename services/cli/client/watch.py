@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +12,7 @@ from services.cli.client.call import call, node_call
 if TYPE_CHECKING:
     from penstock.client.async_client import AsyncClient
     from penstock.client.operations import Operation
-    from penstock.client.watch import WatchedBlock
+    from penstock.client.watching.watched_block import WatchedBlock
 
 _OPERATIONS = ("append", "put", "delete", "cas", "add", "transfer", "open_account")
 
@@ -49,8 +49,8 @@ def watch(
         )
         shown = 0
         async for block in blocks:
-            for fields, line in _transactions(block) if decode else [_summary(block)]:
-                click.echo(json.dumps(fields) if as_json else line)
+            for line in _transactions(block, as_json) if decode else [_summary(block, as_json)]:
+                click.echo(line)
             sys.stdout.flush()
             shown += 1
             if shown == count:
@@ -78,20 +78,17 @@ def _operation(name: str) -> "type[Operation]":
     return of_name[name]
 
 
-def _summary(block: "WatchedBlock") -> tuple[dict[str, Any], str]:
+def _summary(block: "WatchedBlock", as_json: bool) -> str:
     from services.cli.client.transaction_text import time_text
 
-    count, time = len(block.records), time_text(block.time_unix_nano)
-    size = len(block.payloads)
-    fields = {"log_index": block.log_index, "time": time, "transactions": count, "payload_bytes": size}
-    return (
-        fields,
-        f"block {block.log_index}  {time}  {count:,} transaction{'s' * (count != 1)}, {size:,} payload bytes",
-    )
+    count, time, size = len(block.records), time_text(block.time_unix_nano), len(block.payloads)
+    if as_json:
+        return json.dumps({"log_index": block.log_index, "time": time, "transactions": count, "payload_bytes": size})
+    return f"block {block.log_index}  {time}  {count:,} transaction{'s' * (count != 1)}, {size:,} payload bytes"
 
 
-def _transactions(block: "WatchedBlock") -> Iterator[tuple[dict[str, Any], str]]:
+def _transactions(block: "WatchedBlock", as_json: bool) -> Iterator[str]:
     from services.cli.client.transaction_text import fields_of, line_of
 
     for i in range(len(block.records)):
-        yield fields_of(block, i), line_of(block, i)
+        yield json.dumps(fields_of(block, i)) if as_json else line_of(block, i)

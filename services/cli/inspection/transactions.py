@@ -5,9 +5,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from penstock.contract import flag, opcode, result_code
+from penstock.client.columns.opcodes import Opcode
+from penstock.client.operations import Add, Append, Cas, Delete, OpenAccount, Operation, Put, Transfer
+from penstock.client.watching.session_operations import SetSessionBounds, UnknownOperation
+from penstock.client.watching.transactions import Transactions
+from penstock.contract import flag, result_code
+from penstock.contract.frame_codec import Bytes
 from penstock.contract.record import RECORD
 from replication.log.block import Block
 
@@ -16,13 +20,6 @@ Records = np.ndarray[Any, Any]
 """``RECORD[n]``."""
 
 _COLUMNS: Final = 80
-KEYED: Final = (opcode.PUT, opcode.DELETE, opcode.CAS, opcode.ADD)
-"""Operations that have a key."""
-SHORT_KEY_BYTES: Final = 16
-"""Keys up to this length stand in the record, longer ones at the start of the payload."""
-KEY_LENGTH_MASK: Final = 0xFFFF
-"""Where a key's length stands in the upper half of the operand."""
-_OPERATIONS: Final = {number: name for name, number in vars(opcode).items() if isinstance(number, int)}
 _FLAGS: Final = {flag.LINKED: "LINKED", flag.OVERDRAFT: "OVERDRAFT", flag.FLOOR: "FLOOR"}
 _RESULTS: Final = {
     code: name for name, code in vars(result_code).items() if name.isupper() and code != result_code.DUPLICATE
@@ -35,32 +32,28 @@ def records_of(block: Block) -> Records:
     return rows
 
 
-def payload_starts(records: Records) -> NDArray[np.int64]:
-    """Return where each record's payload starts in the block's payloads, and behind them where the last one ends."""
-    return np.concatenate(([0], np.cumsum(records["payload_length"], dtype=np.int64)))
-
-
 def fields_of(block: Block, numbers: Sequence[int], results: bytes) -> Iterator[Fields]:
     """Yield the fields of a block's transactions ``numbers``, counted from 0 within the block.
 
-    ``results`` are those of the whole block, 0 where one is not known, or empty where none is.
+    ``results`` are those of the whole block, 0 where one is not known.
     """
     records = records_of(block)
-    starts = payload_starts(records)
+    positions = np.arange(block.first_position, block.next_position, dtype=np.uint64)
+    codes = np.frombuffer(results, np.uint8)
+    transactions = Transactions(block.index, positions, records, block.payloads.data, codes)
     for number in numbers:
-        row = records[number]
-        payload = block.payloads[starts[number] : starts[number + 1]].tobytes()
-        flags = int(row["flags"])
+        transaction, flags = transactions[number], int(records[number]["flags"])
+        operation = transaction.operation
         yield {
             "log_index": block.index,
-            "position": block.first_position + number,
-            "client_id": str(row["client_id"]),
-            "sequence": int(row["sequence"]),
-            "namespace": int(row["namespace"]),
-            "operation": _OPERATIONS.get(int(row["operation"]), str(row["operation"])),
+            "position": transaction.position,
+            "client_id": str(transaction.key.client_id),
+            "sequence": transaction.key.sequence,
+            "namespace": int(records[number]["namespace"]),
+            "operation": _name(operation),
             "flags": [name for bit, name in _FLAGS.items() if flags & bit],
-            **_operands(row, payload),
-            **_result(results[number] if results else 0),
+            **_operands(operation),
+            **_result(int(codes[number])),
         }
 
 
@@ -74,36 +67,34 @@ def line_of(fields: Fields) -> str:
     return f"{head}{what if len(what) <= room else what[: room - 3] + '...':<{room}}{linked}{tail}"
 
 
-def _operands(row: Any, payload: bytes) -> Fields:
-    operation, amount = int(row["operation"]), int(row["amount"])
-    key, operand = (int(row[f"{half}_hi"]) << 64 | int(row[f"{half}_lo"]) for half in ("key", "operand"))
-    if operation in KEYED:
-        length = operand >> 64 & KEY_LENGTH_MASK
-        short = key.to_bytes(SHORT_KEY_BYTES, "little")[:length]
-        name, value = (short, payload) if length <= SHORT_KEY_BYTES else (payload[:length], payload[length:])
-        fields = _bytes_field("key", name)
-        if operation in (opcode.PUT, opcode.CAS):
-            fields |= _bytes_field("value", value)
-        if operation == opcode.CAS:
-            fields["expected_version"] = int(row["operand_lo"])
-        if operation == opcode.ADD:
-            fields["amount"] = amount
-            if int(row["flags"]) & flag.FLOOR:
-                fields["floor"] = int(row["operand_lo"].astype(np.int64))
-        return fields
-    if operation == opcode.TRANSFER:
-        return {"debit_account": str(key), "credit_account": str(operand), "amount": amount}
-    if operation == opcode.OPEN_ACCOUNT:
-        return {"account": str(key)}
-    if operation == opcode.SET_SESSION_BOUNDS:
-        return {"sessions_max": amount, "kept_ns": int(row["operand_lo"]), "result_pages": int(row["operand_hi"])}
-    if operation == opcode.END_SESSION:
-        return {}
-    return _bytes_field("payload", payload)
+def _name(operation: Operation) -> str:
+    return str(operation.opcode) if isinstance(operation, UnknownOperation) else Opcode(operation.number).name
 
 
-def _bytes_field(name: str, content: bytes) -> Fields:
+def _operands(operation: Operation) -> Fields:
+    match operation:
+        case Put(key, value):
+            return _bytes_field("key", key) | _bytes_field("value", value)
+        case Cas(key, value, version):
+            return _bytes_field("key", key) | _bytes_field("value", value) | {"expected_version": version}
+        case Delete(key):
+            return _bytes_field("key", key)
+        case Add(key, amount, floor):
+            return _bytes_field("key", key) | {"amount": amount} | ({} if floor is None else {"floor": floor})
+        case Transfer(debit, credit, amount):
+            return {"debit_account": str(debit), "credit_account": str(credit), "amount": amount}
+        case OpenAccount(account):
+            return {"account": str(account)}
+        case SetSessionBounds(sessions, horizon_ns, result_pages):
+            return {"sessions_max": sessions, "kept_ns": horizon_ns, "result_pages": result_pages}
+        case Append(payload=payload) | UnknownOperation(payload=payload):
+            return _bytes_field("payload", payload)
+    return {}
+
+
+def _bytes_field(name: str, octets: Bytes) -> Fields:
     """Give bytes in hexadecimal, and as text where they are text."""
+    content = bytes(octets)
     fields: Fields = {f"{name}_hex": content.hex()}
     try:
         text = content.decode()

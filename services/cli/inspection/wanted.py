@@ -6,17 +6,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from penstock.client.watching.decoding import KEY_LENGTH_MASK
 from penstock.contract import opcode
+from penstock.contract.limits import KEY_INLINE_BYTES_MAX
 from replication.log.block import Block
-from services.cli.inspection.transactions import (
-    KEY_LENGTH_MASK,
-    KEYED,
-    SHORT_KEY_BYTES,
-    Records,
-    payload_starts,
-    records_of,
-)
+from services.cli.inspection.transactions import Records, records_of
 
+_KEYED: Final = (opcode.PUT, opcode.DELETE, opcode.CAS, opcode.ADD)
 _WORD: Final = 0xFFFF_FFFF_FFFF_FFFF
 Mask = NDArray[np.bool_]
 
@@ -46,7 +42,7 @@ class Wanted:
             wanted &= _touches(records, self.account)
         if self.key is not None:
             wanted &= _may_have(records, self.key)
-            if len(self.key) > SHORT_KEY_BYTES:
+            if len(self.key) > KEY_INLINE_BYTES_MAX:
                 return [number for number in _numbers(wanted) if _has_long(block, records, number, self.key)]
         return _numbers(wanted)
 
@@ -67,10 +63,10 @@ def _touches(records: Records, account: int) -> Any:
 
 def _may_have(records: Records, key: bytes) -> Any:
     """Tell which records have a short ``key``, or a long one of its length."""
-    short = key if len(key) <= SHORT_KEY_BYTES else b""
+    short = key if len(key) <= KEY_INLINE_BYTES_MAX else b""
     number = int.from_bytes(short, "little")
     return (
-        np.isin(records["operation"], KEYED)
+        np.isin(records["operation"], _KEYED)
         & ((records["operand_hi"] & np.uint64(KEY_LENGTH_MASK)) == len(key))
         & (records["key_lo"] == (number & _WORD))
         & (records["key_hi"] == number >> 64)
@@ -78,5 +74,5 @@ def _may_have(records: Records, key: bytes) -> Any:
 
 
 def _has_long(block: Block, records: Records, number: int, key: bytes) -> bool:
-    start = int(payload_starts(records[: number + 1])[number])
+    start = int(records["payload_length"][:number].sum(dtype=np.int64))
     return block.payloads[start : start + len(key)].tobytes() == key

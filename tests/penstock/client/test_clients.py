@@ -17,7 +17,7 @@ from penstock import AsyncClient, Client, ClientClosed, InvalidOperation, OpenAc
 from penstock.contract.record import RECORD
 from tests.eventually import eventually
 from tests.penstock.client.fake_node import FakeNode
-from tests.penstock.client.test_reading import block
+from tests.penstock.client.watching.test_watch import block
 
 
 @pytest.fixture

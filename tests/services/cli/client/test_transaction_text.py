@@ -5,7 +5,7 @@ import pytest
 
 import penstock
 from penstock import LINKED, Columns, ResultCode
-from penstock.client.watch import WatchedBlock
+from penstock.client.watching.watched_block import WatchedBlock
 from penstock.contract.result_code import DUPLICATE
 from services.cli.client.transaction_text import fields_of, line_of, time_text
 
@@ -85,7 +85,7 @@ def test_records_of_sessions_are_told() -> None:
     columns.records["amount"] = [0, 7]
     block = watched(columns)
     assert line_of(block, 0) == "41  END_SESSION  OK"
-    assert line_of(block, 1) == "42  SET_SESSION_BOUNDS  sessions 7  horizon_ns 9  OK"
+    assert line_of(block, 1) == "42  SET_SESSION_BOUNDS  sessions 7  horizon_ns 9  result_pages 0  OK"
 
 
 def test_what_a_newer_node_knows_is_shown_by_its_number() -> None:

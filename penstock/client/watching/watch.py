@@ -2,71 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
-from functools import cached_property
 from random import Random
 from typing import TYPE_CHECKING
 
 import grpc
-import numpy as np
-import numpy.typing as npt
 from grpc import aio
 
 from penstock.client.errors import Refused, Unavailable
 from penstock.client.options import RetryOptions
 from penstock.client.transport.backoff import Backoff
 from penstock.client.transport.error_mapping import PERMANENT, error_of_call
-from penstock.contract.record import RECORD
-from penstock.v1.state_pb2 import WatchRequest, WatchResponse
+from penstock.client.watching.watched_block import WatchedBlock
+from penstock.v1.state_pb2 import WatchRequest
 
 if TYPE_CHECKING:
     from penstock.v1.state_pb2_grpc import StateServiceAsyncStub
-
-
-@dataclass(frozen=True)
-class WatchedBlock:
-    """The n transactions of one block that passed the filters; the arrays are read-only views.
-
-    A large block comes in parts, one after the other, each a WatchedBlock with the same ``log_index``.
-    """
-
-    log_index: int
-    time_unix_nano: int
-    """The leader's clock when the block was sealed."""
-    positions: npt.NDArray[np.uint64]
-    """uint64[n]: each transaction's number in the log."""
-    records: npt.NDArray[np.void]
-    """RECORD[n]"""
-    payloads: bytes
-    """Their payloads one after the other."""
-    results: npt.NDArray[np.uint8]
-    """uint8[n]: a ResultCode each, with DUPLICATE set on top where it had been applied before."""
-    next_index: int
-    """With ``next_position``, where a later watch goes on behind this block or part of one."""
-    next_position: int
-
-    @classmethod
-    def of(cls, response: WatchResponse) -> "WatchedBlock":
-        """The block that a node sent."""
-        return cls(
-            response.log_index,
-            response.time_unix_nano,
-            np.frombuffer(response.positions, np.uint64),
-            np.frombuffer(response.records, RECORD),
-            response.payloads,
-            np.frombuffer(response.results, np.uint8),
-            response.next_index or response.log_index + 1,
-            response.next_position,
-        )
-
-    def payload(self, i: int) -> bytes:
-        """The payload of the i-th transaction here: its key, where that is longer than 16 bytes, then its value."""
-        end = int(self._payload_ends[i])
-        return self.payloads[end - int(self.records["payload_length"][i]) : end]
-
-    @cached_property
-    def _payload_ends(self) -> npt.NDArray[np.uint64]:
-        return np.cumsum(self.records["payload_length"], dtype=np.uint64)
 
 
 async def watch(

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.penstock.client.fake_node import FakeNode
-from tests.penstock.client.forked_process import CALLS
+from tests.penstock.client.process.forked_process import CALLS
 from tests.penstock.client.test_clients import threaded_node
 
 __all__ = ["threaded_node"]
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 def run(*arguments: str) -> str:
@@ -24,13 +24,13 @@ def run(*arguments: str) -> str:
 
 @pytest.mark.parametrize("kind", ["blocking", "asynchronous"])
 def test_every_call_of_an_inherited_client_raises_clientclosed_at_once(threaded_node: FakeNode, kind: str) -> None:
-    said = run("-m", "tests.penstock.client.forked_process", kind, threaded_node.target)
+    said = run("-m", "tests.penstock.client.process.forked_process", kind, threaded_node.target)
     expected = [f"{name} {'nothing' if name == 'close' else 'ClientClosed'} " for name in CALLS]
     assert said.splitlines() == [*expected, "new UnsupportedRuntime ", "status 0"]
 
 
 def test_a_child_makes_its_own_client_where_none_was_open(threaded_node: FakeNode) -> None:
-    said = run("-m", "tests.penstock.client.forked_process", "closed_before", threaded_node.target)
+    said = run("-m", "tests.penstock.client.process.forked_process", "closed_before", threaded_node.target)
     assert said.splitlines() == ["own True", "status 0"]
 
 
