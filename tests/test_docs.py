@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 PATH = re.compile(
-    r"`((?:penstock|services|replication|statestore|pooling|txqueue|loadtest|tests|docs|configs|protos)/[\w./-]*)`"
+    r"`((?:penstock|services|replication|statestore|pooling|txqueue|loadtest|simulation|tests|docs|configs|protos)/[\w./-]*)`"
 )
 
 

@@ -16,7 +16,7 @@ ROOT: Final = Path(__file__).parents[3]
 UV: Final = str(Path(sys.executable).with_name("uv"))
 CLIENT: Final = tomllib.loads((ROOT / "penstock" / "pyproject.toml").read_text())["project"]
 SERVER: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-SERVER_FOLDERS: Final = ("services", "replication", "statestore", "pooling", "txqueue", "loadtest")
+SERVER_FOLDERS: Final = ("services", "replication", "statestore", "pooling", "txqueue", "loadtest", "simulation")
 REQUIRED_IN_CI: Final = "3.11"
 
 

@@ -9,7 +9,7 @@ from numba import config
 from txqueue.jit import kernel_cache
 
 ROOT = Path(__file__).parents[3]
-PACKAGES = ("penstock", "services", "replication", "statestore", "pooling", "txqueue", "loadtest")
+PACKAGES = ("penstock", "services", "replication", "statestore", "pooling", "txqueue", "loadtest", "simulation")
 
 
 @pytest.fixture

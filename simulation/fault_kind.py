@@ -1,0 +1,35 @@
+"""Kinds of faults, by the names under which they are counted."""
+
+from enum import StrEnum
+
+
+class FaultKind(StrEnum):
+    """What goes wrong in a schedule."""
+
+    DELAY = "delay"
+    DROP = "drop"
+    DUPLICATE = "duplicate"
+    REORDER = "reorder"
+    PARTITION = "partition"
+    ONE_WAY_PARTITION = "one_way_partition"
+    PAUSE = "pause"
+    KILL = "kill"
+    """The process dies; what it wrote stays in the page cache."""
+    POWER_CUT_LOST = "power_cut_lost"
+    POWER_CUT_TORN = "power_cut_torn"
+    POWER_CUT_REORDERED = "power_cut_reordered"
+    POWER_CUT_FLIPPED = "power_cut_flipped"
+    POWER_CUT_WITHIN = "power_cut_within"
+    """In the middle of what the node does with its disk."""
+    BIT_ROT = "bit_rot"
+    """A bit of a durable block flips."""
+    WIPE = "wipe"
+    """The node comes back with an empty disk."""
+    CLOCK_JUMP = "clock_jump"
+    SLOW_DISK = "slow_disk"
+    HANGING_DISK = "hanging_disk"
+    FULL_DISK = "full_disk"
+    COORDINATOR_OUTAGE = "coordinator_outage"
+    COORDINATOR_RESTORE = "coordinator_restore"
+    """The coordinator goes back to an older epoch and membership."""
+    HAND_OVER = "hand_over"
