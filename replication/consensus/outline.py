@@ -1,7 +1,7 @@
 """Outline: what the protocol remembers of the own log, without its bodies.
 
-The ballots of all blocks stand in runs. Headers are remembered from the commit index on and for a window before it, so
-that whatever may still be cut, compared or sent at once is there.
+The ballots of all blocks stand in runs. Headers are remembered from the last block on that is durable and committed,
+and for a window before it, so that whatever may still be cut, compared or sent at once is there.
 """
 
 from bisect import bisect_right
@@ -65,9 +65,10 @@ class Outline:
         self.durable_index = min(self.durable_index, after_index)
 
     def forget(self, commit_index: int, count: int) -> None:
-        """Forget all but the last ``count`` headers, and none from ``commit_index`` on."""
+        """Forget all but the last ``count`` headers, and none from the last one that is durable and committed on."""
         recent = self.recent
-        while len(recent) > count and recent[0].index < commit_index:
+        needed = min(commit_index, self.durable_index)
+        while len(recent) > count and recent[0].index < needed:
             recent.popleft()
 
     def header(self, index: int) -> Header | None:
@@ -95,14 +96,29 @@ class Outline:
         return self.runs[bisect_right(self.runs, index, key=_first_index) - 1].ballot
 
     def extent(self, commit_index: int) -> Extent:
-        """Tell others what is durable here: the tip of that, and the ballots behind ``commit_index``."""
+        """Tell others what is durable here: its tip, and the ballots of the blocks that are remembered."""
         last = self.durable_index
         assert commit_index <= last
-        tip = self._tip_at(last)
-        runs = [
-            Run(run.ballot, max(run.first_index, commit_index + 1)) for run in self._runs_of(commit_index + 1, last)
-        ]
-        return Extent(tip, commit_index, tuple(runs))
+        first = self.recent[0].index if self.recent else last + 1
+        runs = tuple(Run(run.ballot, max(run.first_index, first)) for run in self._runs_of(first, last))
+        return Extent(self._tip_at(last), commit_index, runs)
+
+    def fork_index(self, other: Extent, equal_index: int) -> int:
+        """Return the highest index at which both logs are surely equal.
+
+        They are up to ``equal_index``, as the caller knows, and wherever both have a block of one ballot: each leader
+        writes each index once, behind a block that its header names (Raft's Log Matching Property).
+        """
+        equal = min(equal_index, other.tip.index, self.tip.index)
+        ends = [run.first_index - 1 for run in other.runs[1:]] + [other.tip.index]
+        for run, end in zip(reversed(other.runs), reversed(ends[: len(other.runs)]), strict=True):
+            last = min(end, self.tip.index)
+            while last >= max(run.first_index, equal + 1, self.base.index + 1):
+                own = self.runs[bisect_right(self.runs, last, key=_first_index) - 1]
+                if own.ballot == run.ballot:
+                    return last
+                last = own.first_index - 1
+        return equal
 
     def _runs_of(self, first: int, last: int) -> list[Run]:
         if first > last:
@@ -123,22 +139,3 @@ class Outline:
 
 def _first_index(run: Run) -> int:
     return run.first_index
-
-
-def fork_index(outline: Outline, other: Extent) -> int:
-    """Return the highest index at which two logs are surely equal: the last with the same ballot in both.
-
-    Logs that have one ballot at one index are equal up to it, as each leader writes each index once and only behind
-    the block that its header names (Raft's Log Matching Property).
-    """
-    equal = min(other.commit_index, outline.tip.index)
-    ends = [run.first_index - 1 for run in other.runs[1:]] + [other.tip.index]
-    for run, end in zip(other.runs, ends, strict=True):
-        last = min(end, outline.tip.index)
-        # Within one of the other's runs, ours has an equal ballot in one stretch, which ends where ours goes on.
-        while last >= run.first_index and outline.ballot_at(last) != run.ballot:
-            ours = outline._runs_of(last, last)[0]
-            last = ours.first_index - 1
-        if last >= run.first_index:
-            equal = max(equal, last)
-    return equal

@@ -1,7 +1,7 @@
-"""Effects: what the protocol asks of the host. They are carried out in the order given.
+"""Effects: what the protocol asks of the host, to be begun in the order given.
 
-Writes, truncations and stored promises complete by events; within one kind they complete in the order they were asked.
-The log must be changed in the order of `WriteBlocks` and `Truncate`. All else is free to overtake.
+The log is changed strictly in the order of `WriteBlocks` and `Truncate`: what is written behind a cut is durable only
+where the cut is, too. Promises are stored in their order. Reads, messages and timers are free to overtake.
 """
 
 from enum import StrEnum
@@ -30,7 +30,7 @@ class WriteBlocks(NamedTuple):
 
 
 class Truncate(NamedTuple):
-    """Cut the log behind ``after_index``, durable blocks too, redone after a crash half-way: `events.Truncated`."""
+    """Cut the log behind ``after_index``, durable blocks too, and so that a crash half-way leaves no spliced log."""
 
     cut: int
     after_index: int

@@ -69,13 +69,6 @@ class PromiseStored(NamedTuple):
     now_ns: int
 
 
-class Truncated(NamedTuple):
-    """The log was cut as `effects.Truncate` said, and would be cut again after a crash."""
-
-    cut: int
-    now_ns: int
-
-
 class BlocksRead(NamedTuple):
     """Blocks were read that `effects.ReadBlocks` asked for: from the first on, as many as its bounds allow."""
 
@@ -129,7 +122,6 @@ Event = (
     | Proposed
     | BlocksDurable
     | PromiseStored
-    | Truncated
     | BlocksRead
     | EpochDecided
     | ReadRequested

@@ -6,6 +6,7 @@ values, so that one day a node can sign them. Messages may be lost, doubled, del
 Being tuples, messages of two kinds are equal where their fields are; who keeps them in a set adds the type.
 """
 
+from bisect import bisect_right
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -23,14 +24,23 @@ class Run(NamedTuple):
 
 
 class Extent(NamedTuple):
-    """What a node's log holds, as far as others need to know: below the commit index all logs are equal."""
+    """What is durable in a node's log, as far as others need to know."""
 
     tip: Tip
-    """Of the durable log."""
     commit_index: int
     """The highest index that the node knows to be committed."""
     runs: tuple[Run, ...]
-    """The ballots of the blocks behind the commit index, ascending."""
+    """The ballots of the last blocks, ascending, at least of all behind the commit index."""
+
+    def ballot_at(self, index: int) -> Ballot | None:
+        """Return the ballot of the block at ``index`` where the runs tell it."""
+        if not self.runs or not self.runs[0].first_index <= index <= self.tip.index:
+            return None
+        return self.runs[bisect_right(self.runs, index, key=_first_index) - 1].ballot
+
+
+def _first_index(run: Run) -> int:
+    return run.first_index
 
 
 class Suspect(NamedTuple):
@@ -41,10 +51,13 @@ class Suspect(NamedTuple):
     generation: int
     attempt: int
     """Tells the answers to one question from those to an earlier one."""
+    tip_ballot: Ballot
+    """Of the last block in the sender's log."""
+    tip_index: int
 
 
 class Suspected(NamedTuple):
-    """The answer: whether the sender has seen no progress, either."""
+    """The answer: whether the sender has seen no progress, either, and has no much longer log to lead with."""
 
     ballot: Ballot
     """The highest that the sender promised."""
