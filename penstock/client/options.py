@@ -1,10 +1,12 @@
 """Options of a client, one dataclass for each concern. The defaults suit most programs."""
 
 from dataclasses import dataclass
+from random import Random
 from typing import Final
 
 from penstock.client.arguments import TIMEOUT_S_MAX, integer, real
 from penstock.contract.limits import FRAME_RECORDS_MAX, RESULT_WINDOW
+from penstock.host.backoff import Backoff
 
 _LEAST: Final = 1e-3
 _DAY_MS: Final = 86_400_000.0
@@ -44,6 +46,10 @@ class RetryOptions:
         keep(self, "deadline_s", real(self.deadline_s, "deadline_s", _LEAST, TIMEOUT_S_MAX))
         for name in ("backoff_base_ms", "backoff_cap_ms"):
             keep(self, name, real(getattr(self, name), name, _LEAST, _DAY_MS))
+
+    def backoff(self, random: Random) -> Backoff:
+        """Begin to count failures."""
+        return Backoff(self.backoff_base_ms / 1e3, self.backoff_cap_ms / 1e3, random)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

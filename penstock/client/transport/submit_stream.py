@@ -19,7 +19,6 @@ from grpc import aio
 
 from penstock.client.errors import OutcomeUnknown, PenstockError, Refused, ServerError, Unavailable
 from penstock.client.options import RetryOptions
-from penstock.client.transport.backoff import Backoff
 from penstock.client.transport.error_mapping import IN_DOUBT, PERMANENT, error_of_call, error_of_frame
 from penstock.client.transport.flow_window import FlowWindow
 from penstock.client.transport.frame import Frame
@@ -62,7 +61,7 @@ class SubmitStream:
         self._has_unanswered = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._pushback = Backoff(options, random)
+        self._pushback = options.backoff(random)
         self._pause: asyncio.TimerHandle | None = None
         """The node pushed back: nothing is sent until this timer ends."""
         self._expiry: asyncio.TimerHandle | None = None
@@ -142,7 +141,7 @@ class SubmitStream:
             self._fail(frame, frame.unanswered("the client was closed"))
 
     async def _stay_connected(self) -> None:
-        backoff = Backoff(self._options, self._random)
+        backoff = self._options.backoff(self._random)
         listen_s = 0.0
         while True:
             await self._has_unanswered.wait()

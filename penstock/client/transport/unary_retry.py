@@ -9,7 +9,6 @@ from grpc import aio
 
 from penstock.client.errors import ClientClosed, Overloaded, Unavailable
 from penstock.client.options import RetryOptions
-from penstock.client.transport.backoff import Backoff
 from penstock.client.transport.error_mapping import error_of_call
 
 Request = TypeVar("Request", contravariant=True)
@@ -36,7 +35,7 @@ async def call_with_retries(
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
-    backoff = Backoff(options, random)
+    backoff = options.backoff(random)
     while True:
         try:
             return await method(request, timeout=deadline - loop.time())

@@ -10,7 +10,6 @@ from grpc import aio
 
 from penstock.client.errors import Refused, Unavailable
 from penstock.client.options import RetryOptions
-from penstock.client.transport.backoff import Backoff
 from penstock.client.transport.error_mapping import PERMANENT, error_of_call
 from penstock.client.watching.watched_block import WatchedBlock
 from penstock.v1.state_pb2 import WatchRequest
@@ -35,7 +34,7 @@ async def watch(
         Refused: a retry cannot help, or no block came for ``timeout_s``.
     """
     loop = asyncio.get_running_loop()
-    backoff = Backoff(options, random)
+    backoff = options.backoff(random)
     last_error: Refused | None = None
     deadline = None if timeout_s is None else loop.time() + timeout_s
     while True:

@@ -4,7 +4,6 @@ import asyncio
 from random import Random
 
 from penstock.client.options import FlowOptions, RetryOptions
-from penstock.client.transport.backoff import Backoff
 from penstock.client.transport.flow_window import FlowWindow
 
 
@@ -46,8 +45,8 @@ async def test_a_frame_larger_than_the_bound_travels_alone() -> None:
 
 
 def test_backoff_grows_up_to_its_cap_is_jittered_and_adds_to_what_the_node_asked_for() -> None:
-    backoff = Backoff(RetryOptions(backoff_base_ms=100, backoff_cap_ms=1000), Random(1))
-    first = [Backoff(RetryOptions(backoff_base_ms=100), Random(seed)).next_s() for seed in range(100)]
+    backoff = RetryOptions(backoff_base_ms=100, backoff_cap_ms=1000).backoff(Random(1))
+    first = [RetryOptions(backoff_base_ms=100).backoff(Random(seed)).next_s() for seed in range(100)]
     assert 0 <= min(first) < 0.05 < max(first) <= 0.1
     assert all(0 <= backoff.next_s() <= 1.0 for _ in range(1100))
     assert all(2 <= backoff.next_s(2.0) <= 3.0 for _ in range(10))
@@ -56,5 +55,5 @@ def test_backoff_grows_up_to_its_cap_is_jittered_and_adds_to_what_the_node_asked
 
 
 def test_the_same_randomness_gives_the_same_waits() -> None:
-    once, again, other = ([Backoff(RetryOptions(), Random(seed)).next_s() for _ in range(3)] for seed in (5, 5, 6))
+    once, again, other = ([RetryOptions().backoff(Random(seed)).next_s() for _ in range(3)] for seed in (5, 5, 6))
     assert once == again != other

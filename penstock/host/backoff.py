@@ -6,16 +6,20 @@ together (M. Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2
 
 from random import Random
 
-from penstock.client.options import RetryOptions
-
 
 class Backoff:
-    """Counts the attempts that failed in a row, and draws the wait before the next one."""
+    """Counts the attempts that failed in a row, and draws the wait before the next one.
 
-    def __init__(self, options: RetryOptions, random: Random) -> None:
+    Args:
+        base_s: most that the first wait takes, in seconds.
+        cap_s: most that any takes.
+        random: draws them.
+    """
+
+    def __init__(self, base_s: float, cap_s: float, random: Random) -> None:
         self._random = random
-        self._base_s = options.backoff_base_ms / 1e3
-        self._cap_s = options.backoff_cap_ms / 1e3
+        self._base_s = base_s
+        self._cap_s = cap_s
         self._attempts = 0
 
     def reset(self) -> None:

@@ -1,0 +1,5 @@
+"""Errors of transports."""
+
+
+class TransportError(Exception):
+    """A transport cannot begin to work."""
