@@ -164,6 +164,8 @@ PAGE_CLIENT: Final = U64(0)
 PAGE_NUMBER: Final = U64(1)
 """Its first sequence / 32; NO_PAGE_NUMBER: the page is free."""
 PAGE_NEXT: Final = U64(2)
+PAGE_HASH: Final = U64(3)
+"""By which its index finds it."""
 PAGE_SLOTS: Final = U64(8)
 """A slot is the result, with the upper 56 bits of the transaction's fingerprint; 0: the sequence was not seen."""
 PAGE_SEQUENCES: Final = U64(32)
@@ -202,7 +204,7 @@ PAGE_BYTES: Final = 4096
 """Of memory, as the kernel maps it."""
 SLOT_BYTES: Final = 16
 """Of an index: a hash, and what it leads to."""
-VERSION: Final = 4
+VERSION: Final = 5
 """Of this layout."""
 PAGES_BYTES_MIN: Final = 4 << 30
 """Address space for pages of results at least, so that a log is replayed by a node of less memory than it came from."""

@@ -8,12 +8,11 @@ from statestore.kernel.kernel_types import Page, Session
 from statestore.kernel.layout import (
     ONE,
     PAGE_CAPACITY,
-    PAGE_CLIENT,
     PAGE_COUNT,
+    PAGE_HASH,
     PAGE_INDEX,
     PAGE_INDEX_MASK,
     PAGE_NEXT,
-    PAGE_NUMBER,
     SESSION_CAPACITY,
     SESSION_CLIENT,
     SESSION_COUNT,
@@ -27,7 +26,6 @@ from statestore.kernel.layout import (
 )
 from statestore.kernel.sessions.offset_index import insert_slot
 from statestore.kernel.sessions.order_of_use import ended_head, live_head
-from statestore.kernel.sessions.result_pages import page_hash
 from statestore.kernel.sessions.session_table import client_hash
 from txqueue.jit.decorators import inner
 from txqueue.jit.native_types import U64, Words
@@ -62,8 +60,7 @@ def enter_all(words: Words, head: Session) -> None:
         newest = words[session + SESSION_NEWEST_PAGE]
         page = Page(newest)
         while page != ZERO:
-            hashed = page_hash(words, words[page + PAGE_CLIENT], words[page + PAGE_NUMBER])
-            insert_slot(words, words[PAGE_INDEX], words[PAGE_INDEX_MASK], hashed, page)
+            insert_slot(words, words[PAGE_INDEX], words[PAGE_INDEX_MASK], words[page + PAGE_HASH], page)
             page = Page(words[page + PAGE_NEXT])
             if page == newest:
                 break

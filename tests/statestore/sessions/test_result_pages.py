@@ -11,6 +11,7 @@ from penstock.contract.result_code import (
     DUPLICATE,
     OK,
 )
+from statestore.kernel import layout
 from statestore.state_machine import StateMachine
 from tests.statestore.blocks import Feeder, bounds
 from tests.statestore.sessions.counting import (
@@ -79,3 +80,17 @@ def test_the_memory_of_a_forgotten_session_tells_the_next_one_nothing() -> None:
             assert feeder.apply(*(count(sequence, client) for sequence in sequences)) == [OK] * len(sequences)
             assert feeder.apply(count(9 * PAGE + 6, client), count(2, client)) == [OK, OK | DUPLICATE]
             pass_horizons(feeder, 1.1)
+
+
+def test_a_client_that_goes_on_stays_in_its_part_of_the_index() -> None:
+    with StateMachine(bytes_max=1 << 30) as state:
+        feeder = Feeder(state)
+        records = np.zeros(10_000, dtype=RECORD)
+        records["operation"], records["client_id"] = APPEND, 1
+        for block in range(6 * WINDOW // records.size):
+            records["sequence"] = np.arange(1, 10_001) + 10_000 * block
+            assert set(feeder.apply_body(records.view(np.uint8), records.size)) == {OK}
+        slots = int(state._words[layout.PAGE_INDEX_MASK]) + 1
+        first = int(state._words[layout.PAGE_INDEX])
+        used = np.count_nonzero(state._words[first : first + 2 * slots : 2])
+        assert 2 * WINDOW // PAGE * 0.9 < used <= 2 * WINDOW // PAGE
