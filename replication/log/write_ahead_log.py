@@ -15,43 +15,40 @@ A directory holds ``lock`` (``directory_lock.py``), ``cluster`` (``log_metadata.
 
 import contextlib
 import random
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from penstock.host.clock import SYSTEM_CLOCK, Clock
+from penstock.host.disk_wait import DiskWait
 from penstock.host.executor import THREADS, Executor
-from replication.log.block import EMPTY_CHAIN, PAGE_BYTES, Block, ChainTip
+from replication.log.block import PAGE_BYTES, Block, ChainTip
 from replication.log.directory.directory_lock import DirectoryLock
 from replication.log.directory.durable_watermark import DurableWatermark
 from replication.log.directory.log_beginning import BeginningRecord, LogBeginning
 from replication.log.directory.log_metadata import adopt_metadata
 from replication.log.disk import Disk
-from replication.log.errors import LogCorrupted, LogFailed, LogRecycled, LogTruncated
+from replication.log.errors import LogFailed, LogRecycled
+from replication.log.log_maintenance import LogMaintenance
+from replication.log.readable_log import ReadableLog
 from replication.log.recovery import RecoveredLog, TornTail, recover
-from replication.log.replay import read_blocks
 from replication.log.segments.growth_probe import probe_growth
+from replication.log.segments.log_end import LogEnd
 from replication.log.segments.segment import (
     SEGMENT_BYTES_DEFAULT,
     SEGMENT_BYTES_MIN,
-    Segment,
     recycled_path,
     segment_files,
     truncated_path,
 )
-from replication.log.segments.segment_index import SegmentIndex, read_mapped
-from replication.log.segments.segment_preallocator import SegmentPreallocator
-from replication.log.segments.segment_writer import SegmentWriter
+from replication.log.segments.segment_index import SegmentIndex
 from replication.log.shortage import shortages_told
 from replication.log.sync_mode import SyncMode
-from replication.log.truncation import copy_segment, cut_torn_tail, remove_last_segments
-
-_WATERMARK_INTERVAL_S: Final = 1.0
+from replication.log.truncation import cut_torn_tail
 
 
-class WriteAheadLog:
+class WriteAheadLog(ReadableLog):
     """An open log. :meth:`open` is the way to get one; a context manager that closes it."""
 
     def __init__(
@@ -69,31 +66,42 @@ class WriteAheadLog:
         clock: Clock,
         executor: Executor,
     ) -> None:
+        super().__init__(SegmentIndex(recovered.segments, recovered.tip.index), recovered.tip, disk)
         self.directory: Final = directory
         self.cluster_id: Final = cluster_id
         self.sync_mode: Final = sync_mode
         self.torn_tail: Final[TornTail | None] = recovered.torn_tail
         """What recovery cut off, for the operator to know."""
-        self._segment_bytes = segment_bytes
-        self._tip = recovered.tip
         self._failure: str | None = None
-        self._disk, self._clock, self._executor = disk, clock, executor
         self._lock = lock
-        self._index = SegmentIndex(recovered.segments, self._tip.index)
-        self._closing = threading.Event()
-        self._maintaining = threading.Lock()
-        """Held by whoever syncs in the background, recycles, or truncates."""
-        self._wait_s = interval_ms / 1000 if sync_mode is SyncMode.INTERVAL else _WATERMARK_INTERVAL_S
+        self._on_failure: Callable[[LogFailed], object] = lambda _: None
+        self._closed = False
         with contextlib.ExitStack() as opened:  # a log that cannot be opened touches nothing once its lock is released
             self._watermark = DurableWatermark(directory, cluster_id, disk)
             opened.callback(self._watermark.close)
             self._beginning = BeginningRecord(directory, cluster_id, disk)
             opened.callback(self._beginning.close)
-            self._continue_writing(prepared, recovered.end)
-            opened.callback(self._writer.close)
-            opened.callback(self._preallocator.close)
-            self._preallocator.start()
-            self._maintenance = executor.start("log-maintenance", self._maintain)
+            self._end = LogEnd(
+                directory,
+                self._index,
+                prepared,
+                recovered.end,
+                cluster_id=cluster_id,
+                segment_bytes=segment_bytes,
+                disk=disk,
+                clock=clock,
+                executor=executor,
+                check_place=lock.check_place,
+            )
+            opened.callback(self._end.close)
+            self._end.start()
+            self._maintenance = LogMaintenance(
+                self._sync_in_background,
+                interval_ms / 1000 if sync_mode is SyncMode.INTERVAL else None,
+                lambda: self._watermark.follow(self.durable_index),
+                clock,
+            )
+            self._maintenance.start(executor)
             opened.pop_all()
 
     @classmethod
@@ -175,53 +183,20 @@ class WriteAheadLog:
             return log
 
     @property
-    def first_index(self) -> int:
-        """Index of the oldest block that :meth:`read` reaches; 1 for an empty log."""
-        return self._index.first_index
-
-    @property
-    def last_index(self) -> int:
-        """Index of the last block appended; 0 for an empty log."""
-        return self._tip.index
-
-    @property
-    def last_position(self) -> int:
-        """Transactions appended, which is also the number of the next one."""
-        return self._tip.next_position
-
-    @property
-    def last_hash(self) -> bytes:
-        """Hash of the last block appended: the next one's ``previous_hash``."""
-        assert self._tip.hash is not None
-        return self._tip.hash
-
-    @property
-    def last_time_ns(self) -> int:
-        """Time of the last block appended, which no later one may be before; 0 for an empty log."""
-        return self._tip.time_ns
-
-    @property
     def durable_index(self) -> int:
         """Highest index known to be synced, in every sync mode."""
-        return self._writer.durable_index
+        return self._end.durable_index
 
-    def replay(self, on_block: Callable[[Block], None], *, to_index: int | None = None) -> None:
-        """Give the blocks from :attr:`first_index` to ``to_index``, by default the last, to ``on_block``, in order.
+    @property
+    def background_wait(self) -> DiskWait:
+        """While the log waits for the disk in the background: in mode ``interval`` nothing is synced meanwhile."""
+        return self._maintenance.disk_wait
 
-        Each is verified before it is given; its memory is used again when ``on_block`` returns. This is the fastest way
-        through the whole log, which it reads past the page cache. What ``on_block`` raises ends it.
-
-        Raises:
-            LogCorrupted: a block is damaged or missing; those before it have been given.
-            LogVersionUnsupported: a block is in a newer format.
-            OSError: the disk failed.
-            ValueError: the log does not hold ``to_index``.
-        """
-        to_index = self.last_index if to_index is None else to_index
-        if not 0 <= to_index <= self.last_index:
-            raise ValueError(f"replay to block {to_index}: the log ends with block {self.last_index}")
-        for block in read_blocks(self._index.segments, to_index, self._disk):
-            on_block(block)
+    def on_failure(self, tell: Callable[[LogFailed], object]) -> None:
+        """Have ``tell`` called where a sync in the background fails, by its thread: no call may come to show it."""
+        self._on_failure = tell
+        if self._failure is not None:
+            tell(LogFailed(self.directory, self._failure))
 
     def reserve(self, byte_count: int) -> None:
         """Set room aside for one block that takes at most ``byte_count`` bytes (``Block.stored_bytes``).
@@ -236,7 +211,7 @@ class WriteAheadLog:
             ValueError: the block is larger than a segment.
         """
         self._check()
-        self._writer.reserve(byte_count)
+        self._end.reserve(byte_count)
 
     def append(self, blocks: Sequence[Block]) -> None:
         """Write blocks that follow the last one, with one call of the system per run within a segment; does not sync.
@@ -258,7 +233,7 @@ class WriteAheadLog:
                 raise ValueError(f"{block!r} is of cluster {block.cluster_id:016x}, not {self.cluster_id:016x}")
             tip = ChainTip.of(block)
         try:
-            self._writer.write(blocks)
+            self._end.write(blocks)
         except OSError as error:
             raise self._fail(error) from error
         self._tip = tip
@@ -275,30 +250,6 @@ class WriteAheadLog:
             self._sync()
             return self.durable_index
         return self.last_index
-
-    def read(self, from_index: int) -> Iterator[Block]:
-        """Yield the blocks from ``from_index`` to the last one appended when it is reached, verified.
-
-        They are read-only views of mapped segments and stay valid for as long as they are kept.
-
-        Raises:
-            LogRecycled: a block is older than the log reaches back.
-            LogTruncated: a block that was yielded has been cut, and the log goes on with others.
-            LogBusy: the system is short of what mapping a segment takes; try again later.
-            LogCorrupted: a block is damaged.
-        """
-        truncations = self._index.truncations
-        previous_hash = None
-        while (run := self._index.find(from_index)) is not None:
-            for _, block in read_mapped(run, from_index):
-                if previous_hash not in (None, block.previous_hash):
-                    if self._index.truncations != truncations:
-                        raise LogTruncated(block.index - 1)
-                    what = "the block does not follow the one before it"
-                    raise LogCorrupted(run.segment.path, 0, block.index, what)
-                yield block
-                previous_hash = block.hash
-            from_index = run.to_index + 1
 
     def truncate_after(self, index: int) -> None:
         """Remove all blocks behind block ``index``, durably; 0 empties a log that holds its first block.
@@ -324,9 +275,9 @@ class WriteAheadLog:
         if index == 0 and self.first_index > 1:
             raise LogRecycled(index, self.first_index)
         self._lock.check_place()
-        with self._maintaining:
+        with self._maintenance.held:
             try:
-                self._truncate_after(index)
+                self._tip = self._end.truncate_after(index, self._watermark.lower_to)
             except OSError as error:
                 raise self._fail(error) from error
 
@@ -341,7 +292,7 @@ class WriteAheadLog:
         """
         count = 0
         self._lock.check_place()
-        with self._maintaining:
+        with self._maintenance.held:
             first = self._index.first_kept(min(index, self.durable_index))
             if first is None:
                 return 0
@@ -350,7 +301,7 @@ class WriteAheadLog:
                 if is_read:
                     self._disk.remove(segment.path)
                 else:
-                    self._preallocator.recycle(segment.path)
+                    self._end.recycle(segment.path)
                 count += 1
         return count
 
@@ -360,17 +311,17 @@ class WriteAheadLog:
         Raises:
             LogFailed: the sync failed.
         """
-        if self._closing.is_set():
+        if self._closed:
             return
-        self._closing.set()
-        self._maintenance.join()
-        self._preallocator.close()
+        self._closed = True
+        self._maintenance.stop()
+        self._end.stop_preparing()
         try:
             if self._failure is None:
                 self._sync()
                 self._watermark.follow(self.durable_index)
         finally:
-            self._writer.close()
+            self._end.close()
             self._watermark.close()
             self._beginning.close()
             self._disk.release_spares()
@@ -384,76 +335,19 @@ class WriteAheadLog:
     ) -> None:
         self.close()
 
-    def _continue_writing(self, prepared: Sequence[Path], end: int) -> None:
-        """Get ready to append behind byte ``end`` of the last segment; the preallocator is not started."""
-        segments = self._index.segments
-        next_number = (segments[-1].number if segments else 0) + len(prepared) + 1
-        self._preallocator = SegmentPreallocator(
-            self.directory,
-            self._disk,
-            self._segment_bytes,
-            prepared,
-            next_number,
-            self._clock,
-            self._executor,
-            self._lock.check_place,
-        )
-        self._writer = SegmentWriter(self._index, self._preallocator, self._disk, self.cluster_id, self._segment_bytes)
-        if segments:
-            try:
-                self._writer.continue_in(segments[-1], end, self.last_index)
-            except BaseException:
-                self._writer.close()
-                self._preallocator.close()
-                raise
-
-    def _truncate_after(self, index: int) -> None:
-        """See `replication.log.truncation` for the order of the steps."""
-        run = self._index.find(index) if index else None
-        end, tip, copy = PAGE_BYTES, EMPTY_CHAIN, None
-        if run is not None:
-            offset, block = next(read_mapped(run, index))
-            end, tip = offset + block.stored_bytes, ChainTip.of(block)
-            if run.to_index > index:
-                copy = self._copy(run.segment, end)
-        self._preallocator.close()
-        self._writer.close_at(index)
-        prepared = segment_files(self.directory)
-        del prepared[: prepared.index(self._index.segments[-1].path) + 1]
-        removed = self._index.truncate_after(index)
-        self._tip = tip
-        self._watermark.lower_to(self.durable_index)
-        if removed:
-            remove_last_segments(removed, prepared, self._disk)
-            prepared = []
-        if run is not None and copy is not None:
-            self._disk.rename(copy, run.segment.path)
-            self._index.drop_mapping(run.segment.number)
-        self._continue_writing(prepared, end)
-        self._preallocator.start()
-
-    def _copy(self, segment: Segment, end: int) -> Path:
-        with shortages_told(self.directory, segment.segment_bytes):
-            return copy_segment(segment, end, self._disk)
-
     def _sync(self) -> None:
         try:
-            self._writer.sync(self.last_index)
+            self._end.sync(self.last_index)
         except OSError as error:
             raise self._fail(error) from error
 
-    def _maintain(self) -> None:
-        """Sync (mode ``interval``) and raise the durable watermark, now and then; a failure shows at the next call."""
-        waits_per_watermark = max(1, round(_WATERMARK_INTERVAL_S / self._wait_s))
-        waits = 0
-        with contextlib.suppress(LogFailed):
-            while not self._clock.wait(self._closing, self._wait_s) and self._failure is None:
-                waits += 1
-                with self._maintaining:
-                    if self.sync_mode is SyncMode.INTERVAL:
-                        self._sync()
-                    if waits % waits_per_watermark == 0:
-                        self._watermark.follow(self.durable_index)
+    def _sync_in_background(self) -> None:
+        self._check()
+        try:
+            self._sync()
+        except LogFailed as error:
+            self._on_failure(error)
+            raise
 
     def _check(self) -> None:
         if self._failure is not None:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from penstock.host.clock import SYSTEM_CLOCK, Clock
+from penstock.host.disk_wait import DiskWait
 from replication.log.block import Block
 from services.pipeline.channel import Channel
-from services.pipeline.disk_wait import DiskWait
 from services.pipeline.sealed_block import SealedBlock
 from services.pipeline.stage import Intake
 from services.pipeline.threaded_stage import ThreadedStage

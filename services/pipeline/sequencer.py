@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from penstock.contract.limits import BATCH_SIZE
 from penstock.contract.reasons import Reason
 from penstock.host.clock import SYSTEM_CLOCK, Clock
+from penstock.host.disk_wait import DiskWait
 from pooling.buffers import Buffer
 from pooling.core.errors import PoolExhausted
 from replication.log.block import HEADER_BYTES, Block, stored_bytes
 from replication.log.errors import LogBusy, LogFull
 from services.pipeline.block_clock import BlockClock
 from services.pipeline.channel import ChannelClosed
-from services.pipeline.disk_wait import DiskWait
 from services.pipeline.pending_frames import PendingFrames
 from services.pipeline.sealed_block import BufferPool, SealedBlock
 from services.pipeline.stage import Intake

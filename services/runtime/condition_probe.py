@@ -12,9 +12,9 @@ from typing import Final, Protocol
 
 from penstock.contract.limits import BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX
 from penstock.host.clock import Clock
+from penstock.host.disk_wait import DiskWait
 from penstock.host.executor import Executor
 from services.admission.admission import Capacity
-from services.pipeline.disk_wait import DiskWait
 from services.runtime import descriptors
 from services.telemetry.conditions import Condition, Conditions
 

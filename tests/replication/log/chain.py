@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from penstock.host.clock import SYSTEM_CLOCK, Clock
+from penstock.host.executor import THREADS, Executor
 from pooling.buffers import aligned_buffer
 from replication.log.block import HEADER_BYTES, Block, stored_bytes
 from replication.log.disk import Disk
@@ -78,3 +80,23 @@ def flip(path: Path, offset: int) -> None:
 def contents(directory: Path) -> dict[str, bytes]:
     """The segments' bytes, to see that nothing was changed."""
     return {path.name: path.read_bytes() for path in sorted(directory.glob("*.segment"))}
+
+
+def open_log(
+    directory: Path,
+    disk: Disk | None = None,
+    mode: str = "block",
+    clock: Clock = SYSTEM_CLOCK,
+    executor: Executor = THREADS,
+) -> WriteAheadLog:
+    """Open a log of small segments."""
+    return WriteAheadLog.open(
+        directory,
+        CLUSTER,
+        segment_bytes=SEGMENT_BYTES,
+        sync_mode=mode,
+        interval_ms=5,
+        disk=disk,
+        clock=clock,
+        executor=executor,
+    )

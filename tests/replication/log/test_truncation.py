@@ -261,7 +261,7 @@ def _interrupted(
         log.recycle_below(9)
         written += _fill(log, [400] * 6)
     run_background(executor, "log-preallocator")
-    assert len(log._preallocator._prepared) == 2, "segments are prepared behind what is cut"
+    assert len(log._end._preallocator._prepared) == 2, "segments are prepared behind what is cut"
     log._watermark.follow(log.durable_index)
     log._watermark._index = 0  # a second later, it would be written again
     disk.steps_left = steps

@@ -1,7 +1,6 @@
 """What an open log promises: order, durability per sync mode, reading back, reserved room, stopping when it fails."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,51 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.host.clock import SYSTEM_CLOCK, Clock
-from penstock.host.executor import THREADS, Executor
 from replication.log.block import stored_bytes
-from replication.log.directory.durable_watermark import read_durable_watermark
-from replication.log.disk import Buffer, Disk
-from replication.log.errors import LogCannotGrow, LogFailed, LogFull, LogRecycled
+from replication.log.errors import LogCannotGrow, LogFailed, LogFull
 from replication.log.segments.prepared_segment import PreparedSegment
-from replication.log.sync_mode import SyncMode
 from replication.log.write_ahead_log import WriteAheadLog
 from tests.fakes import ManualExecutor
-from tests.replication.log.chain import CLUSTER, SEGMENT_BYTES, append, hashes, replayed, seal_after
+from tests.replication.log.chain import CLUSTER, SEGMENT_BYTES, append, hashes, open_log, replayed, seal_after
 from tests.replication.log.unsafe_disk import BROKEN, NO_SPACE, FailingDisk, TurnClock, run_background
 
 
-@pytest.fixture
-def clock() -> TurnClock:
-    return TurnClock()
-
-
-@pytest.fixture
-def executor() -> ManualExecutor:
-    return ManualExecutor()
-
-
-def _open(
-    directory: Path,
-    disk: Disk | None = None,
-    mode: str = "block",
-    clock: Clock = SYSTEM_CLOCK,
-    executor: Executor = THREADS,
-) -> WriteAheadLog:
-    return WriteAheadLog.open(
-        directory,
-        CLUSTER,
-        segment_bytes=SEGMENT_BYTES,
-        sync_mode=mode,
-        interval_ms=5,
-        disk=disk,
-        clock=clock,
-        executor=executor,
-    )
-
-
 def test_a_new_log_is_empty(tmp_path: Path) -> None:
-    with _open(tmp_path / "deep" / "log") as log:
+    with open_log(tmp_path / "deep" / "log") as log:
         assert (log.first_index, log.last_index, log.last_position, log.durable_index) == (1, 0, 0, 0)
         assert log.last_hash == bytes(16)
         assert log.torn_tail is None
@@ -63,20 +28,20 @@ def test_a_new_log_is_empty(tmp_path: Path) -> None:
 def test_blocks_come_back_in_order_across_segments_and_reopening(tmp_path: Path) -> None:
     written: list[bytes] = []
     for _ in range(3):
-        with _open(tmp_path) as log:
+        with open_log(tmp_path) as log:
             assert replayed(log) == written
             for counts in ([1], [5, 900, 3], [200] * 20):
                 written += [block.hash for block in append(log, counts)]
             assert hashes(log) == written
             assert hashes(log, 17) == written[16:]
             assert log.last_index == len(written)
-    with _open(tmp_path) as log:
+    with open_log(tmp_path) as log:
         assert log.last_position == 3 * (1 + 908 + 4000)
         assert log.last_hash == written[-1]
 
 
 def test_a_block_read_back_holds_the_same_records_and_payloads(tmp_path: Path) -> None:
-    with _open(tmp_path) as log:
+    with open_log(tmp_path) as log:
         block = seal_after(log, 7, payload_bytes=5001)
         log.append([block])
         (found,) = log.read(1)
@@ -86,14 +51,14 @@ def test_a_block_read_back_holds_the_same_records_and_payloads(tmp_path: Path) -
 
 
 def test_reading_sees_a_block_as_soon_as_it_is_appended(tmp_path: Path) -> None:
-    with _open(tmp_path, mode="none") as log:
+    with open_log(tmp_path, mode="none") as log:
         for _ in range(50):
             (block,) = append(log, [60], sync=False)
             assert [found.hash for found in log.read(log.last_index)] == [block.hash]
 
 
 def test_a_block_that_does_not_follow_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
-    with _open(tmp_path) as log:
+    with open_log(tmp_path) as log:
         skipped = seal_after(log, 1)
         block = seal_after(log, 1, previous=skipped)
         with pytest.raises(ValueError, match="does not follow block 0"):
@@ -104,93 +69,11 @@ def test_a_block_that_does_not_follow_is_refused_and_nothing_is_written(tmp_path
         assert log.last_index == 2
 
 
-def test_one_sync_covers_all_that_was_appended(tmp_path: Path, executor: ManualExecutor) -> None:
-    disk = FailingDisk()
-    with _open(tmp_path, disk, executor=executor) as log:
-        append(log, [1])
-        before = disk.syncs
-        for _ in range(4):
-            append(log, [1, 1], sync=False)
-        assert log.durable_index == 1
-        assert log.sync() == 9
-        assert log.sync() == log.durable_index == 9
-        assert disk.syncs == before + 1
-
-
-def test_mode_interval_answers_at_once_and_syncs_within_the_interval(
-    tmp_path: Path, clock: TurnClock, executor: ManualExecutor
-) -> None:
-    started_ns = clock.now_ns
-    with _open(tmp_path, mode="interval", clock=clock, executor=executor) as log:
-        append(log, [1], sync=False)
-        assert (log.sync(), log.durable_index) == (1, 0)
-        clock.turns = 1
-        run_background(executor, "log-maintenance")
-        assert log.durable_index == 1
-        assert clock.now_ns - started_ns <= 2 * 5_000_000
-        assert read_durable_watermark(tmp_path, CLUSTER) == 0
-
-
-@pytest.mark.parametrize(("mode", "turns"), [("block", 1), ("interval", 200), ("none", 1)])
-def test_the_durable_watermark_follows_within_a_second(
-    tmp_path: Path, mode: str, turns: int, clock: TurnClock, executor: ManualExecutor
-) -> None:
-    with _open(tmp_path, mode=mode, clock=clock, executor=executor) as log:
-        append(log, [900])
-        append(log, [900])
-        clock.turns = turns
-        run_background(executor, "log-maintenance")
-        assert read_durable_watermark(tmp_path, CLUSTER) == log.durable_index > 0
-
-
-def test_mode_none_answers_at_once_and_syncs_when_a_segment_is_full(tmp_path: Path) -> None:
-    with _open(tmp_path, mode=SyncMode.NONE) as log:
-        append(log, [1], sync=False)
-        assert (log.sync(), log.durable_index) == (1, 0)
-        append(log, [900], sync=False)
-        append(log, [900], sync=False)
-        assert (log.sync(), log.durable_index) == (3, 2)
-
-
-@pytest.mark.parametrize("call", ["write", "sync"])
-def test_a_failed_write_or_sync_stops_the_log_for_good(tmp_path: Path, call: str, executor: ManualExecutor) -> None:
-    disk = FailingDisk()
-    log = _open(tmp_path, disk, executor=executor)
-    append(log, [1])
-    disk.failing[call] = BROKEN
-    with pytest.raises(LogFailed, match="stop the node"):
-        append(log, [1])
-    disk.failing.clear()
-    for attempt in (lambda: log.reserve(4096), lambda: log.append([]), log.sync):
-        with pytest.raises(LogFailed):
-            attempt()
-    assert log.durable_index == 1
-    log.close()
-    with _open(tmp_path) as log:
-        assert log.last_index >= 1
-
-
-def test_a_failed_background_sync_shows_at_the_next_call(
-    tmp_path: Path, clock: TurnClock, executor: ManualExecutor
-) -> None:
-    disk = FailingDisk()
-    log = _open(tmp_path, disk, mode="interval", clock=clock, executor=executor)
-    append(log, [1])
-    disk.failing["sync"] = BROKEN
-    assert log.sync() == 1
-    clock.turns = 2
-    run_background(executor, "log-maintenance")
-    assert clock.turns == 1, "it ends at the first failure"
-    with pytest.raises(LogFailed):
-        log.sync()
-    log.close()
-
-
 def test_a_full_disk_shows_at_the_reservation_breaks_nothing_and_passes(
     tmp_path: Path, clock: TurnClock, executor: ManualExecutor
 ) -> None:
     disk = FailingDisk()
-    with _open(tmp_path, disk, clock=clock, executor=executor) as log:
+    with open_log(tmp_path, disk, clock=clock, executor=executor) as log:
         assert run_background(executor, "log-preallocator") == 2
         disk.failing["allocate"] = NO_SPACE
         for _ in range(2):
@@ -209,22 +92,8 @@ def test_a_full_disk_shows_at_the_reservation_breaks_nothing_and_passes(
         assert hashes(log)[:-1] == written
 
 
-def test_two_segments_are_prepared_ahead_and_closing_gives_up_a_third(tmp_path: Path, executor: ManualExecutor) -> None:
-    log = _open(tmp_path, executor=executor)
-    assert run_background(executor, "log-preallocator") == 2
-    append(log, [900])
-    log.close()
-    assert sorted(path.name for path in tmp_path.iterdir() if "segment" in path.name) == [
-        "0000000001.segment",
-        "0000000002.segment",
-    ]
-    with _open(tmp_path, executor=executor) as log:
-        assert run_background(executor, "log-preallocator") == 1
-        assert len(list(tmp_path.glob("*.segment"))) == 3
-
-
 def test_a_closed_log_takes_no_reservation(tmp_path: Path, executor: ManualExecutor) -> None:
-    log = _open(tmp_path, executor=executor)
+    log = open_log(tmp_path, executor=executor)
     log.close()
     with pytest.raises(LogFailed, match="closed"):
         log.reserve(4096)
@@ -232,14 +101,14 @@ def test_a_closed_log_takes_no_reservation(tmp_path: Path, executor: ManualExecu
 
 def test_a_segment_that_cannot_be_prepared_for_another_reason_says_which(tmp_path: Path) -> None:
     disk = FailingDisk()
-    with _open(tmp_path, disk, executor=ManualExecutor()) as log:
+    with open_log(tmp_path, disk, executor=ManualExecutor()) as log:
         disk.failing["allocate"] = BROKEN
         with pytest.raises(LogFailed, match="Input/output error"):
             log.reserve(4096)
 
 
 def test_a_block_larger_than_a_segment_is_refused(tmp_path: Path) -> None:
-    with _open(tmp_path) as log, pytest.raises(ValueError, match="enlarge them"):
+    with open_log(tmp_path) as log, pytest.raises(ValueError, match="enlarge them"):
         log.reserve(SEGMENT_BYTES)
 
 
@@ -252,59 +121,23 @@ def test_reserved_blocks_always_find_their_room(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[tuple[int, int]], ahead: int
 ) -> None:
     disk = FailingDisk()
-    with _open(tmp_path_factory.mktemp("log"), disk) as log:
+    with open_log(tmp_path_factory.mktemp("log"), disk) as log:
         for start in range(0, len(sizes), ahead):
             group = sizes[start : start + ahead]
             for pair in group:
                 log.reserve(stored_bytes(max(pair), 0))
-            take = log._preallocator.take
-            log._preallocator.take = _must_not_be_called  # type: ignore[method-assign]
+            take = log._end._preallocator.take
+            log._end._preallocator.take = _must_not_be_called  # type: ignore[method-assign]
             for pair in group:
                 append(log, [min(pair)])
-            log._preallocator.take = take  # type: ignore[method-assign]
+            log._end._preallocator.take = take  # type: ignore[method-assign]
         assert len(hashes(log)) == len(sizes)
-
-
-def test_recycling_frees_whole_segments_and_keeps_the_rest_readable(tmp_path: Path) -> None:
-    with _open(tmp_path) as log:
-        written = [block.hash for _ in range(20) for block in append(log, [900])]
-        files = len(list(tmp_path.iterdir()))
-        assert log.recycle_below(11) == 10
-        assert log.first_index == 11
-        assert hashes(log, 11) == written[10:]
-        with pytest.raises(LogRecycled, match="starts at 11"):
-            next(log.read(10))
-        written += [block.hash for _ in range(8) for block in append(log, [900])]
-        assert len(list(tmp_path.iterdir())) <= files + 2, "recycled segments are used again"
-    with _open(tmp_path) as log:
-        assert log.first_index == 11
-        assert hashes(log, 11) == written[10:]
-
-
-def test_the_last_segment_and_what_is_not_durable_are_never_recycled(tmp_path: Path) -> None:
-    with _open(tmp_path, mode="none") as log:
-        append(log, [900], sync=False)
-        append(log, [900], sync=False)
-        assert log.recycle_below(99) == 0
-        append(log, [900], sync=False)
-        assert log.recycle_below(99) == 1
-        assert log.first_index == 2
-
-
-def test_a_block_that_somebody_holds_survives_its_segments_recycling(tmp_path: Path) -> None:
-    with _open(tmp_path) as log:
-        append(log, [900] * 3)
-        held = next(log.read(1))
-        assert log.recycle_below(3) == 2
-        append(log, [900] * 6)
-        held.verify()
-        assert held.index == 1
 
 
 def test_short_writes_are_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = os.pwritev
     monkeypatch.setattr(os, "pwritev", lambda fd, buffers, offset: whole(fd, [buffers[0][:4096]], offset))
-    with _open(tmp_path) as log:
+    with open_log(tmp_path) as log:
         written = [block.hash for block in append(log, [100, 300, 2])]
         assert hashes(log) == written
 
@@ -320,9 +153,9 @@ def test_a_file_system_without_direct_writes_gets_ordinary_ones(
         return ordinary(path, flags, *args)
 
     monkeypatch.setattr(os, "open", refuse)
-    with _open(tmp_path) as log:
+    with open_log(tmp_path) as log:
         written = [block.hash for block in append(log, [100, 900, 900])]
-    with _open(tmp_path) as log:
+    with open_log(tmp_path) as log:
         assert hashes(log) == written
 
 
@@ -347,51 +180,10 @@ def test_the_last_blocks_time_is_known_after_a_restart(tmp_path: Path) -> None:
         assert log.last_time_ns == last.time_ns
 
 
-class _NoRoomForTheWatermark(Disk):
-    """Refuses to write the durable watermark, once told to."""
-
-    refuses = False
-
-    def open(self, path: Path, flags: int) -> int:
-        fd = super().open(path, flags)
-        if path.name == "durable":
-            self.watermark = fd
-        return fd
-
-    def write(self, fd: int, buffers: Sequence[Buffer], offset: int) -> None:
-        if self.refuses and fd == self.watermark:
-            raise OSError(NO_SPACE, "no space left")
-        super().write(fd, buffers, offset)
-
-
-def test_a_watermark_that_cannot_be_raised_does_not_stop_the_log(
-    tmp_path: Path, clock: TurnClock, executor: ManualExecutor, caplog: pytest.LogCaptureFixture
-) -> None:
-    disk = _NoRoomForTheWatermark()
-    with _open(tmp_path, disk, clock=clock, executor=executor) as log:
-        assert (tmp_path / "durable").stat().st_size, "its room is taken at once"
-        disk.refuses = True
-        append(log, [1])
-        clock.turns = 1
-        run_background(executor, "log-maintenance")
-        append(log, [1])
-        log._watermark.follow(log.durable_index)
-        assert caplog.text.count("could not be raised") == 1
-        assert log.durable_index == 2
-        disk.refuses = False
-    assert "is raised again" in caplog.text
-    assert read_durable_watermark(tmp_path, CLUSTER) == 2
-
-
 @pytest.mark.parametrize("segment_bytes", [4096, 65_537])
 def test_segments_that_are_too_small_or_not_whole_pages_are_refused(tmp_path: Path, segment_bytes: int) -> None:
     with pytest.raises(ValueError, match="whole pages"):
         WriteAheadLog.open(tmp_path, CLUSTER, segment_bytes=segment_bytes)
-
-
-def test_an_interval_of_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="more than 0"):
-        WriteAheadLog.open(tmp_path, CLUSTER, sync_mode="interval", interval_ms=0)
 
 
 @pytest.mark.parametrize(("reason", "error"), [(NO_SPACE, LogFull), (BROKEN, LogCannotGrow)])
@@ -401,26 +193,12 @@ def test_a_disk_that_fails_at_opening_leaves_the_log_free_for_another_try(
     disk = FailingDisk()
     disk.failing["write"] = reason
     with pytest.raises(error):
-        _open(tmp_path, disk)
-    _open(tmp_path).close()
+        open_log(tmp_path, disk)
+    open_log(tmp_path).close()
 
 
 def test_a_block_of_another_cluster_is_refused(tmp_path: Path) -> None:
-    with _open(tmp_path / "a") as log, WriteAheadLog.open(tmp_path / "b", CLUSTER + 1) as other:
+    with open_log(tmp_path / "a") as log, WriteAheadLog.open(tmp_path / "b", CLUSTER + 1) as other:
         block = seal_after(other, 1)
         with pytest.raises(ValueError, match="of cluster"):
             log.append([block])
-
-
-def test_recycled_segments_of_another_size_are_not_used_again(tmp_path: Path, executor: ManualExecutor) -> None:
-    with _open(tmp_path, executor=executor) as log:
-        for _ in range(3):
-            append(log, [900])
-        log.recycle_below(3)
-        assert len(list(tmp_path.glob("*.recycled"))) == 2
-    with WriteAheadLog.open(tmp_path, CLUSTER, segment_bytes=2 * SEGMENT_BYTES, executor=executor) as log:
-        assert run_background(executor, "log-preallocator") == 2
-        assert not list(tmp_path.glob("*.recycled"))
-        append(log, [900, 900])
-        assert log.first_index == 3
-        assert len(hashes(log, 3)) == 3

@@ -160,10 +160,9 @@ BROKEN = errno.EIO
 
 def abandon(log: WriteAheadLog) -> None:
     """Let go of a log as a killed process does: nothing is synced, nothing written."""
-    log._closing.set()
-    log._maintenance.join()
-    log._preallocator.close()
-    log._writer.close()
+    log._closed = True
+    log._maintenance.stop()
+    log._end.close()
     log._watermark.close()
     log._beginning.close()
     log._disk.release_spares()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.pipeline.disk_wait import DiskWait
+from penstock.host.disk_wait import DiskWait
 from services.runtime.condition_probe import (
     CLOCK_BEHIND_S,
     DESCRIPTORS_LEFT_MIN,

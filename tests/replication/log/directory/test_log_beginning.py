@@ -125,7 +125,7 @@ def test_a_power_cut_at_any_step_of_a_recycling_leaves_a_log_that_begins_where_i
     except PowerCut:
         pass
     disk.steps_left = None
-    log._preallocator._preparing = None
+    log._end._preallocator._preparing = None
     abandon(log)
     disk.lose(random.Random(seed))
     last, found = recovered(tmp_path)

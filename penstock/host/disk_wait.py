@@ -1,4 +1,4 @@
-"""The disk wait: since when a stage waits for the disk, which may never answer.
+"""The disk wait: since when a thread waits for the disk, which may never answer.
 
 A thread in a write to a frozen disk cannot tell of it; whoever looks from outside can.
 """
@@ -8,7 +8,7 @@ from types import TracebackType
 
 
 class DiskWait:
-    """Written by one stage's thread, which is waiting while it is in the ``with`` block; read by any thread."""
+    """Written by one thread, which is waiting while it is in the ``with`` block; read by any thread."""
 
     __slots__ = ("_began_ns", "_monotonic_ns")
 
