@@ -201,11 +201,9 @@ class Node:
         )
         self._probe = ConditionProbe(
             self._conditions,
-            parts.clock,
             parts.executor,
             disk_waits=(sequencer.disk_wait, log_writer.disk_wait),
             capacity=self._capacity,
-            log=log,
             directory=self._settings.node.data_dir,
             segment_bytes=self._settings.log.segment_bytes,
             block_clock=block_clock,

@@ -27,6 +27,15 @@ class ManualClock:
             self.now_ns += round(seconds * 1e9)
 
 
+class SteppedClock(ManualClock):
+    """A clock whose time of day is set, beside the time that passes."""
+
+    step_ns = 0
+
+    def time_ns(self) -> int:
+        return self.now_ns + self.step_ns
+
+
 class Parked:
     """A function that was handed to a `ManualExecutor` and runs when the test says so, in the test's own thread."""
 

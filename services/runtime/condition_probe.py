@@ -11,35 +11,31 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from penstock.contract.limits import BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX
-from penstock.host.clock import Clock
 from penstock.host.disk_wait import DiskWait
 from penstock.host.executor import Executor
 from services.admission.admission import Capacity
+from services.pipeline.block_clock import duration_text
 from services.runtime import descriptors
 from services.telemetry.conditions import Condition, Conditions
 
 TICK_S: Final = 1.0
 DISK_SLOW_S: Final = 3.0
 """How long a disk may take for one write or sync before it counts as slow."""
-CLOCK_BEHIND_S: Final = 1.0
+CLOCK_BEHIND_NS: Final = 1_000_000_000
 """How far the wall clock may be behind the log's last block: clocks are set back by this much in daily use."""
 DESCRIPTORS_LEFT_MIN: Final = 64
 
 
-class TimedLog(Protocol):
-    """What the probe needs of the log: `replication.log.write_ahead_log.WriteAheadLog` in a node."""
-
-    @property
-    def last_time_ns(self) -> int:
-        """Time of the last block appended."""
-
-
-class FollowingClock(Protocol):
+class BlockTimes(Protocol):
     """What the probe needs of the block clock: `services.pipeline.block_clock.BlockClock` in a node."""
 
     @property
-    def followed(self) -> bool:
-        """Whether the last block's time could follow the machine's clock."""
+    def behind_ns(self) -> int:
+        """By how much the machine's clock is behind the last block's time."""
+
+    @property
+    def leapt_ns(self) -> int:
+        """By how much it has leapt ahead, where the time of blocks does not follow."""
 
 
 class ConditionProbe:
@@ -48,15 +44,13 @@ class ConditionProbe:
     def __init__(
         self,
         conditions: Conditions,
-        clock: Clock,
         executor: Executor,
         *,
         disk_waits: Sequence[DiskWait],
         capacity: Capacity,
-        log: TimedLog,
         directory: Path,
         segment_bytes: int,
-        block_clock: FollowingClock,
+        block_clock: BlockTimes,
         lost_addresses: Callable[[], Sequence[str]],
         left: Callable[[], int] = descriptors.left,
     ) -> None:
@@ -64,11 +58,9 @@ class ConditionProbe:
 
         Args:
             conditions: of the node.
-            clock: of the log's blocks.
             executor: runs what may hang with the disk.
             disk_waits: of the stages that write.
             capacity: of the state's tables.
-            log: whose blocks have times.
             directory: of the log.
             segment_bytes: what the log takes from the disk at a time.
             block_clock: gives the log's blocks their times.
@@ -76,11 +68,9 @@ class ConditionProbe:
             left: gives the file descriptors that may still be opened.
         """
         self._conditions = conditions
-        self._clock = clock
         self._executor = executor
         self._disk_waits = tuple(disk_waits)
         self._capacity = capacity
-        self._log = log
         self._directory = directory
         self._segment_bytes = segment_bytes
         self._block_clock = block_clock
@@ -102,12 +92,12 @@ class ConditionProbe:
     def tick(self) -> None:
         """Look at everything once; never blocks."""
         waited_s = max(wait.lasts_s() for wait in self._disk_waits)
-        behind_s = (self._log.last_time_ns - self._clock.time_ns()) / 1e9
+        behind_ns, leapt_ns = self._block_clock.behind_ns, self._block_clock.leapt_ns
         left = self._left()
         lost = self._lost_addresses()
         self._tell(Condition.DISK_SLOW, waited_s >= DISK_SLOW_S, f"for {waited_s:.0f} s")
-        self._tell(Condition.CLOCK_BEHIND, behind_s > CLOCK_BEHIND_S, f"by {behind_s:.0f} s")
-        self._tell(Condition.CLOCK_JUMPED, not self._block_clock.followed, "")
+        self._tell(Condition.CLOCK_BEHIND, behind_ns > CLOCK_BEHIND_NS, f"by {duration_text(behind_ns)}")
+        self._tell(Condition.CLOCK_JUMPED, leapt_ns > 0, f"by {duration_text(leapt_ns)}")
         self._tell(Condition.DESCRIPTORS_SHORT, left < DESCRIPTORS_LEFT_MIN, f"{left} left")
         self._tell(Condition.ADDRESS_LOST, bool(lost), ", ".join(lost))
         if Condition.TABLES_FULL in self._conditions and self._capacity.fits(BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX):

@@ -69,13 +69,14 @@ class Condition(Enum):
     CLOCK_BEHIND = (
         "clock_behind",
         None,
-        "this machine's clock is behind the log's last block, and the log's time stands still: set the clock",
+        "this machine's clock is behind the log's last block, whose time stands until it has caught up: set the clock, "
+        "or restart the node once with node.clock=accept where it is right",
     )
     CLOCK_JUMPED = (
         "clock_jumped",
         None,
-        "this machine's clock leapt ahead and the log's time does not follow: set the clock, or restart the node with "
-        "node.clock=accept where it is right",
+        "this machine's clock leapt ahead and the log's time does not follow: set the clock, or restart the node once "
+        "with node.clock=accept where it is right",
     )
 
     def __init__(self, label: str, stops: Ability | None, meaning: str) -> None:

@@ -2,21 +2,12 @@
 
 import pytest
 
-from services.pipeline.block_clock import BlockClock, ClockAhead
-from tests.fakes import ManualClock
+from services.pipeline.block_clock import BlockClock, ClockAhead, duration_text
+from tests.fakes import SteppedClock
 
 SECOND_NS = 10**9
 DAY_NS = 86_400 * SECOND_NS
 YEAR_NS = 365 * DAY_NS
-
-
-class SteppedClock(ManualClock):
-    """A clock whose time of day is set, beside the time that passes."""
-
-    step_ns = 0
-
-    def time_ns(self) -> int:
-        return self.now_ns + self.step_ns
 
 
 @pytest.fixture
@@ -56,40 +47,73 @@ def test_an_accepted_clock_is_followed_at_once_ahead_and_back(clock: SteppedCloc
     assert [blocks.next_ns() - last_ns, blocks.next_ns() - last_ns] == [step_ns, step_ns + 1]
 
 
-def test_a_clock_that_is_behind_is_said_and_the_time_stands(
-    clock: SteppedClock, caplog: pytest.LogCaptureFixture
-) -> None:
-    blocks = BlockClock(clock, clock.now_ns + 2 * DAY_NS, DAY_NS)
-    assert "2.0 days behind the log's last block" in caplog.text
-    assert "node.clock=accept" in caplog.text
-    assert blocks.next_ns() == clock.now_ns + 2 * DAY_NS + 1
+def test_the_time_of_blocks_stands_while_the_clock_is_behind_and_says_by_how_much(clock: SteppedClock) -> None:
+    last_ns = clock.now_ns + 2 * DAY_NS
+    blocks = BlockClock(clock, last_ns, DAY_NS)
+    assert blocks.behind_ns == 2 * DAY_NS
+    assert blocks.next_ns() == last_ns + 1
+    clock.advance(86_400)
+    assert blocks.behind_ns == DAY_NS + 1
+    clock.advance(86_401)
+    assert (blocks.behind_ns, blocks.next_ns() - last_ns) == (0, SECOND_NS)
 
 
-def test_a_clock_that_leaps_while_the_node_runs_is_not_followed_until_it_is_back(
-    clock: SteppedClock, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_accepted_clock_is_not_behind_whatever_the_last_block_s_time_was(clock: SteppedClock) -> None:
+    blocks = BlockClock(clock, clock.now_ns + 3 * YEAR_NS, DAY_NS, accept=True)
+    assert (blocks.behind_ns, blocks.leapt_ns) == (0, 0)
+    blocks.next_ns()
+    assert (blocks.behind_ns, blocks.leapt_ns) == (0, 0)
+
+
+def test_a_clock_that_is_set_back_while_the_node_runs_is_behind_until_it_is_set_right(clock: SteppedClock) -> None:
+    blocks = BlockClock(clock, 0, DAY_NS)
+    start_ns = blocks.next_ns()
+    clock.step_ns = -3 * DAY_NS
+    assert blocks.behind_ns == 3 * DAY_NS
+    assert blocks.next_ns() - start_ns == 1
+    clock.advance(1)
+    clock.step_ns = 0
+    assert (blocks.behind_ns, blocks.leapt_ns) == (0, 0)
+    assert blocks.next_ns() - start_ns == SECOND_NS
+
+
+def test_a_clock_that_leaps_while_the_node_runs_is_not_followed_until_it_is_back(clock: SteppedClock) -> None:
     blocks = BlockClock(clock, 0, DAY_NS)
     start_ns = blocks.next_ns()
     clock.step_ns = 10 * YEAR_NS
     for _ in range(3):
         clock.advance(1)
         blocks.next_ns()
+        assert blocks.leapt_ns == 10 * YEAR_NS
     assert blocks.next_ns() - start_ns == 3 * SECOND_NS + 1
-    assert caplog.text.count("leapt ahead by 10.0 years") == 1
     clock.step_ns = 5
     clock.advance(1)
+    assert blocks.leapt_ns == 0
     assert blocks.next_ns() - start_ns == 4 * SECOND_NS + 5
-    assert caplog.text.count("is followed again") == 1
 
 
-def test_a_clock_that_was_set_back_and_is_set_right_again_is_followed(
+def test_a_leap_is_seen_before_a_block_asks_and_is_over_though_none_does(clock: SteppedClock) -> None:
+    blocks = BlockClock(clock, 0, DAY_NS)
+    blocks.next_ns()
+    clock.step_ns = 2 * DAY_NS
+    assert blocks.leapt_ns == 2 * DAY_NS
+    clock.step_ns = DAY_NS
+    assert blocks.leapt_ns == 0
+
+
+def test_the_block_clock_logs_nothing_since_the_conditions_do(
     clock: SteppedClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    blocks = BlockClock(clock, 0, DAY_NS)
-    start_ns = blocks.next_ns()
-    clock.step_ns = -3 * DAY_NS
-    assert blocks.next_ns() - start_ns == 1
-    clock.advance(1)
-    clock.step_ns = 0
-    assert blocks.next_ns() - start_ns == SECOND_NS
-    assert "leapt" not in caplog.text
+    blocks = BlockClock(clock, clock.now_ns + DAY_NS, DAY_NS)
+    for step_ns in (10 * YEAR_NS, -DAY_NS, 0):
+        clock.step_ns = step_ns
+        blocks.next_ns()
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("duration_ns", "text"),
+    [(0, "0.0 s"), (119 * SECOND_NS, "119.0 s"), (3 * DAY_NS, "3.0 days"), (YEAR_NS, "365.0 days")],
+)
+def test_durations_are_written_in_a_unit_that_says_something(duration_ns: int, text: str) -> None:
+    assert duration_text(duration_ns) == text

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from penstock.host.disk_wait import DiskWait
+from services.pipeline.block_clock import BlockClock
 from services.runtime.condition_probe import (
-    CLOCK_BEHIND_S,
+    CLOCK_BEHIND_NS,
     DESCRIPTORS_LEFT_MIN,
     DISK_SLOW_S,
     TICK_S,
@@ -16,34 +17,32 @@ from services.runtime.condition_probe import (
 )
 from services.telemetry.conditions import HOLD_S, Condition, Conditions
 from tests import virtual_time
-from tests.fakes import ManualClock, ManualExecutor
+from tests.fakes import ManualExecutor, SteppedClock
 
 MIB = 1 << 20
+SECOND_NS = 10**9
 
 
 class Bench:
     """A probe, and all that it looks at."""
 
     def __init__(self, directory: Path) -> None:
-        self.clock = ManualClock()
+        self.clock = SteppedClock(now_ns=1_700_000_000 * SECOND_NS)
         self.conditions = Conditions(self.clock)
         self.executor = ManualExecutor()
         self.disk_waits = [DiskWait(self.clock.monotonic_ns) for _ in range(2)]
-        self.last_time_ns = 0
+        self.block_clock = BlockClock(self.clock, 0, 3600 * SECOND_NS)
         self.room = True
         self.left = 1000
-        self.followed = True
         self.lost: list[str] = []
         self.probe = ConditionProbe(
             self.conditions,
-            self.clock,
             self.executor,
             disk_waits=self.disk_waits,
             capacity=self,
-            log=self,
             directory=directory,
             segment_bytes=8 * MIB,
-            block_clock=self,
+            block_clock=self.block_clock,
             lost_addresses=lambda: self.lost,
             left=lambda: self.left,
         )
@@ -82,12 +81,14 @@ def test_a_disk_that_hangs_is_slow_until_it_answers(bench: Bench, stage: int) ->
     assert bench.seen_later() == []
 
 
-def test_a_clock_behind_the_log_is_told_until_it_has_caught_up(bench: Bench) -> None:
-    bench.last_time_ns = bench.clock.time_ns() + round(CLOCK_BEHIND_S * 1e9)
+def test_a_clock_that_was_set_back_is_behind_until_it_has_caught_up(bench: Bench) -> None:
+    bench.block_clock.next_ns()
+    bench.clock.step_ns = -CLOCK_BEHIND_NS
     assert bench.seen() == []
-    bench.last_time_ns += round(60 * 1e9)
+    bench.clock.step_ns -= 599 * SECOND_NS
     assert bench.seen() == [Condition.CLOCK_BEHIND]
-    bench.clock.advance(60)
+    assert bench.conditions.active()[0].detail == "by 10.0 minutes"
+    bench.clock.advance(600)
     assert bench.seen_later() == []
 
 
@@ -100,10 +101,12 @@ def test_descriptors_are_short_before_the_last_is_taken(bench: Bench) -> None:
     assert bench.seen_later() == []
 
 
-def test_a_clock_that_leapt_ahead_is_told_until_it_is_followed_again(bench: Bench) -> None:
-    bench.followed = False
+def test_a_clock_that_leapt_ahead_is_told_until_it_is_set_right(bench: Bench) -> None:
+    bench.block_clock.next_ns()
+    bench.clock.step_ns = 48 * 3600 * SECOND_NS
     assert bench.seen() == [Condition.CLOCK_JUMPED]
-    bench.followed = True
+    assert bench.conditions.active()[0].detail == "by 2.0 days"
+    bench.clock.step_ns = 0
     assert bench.seen_later() == []
 
 
