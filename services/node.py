@@ -21,6 +21,7 @@ from contextlib import AsyncExitStack
 from typing import Final
 
 from penstock.contract.reasons import Reason
+from replication.log.ballot import Ballot
 from replication.log.errors import LogFailed
 from services.admission.admission import Admission
 from services.admission.frame_validator import FrameValidator
@@ -51,7 +52,7 @@ from services.telemetry.conditions import Ability, Conditions
 from services.telemetry.counters import Counters
 from services.telemetry.throughput import PhaseThroughput
 
-_EPOCH: Final = 1
+_BALLOT: Final = Ballot(1, 0)
 """Of a node without a coordinator: nobody else can have written its log."""
 
 EXIT_OK: Final = 0
@@ -194,7 +195,7 @@ class Node:
             counters,
             log_writer,
             cluster_id=self._settings.node.cluster_id,
-            epoch=_EPOCH,
+            ballot=_BALLOT,
             block_clock=block_clock,
             clock=parts.clock,
             conditions=self._conditions,
@@ -252,7 +253,7 @@ class Node:
             self._throughput,
             self._describe_condition,
             self._conditions,
-            epoch=_EPOCH,
+            epoch=_BALLOT.epoch,
             started_ns=self._parts.clock.time_ns(),
         )
         services = (self._txqueue_service, self._state_service, pool_service, node_service)

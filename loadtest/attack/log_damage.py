@@ -12,7 +12,8 @@ from typing import Final
 from loadtest.node.node_process import PENSTOCK
 
 _PAGE: Final = 4096
-_HEADER_BYTES: Final = 128
+_HEADER_BYTES: Final = {1: 128, 2: 256}
+"""By version of the format."""
 _RECORD_BYTES: Final = 64
 _LENGTHS: Final = struct.Struct("<II")
 _LENGTHS_AT: Final = 40
@@ -61,7 +62,7 @@ def _blocks(path: Path) -> Iterator[tuple[Path, int, int]]:
     offset = _PAGE
     while content[offset : offset + 4] == b"PSBK":
         count, payload_bytes = _LENGTHS.unpack_from(content, offset + _LENGTHS_AT)
-        size = _HEADER_BYTES + count * _RECORD_BYTES + payload_bytes
+        size = _HEADER_BYTES[content[offset + 4]] + count * _RECORD_BYTES + payload_bytes
         yield path, offset, size
         offset += size + -size % _PAGE
 

@@ -1,8 +1,8 @@
 """Parser of a node's log files, independent of the node's own.
 
-It follows the description of the format in ``replication/log/block.py`` and not the code, so that a mistake in the code
-that writes and reads the log cannot hide itself. Blocks are chained by the hash of the previous
-header, which also tells live segments from recycled ones that still hold old blocks.
+It follows the descriptions of the format in ``replication/log/format`` and not the code, so that a mistake in the code
+that writes and reads the log cannot hide itself. Blocks of both versions are read. They are chained by the hash of the
+previous header, which also tells live segments from recycled ones that still hold old blocks.
 """
 
 import errno
@@ -24,7 +24,14 @@ _BUFFER_BYTES: Final = 8 << 20
 """One read, and so the longest block: 10,000 records and 4 MiB of payloads fit."""
 _BUFFERS: Final = 3
 """One is being filled, one waits, and one is held by the caller."""
-_HEADER: Final = struct.Struct("<4sHHQQQQIIQ16s16sQ28sI")
+_BEGINNING: Final = struct.Struct("<4sH18xQQIIQ")
+"""Magic, version, index, first position, records, payload bytes, time: the same in all versions."""
+_HASHES_1: Final = struct.Struct("<56x16s16s40x")
+_HASHES_2: Final = struct.Struct("<192x32s32s")
+_USES_2: Final = struct.Struct("<72xHHII")
+"""Length of the header, hash algorithm, flags, bytes of boundaries."""
+_CIPHER_2: Final = struct.Struct("<144xH")
+_PLAIN_2: Final = (256, 1, 0, 0)
 
 
 class LogUnreadable(Exception):
@@ -48,21 +55,16 @@ class LogBlock:
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    magic: bytes
-    version: int
-    kind: int
-    cluster_id: int
-    epoch: int
+    length: int
     index: int
     first_position: int
     count: int
     payload_bytes: int
     time_ns: int
     previous_hash: bytes
+    """Of 32 bytes; a shorter one has zeros behind it."""
     body_hash: bytes
-    durable_index: int
-    reserved: bytes
-    crc: int
+    hash: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ def read_blocks(directory: Path) -> Generator[LogBlock]:
                 free.put(item)
             elif isinstance(item, BaseException):
                 raise item
-            elif xxh3_128_digest(item.body) != item.body_hash:
+            elif _padded(xxh3_128_digest(item.body)) != item.body_hash:
                 raise LogUnreadable(f"{item.where}: the body does not match its hash")
             else:
                 yield item.block
@@ -119,7 +121,7 @@ def _follow(directory: Path, free: "SimpleQueue[memoryview | None]") -> Iterator
     Ends early where ``free`` gives None.
     """
     starts = _segment_starts(directory)
-    index, position, previous = 1, 0, bytes(16)
+    index, position, previous = 1, 0, bytes(32)
     while (path := starts.pop((index, previous), None)) is not None:
         with _Segment(path) as segment:
             offset, cut = PAGE_BYTES, memoryview(b"")
@@ -135,7 +137,7 @@ def _follow(directory: Path, free: "SimpleQueue[memoryview | None]") -> Iterator
                         raise LogUnreadable(
                             f"{where}: starts at transaction {header.first_position}, expected {position}"
                         )
-                    start = at + _HEADER.size
+                    start = at + header.length
                     middle, end = start + header.count * 64, start + header.count * 64 + header.payload_bytes
                     if offset + end > segment.size:
                         raise LogUnreadable(f"{where}: overruns its segment by {offset + end - segment.size} bytes")
@@ -146,7 +148,7 @@ def _follow(directory: Path, free: "SimpleQueue[memoryview | None]") -> Iterator
                     records, payloads = view[start:middle], view[middle:end]
                     block = LogBlock(index, position, header.count, header.time_ns, records, payloads)
                     yield _LocatedBlock(block, view[start:end], header.body_hash, where)
-                    previous = xxh3_128_digest(view[at:start])
+                    previous = header.hash
                     index, position = index + 1, position + header.count
                     at = end + -end % PAGE_BYTES
                 else:
@@ -195,7 +197,7 @@ def _segment_starts(directory: Path) -> dict[tuple[int, bytes], Path]:
             head = memoryview(file.read(2 * PAGE_BYTES))
         if bytes(head[:4]) == b"PSLG" and (header := _parse(head, PAGE_BYTES)) is not None:
             starts[header.index, header.previous_hash] = path
-    if starts and (1, bytes(16)) not in starts:
+    if starts and (1, bytes(32)) not in starts:
         first = min(index for index, _ in starts)
         raise LogUnreadable(f"{directory} starts at block {first}; a check of results needs the log from block 1 on")
     return starts
@@ -203,9 +205,33 @@ def _segment_starts(directory: Path) -> dict[tuple[int, bytes], Path]:
 
 def _parse(view: memoryview, offset: int) -> _Header | None:
     """The header at ``offset``, or None where there is none."""
-    if offset + _HEADER.size > len(view):
+    header = bytes(view[offset : offset + 256])
+    if len(header) < 256 or header[:4] != b"PSBK":
         return None
-    header = _Header(*_HEADER.unpack_from(view, offset))
-    if header.magic != b"PSBK" or header.crc != zlib.crc32(view[offset : offset + _HEADER.size - 4]):
-        return None
-    return header
+    _, version, index, first_position, count, payload_bytes, time_ns = _BEGINNING.unpack_from(header)
+    if version == 1:
+        if zlib.crc32(header[:124]).to_bytes(4, "little") != header[124:128]:
+            return None
+        hashes, length, chained = _HASHES_1.unpack(header[:128]), 128, header[:128]
+    else:
+        if zlib.crc32(header[:148] + header[152:]).to_bytes(4, "little") != header[148:152]:
+            return None
+        if version != 2 or _USES_2.unpack_from(header) != _PLAIN_2 or _CIPHER_2.unpack_from(header) != (0,):
+            raise LogUnreadable(f"block {index} is of format {version}, and not of one that is known here")
+        hashes, length, chained = _HASHES_2.unpack(header), 256, header[:128] + header[192:]
+    previous_hash, body_hash = (_padded(each) for each in hashes)
+    return _Header(
+        length,
+        index,
+        first_position,
+        count,
+        payload_bytes,
+        time_ns,
+        previous_hash,
+        body_hash,
+        _padded(xxh3_128_digest(chained)),
+    )
+
+
+def _padded(digest: bytes) -> bytes:
+    return digest.ljust(32, b"\0")

@@ -11,12 +11,12 @@ class BlockInvalid(ReplicationError):
     """These bytes are not a whole, unaltered block."""
 
 
-class BlockVersionUnsupported(ReplicationError):
-    """A whole block, in a format this program does not know."""
+class BlockUnsupported(ReplicationError):
+    """A whole block that needs what this program does not know: a newer format, a cipher, a hash, a flag."""
 
-    def __init__(self, found: int, supported: int) -> None:
-        super().__init__(f"block version {found}, this program knows {supported}: use a version that does")
-        self.found = found
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}, which this program does not know: use a version that does")
+        self.what = what
 
 
 class SegmentInvalid(ReplicationError):
@@ -55,14 +55,13 @@ class LogForeign(LogError):
 
 
 class LogVersionUnsupported(LogError):
-    """The log is in a format newer than this program."""
+    """The log is in a format newer than this program, or uses something that is."""
 
-    def __init__(self, path: Path, found: int, supported: int) -> None:
+    def __init__(self, path: Path, what: str) -> None:
         super().__init__(
-            f"{path} has format version {found}, this program knows up to {supported}: "
+            f"{path} has {what}, which this program does not know: "
             "start a version at least as new as the one that wrote it"
         )
-        self.found = found
 
 
 class LogTooOld(LogError):

@@ -41,10 +41,11 @@ from typing import Final
 
 import numpy as np
 
-from replication.log.block import BLOCK_MAGIC, EMPTY_CHAIN, PAGE_BYTES, Block, ChainTip
+from replication.log.block import EMPTY_CHAIN, PAGE_BYTES, Block, ChainTip
 from replication.log.directory.durable_watermark import read_durable_watermark
 from replication.log.disk import Disk
-from replication.log.errors import BlockInvalid, BlockVersionUnsupported, LogCorrupted, SegmentInvalid
+from replication.log.errors import BlockInvalid, BlockUnsupported, LogCorrupted, LogVersionUnsupported, SegmentInvalid
+from replication.log.format.header import BLOCK_MAGIC, HEADER_BYTES, place_of
 from replication.log.replay import tip_before
 from replication.log.segments.segment import Segment
 from replication.log.segments.segment_discovery import find_segments
@@ -102,7 +103,7 @@ def recover(directory: Path, cluster_id: int, disk: Disk) -> RecoveredLog:
             last = found.used[-1]
             reader.open(last.path)
             tip, end, reason = _follow_chain(last, tip_before(last), reader)
-            leftover.look_for(tip.index + 1, end, reader)
+            leftover.look_for(last.path, tip.index + 1, end, reader)
             if end == last.segment_bytes:
                 reason = found.end_reason
             if tip.index < last.first_index:
@@ -114,7 +115,7 @@ def recover(directory: Path, cluster_id: int, disk: Disk) -> RecoveredLog:
             if _is_used(path, reader):
                 what = f"{reason}, yet the later segment {path.name} is in use"
                 raise LogCorrupted(file, end, next_index, what)
-            leftover.look_for(next_index, 0, reader)
+            leftover.look_for(path, next_index, 0, reader)
     if leftover.durable_index >= next_index:
         what = f"{reason}, yet block {leftover.durable_index} was known to be durable"
         raise LogCorrupted(file, end, next_index, what)
@@ -170,8 +171,12 @@ class _Leftover:
         self.durable_index = durable_index
         """Highest index that the watermark or a block claims to have been durable."""
 
-    def look_for(self, next_index: int, offset: int, reader: SequentialReader) -> None:
-        """Look through the open file from ``offset`` on, where no block below ``next_index`` counts."""
+    def look_for(self, path: Path, next_index: int, offset: int, reader: SequentialReader) -> None:
+        """Look through the open file from ``offset`` on, where no block below ``next_index`` counts.
+
+        Raises:
+            LogVersionUnsupported: such a block is in a newer format.
+        """
         if offset == 0:
             # A segment's header, or what is left of it, tells as much as a block.
             self.found |= bool(reader.at(0)[:PAGE_BYTES].any())
@@ -184,7 +189,14 @@ class _Leftover:
             for page in np.flatnonzero(pages.view(np.uint32)[::_PAGE_WORDS] == BLOCK_MAGIC).tolist():
                 try:
                     block = Block.parse_header(pages[page * PAGE_BYTES :])
-                except (BlockInvalid, BlockVersionUnsupported):
+                except BlockInvalid:
+                    continue
+                except BlockUnsupported as error:
+                    # Cutting it off would be a judgement on what this program cannot read.
+                    start = page * PAGE_BYTES
+                    found_id, index = place_of(pages[start : start + HEADER_BYTES].tobytes())
+                    if found_id == self._cluster_id and index >= next_index:
+                        raise LogVersionUnsupported(path, error.what) from error
                     continue
                 if block.cluster_id == self._cluster_id and block.index >= next_index:
                     self.found = True

@@ -202,7 +202,9 @@ def _number(text: str | None, option: str, bits: int) -> int | None:
 
 
 def _heading(block: Block) -> str:
-    kind = "" if block.kind == BlockKind.TRANSACTIONS else f"  {BlockKind(block.kind).name.lower()} {block.epoch}"
+    kind = (
+        "" if block.kind == BlockKind.TRANSACTIONS else f"  {BlockKind(block.kind).name.lower()} {block.ballot.epoch}"
+    )
     return f"block {block.index}  {_time(block.time_ns)}  {block.count} from {block.first_position}{kind}"
 
 
@@ -210,7 +212,10 @@ def _header(block: Block) -> dict[str, Any]:
     return {
         "index": block.index,
         "kind": BlockKind(block.kind).name,
-        "epoch": block.epoch,
+        "format": block.version,
+        "epoch": block.ballot.epoch,
+        "node": block.ballot.node,
+        "generation": block.generation,
         "first_position": block.first_position,
         "count": block.count,
         "payload_bytes": block.payload_bytes,

@@ -11,6 +11,7 @@ from penstock.host.clock import SYSTEM_CLOCK, Clock
 from penstock.host.disk_wait import DiskWait
 from pooling.buffers import Buffer
 from pooling.core.errors import PoolExhausted
+from replication.log.ballot import Ballot
 from replication.log.block import HEADER_BYTES, Block, stored_bytes
 from replication.log.errors import LogBusy, LogFull
 from services.pipeline.block_clock import BlockClock
@@ -108,7 +109,7 @@ class Sequencer(ThreadedStage):
         log_writer: Intake[SealedBlock],
         *,
         cluster_id: int,
-        epoch: int,
+        ballot: Ballot,
         block_clock: BlockClock,
         clock: Clock = SYSTEM_CLOCK,
         conditions: Conditions | None = None,
@@ -126,7 +127,7 @@ class Sequencer(ThreadedStage):
         self._counters = counters
         self._log_writer = log_writer
         self._cluster_id = cluster_id
-        self._epoch = epoch
+        self._ballot = ballot
         self._clock = clock
         self._conditions = conditions or Conditions(clock)
         self.disk_wait: Final = DiskWait(clock.monotonic_ns)
@@ -211,7 +212,7 @@ class Sequencer(ThreadedStage):
         block = Block.seal(
             buffer,
             cluster_id=self._cluster_id,
-            epoch=self._epoch,
+            ballot=self._ballot,
             index=self._index + 1,
             first_position=self._position,
             count=batch.count,

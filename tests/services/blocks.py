@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from replication.log.ballot import Ballot
 from replication.log.block import HEADER_BYTES, NO_HASH, Block, stored_bytes
 from replication.log.errors import LogRecycled
 
@@ -20,7 +21,7 @@ def chain(*tables: Any, payloads: dict[int, bytes] | None = None) -> list[Block]
         block = Block.seal(
             buffer,
             cluster_id=1,
-            epoch=1,
+            ballot=Ballot(1, 0),
             index=index,
             first_position=position,
             count=len(table),

@@ -34,7 +34,7 @@ def read_metadata(directory: Path) -> LogMetadata | None:
         content = json.loads(path.read_text())
         version = int(content["format"])
         if version > DIRECTORY_VERSION:
-            raise LogVersionUnsupported(path, version, DIRECTORY_VERSION)
+            raise LogVersionUnsupported(path, f"format version {version}")
         parameters = {str(name): int(value) for name, value in content.get("parameters", {}).items()}
         return LogMetadata(int(content["cluster_id"], 16), parameters)
     except FileNotFoundError:

@@ -93,7 +93,7 @@ class Segment:
         if zlib.crc32(header[:-4]) != _CRC.unpack_from(header, _HEADER.size)[0]:
             raise SegmentInvalid("the segment header's checksum does not match")
         if version != SEGMENT_VERSION:
-            raise LogVersionUnsupported(path, version, SEGMENT_VERSION)
+            raise LogVersionUnsupported(path, f"format version {version}")
         segment = cls(path, *fields)
         if segment.number != segment_number(path):
             raise SegmentInvalid(f"the header says segment {segment.number}")

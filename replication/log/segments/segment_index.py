@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from replication.log.block import Block
-from replication.log.errors import BlockInvalid, LogCorrupted, LogRecycled
+from replication.log.errors import BlockInvalid, BlockUnsupported, LogCorrupted, LogRecycled, LogVersionUnsupported
 from replication.log.segments.segment import Segment
 from replication.log.shortage import shortages_told
 
@@ -124,6 +124,7 @@ def read_mapped(run: MappedRun, from_index: int) -> Iterator[tuple[int, Block]]:
 
     Raises:
         LogCorrupted: a block is damaged.
+        LogVersionUnsupported: a block is in a newer format.
     """
     start, offset = run.segment.offset_at_or_before(from_index)
     for index in range(start, run.to_index + 1):
@@ -134,6 +135,8 @@ def read_mapped(run: MappedRun, from_index: int) -> Iterator[tuple[int, Block]]:
                 block.verify()
         except BlockInvalid as error:
             raise LogCorrupted(run.segment.path, offset, index, str(error)) from error
+        except BlockUnsupported as error:
+            raise LogVersionUnsupported(run.segment.path, error.what) from error
         run.segment.add_offset(index, offset)
         if index >= from_index:
             yield offset, block

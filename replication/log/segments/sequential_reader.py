@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pooling.buffers import aligned_buffer
-from replication.log.block import BLOCK_BYTES_MAX, BLOCK_VERSION, PAGE_BYTES, Block, ChainTip, stated_bytes
+from replication.log.block import BLOCK_BYTES_MAX, PAGE_BYTES, Block, ChainTip, stated_bytes
 from replication.log.disk import Disk
-from replication.log.errors import BlockInvalid, BlockVersionUnsupported, LogVersionUnsupported
+from replication.log.errors import BlockInvalid, BlockUnsupported, LogVersionUnsupported
 from replication.log.segments.segment import Segment
 
 _WINDOW_BYTES: Final = 8 << 20
@@ -81,8 +81,8 @@ class SequentialReader:
         left = segment.segment_bytes - offset
         try:
             block = Block.parse(self.at(offset, min(stated_bytes(self.at(offset)), left))[:left])
-        except BlockVersionUnsupported as error:
-            raise LogVersionUnsupported(segment.path, error.found, BLOCK_VERSION) from error
+        except BlockUnsupported as error:
+            raise LogVersionUnsupported(segment.path, error.what) from error
         if block.cluster_id != segment.cluster_id:
             raise BlockInvalid(f"the block is cluster {block.cluster_id:016x}'s")
         if block.index != tip.index + 1:

@@ -22,7 +22,7 @@ def test_one_bit_of_a_block_changes_and_comes_back(tmp_path: Path) -> None:
                 assert (content[place] ^ damaged[place]).bit_count() == 1
                 block, offset = divmod(place, 4096)
                 assert 1 <= block <= 6
-                assert offset < 128 + 64 + len(b"payload")
+                assert offset < 256 + 64 + len(b"payload")
             assert (copy / original.name).read_bytes() == content
     assert not copy.exists()
     assert original.read_bytes() == content

@@ -5,6 +5,7 @@ import os
 import struct
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,7 +56,7 @@ def test_a_block_larger_than_any_may_be_is_reported(tmp_path: Path, monkeypatch:
     log.append(*frame(1, 3))
     log.append(*body(*(record(1, i) for i in range(64))))
     monkeypatch.setattr("loadtest.verify.log_parser._BUFFER_BYTES", 4096)
-    with pytest.raises(LogUnreadable, match="byte 8192, block 2: has 4224 bytes, more than a block may have"):
+    with pytest.raises(LogUnreadable, match="byte 8192, block 2: has 4352 bytes, more than a block may have"):
         list(read_blocks(tmp_path))
 
 
@@ -64,7 +65,7 @@ def test_a_block_that_overruns_its_segment_is_reported(tmp_path: Path) -> None:
     log.append(*body(*(record(1, i) for i in range(64))))
     path = next(tmp_path.glob("*.segment"))
     path.write_bytes(path.read_bytes()[: 2 * 4096])
-    with pytest.raises(LogUnreadable, match="overruns its segment by 128 bytes"):
+    with pytest.raises(LogUnreadable, match="overruns its segment by 256 bytes"):
         list(read_blocks(tmp_path))
 
 
@@ -133,7 +134,7 @@ def test_a_damaged_body_is_reported_with_its_place(tmp_path: Path) -> None:
     written(tmp_path)
     path = tmp_path / "0000000001.segment"
     image = bytearray(path.read_bytes())
-    image[2 * 4096 + 200] ^= 1
+    image[2 * 4096 + 300] ^= 1
     path.write_bytes(image)
     with pytest.raises(LogUnreadable, match=r"0000000001.segment at byte 8192, block 2: the body"):
         list(read_blocks(tmp_path))
@@ -151,6 +152,23 @@ def test_a_log_whose_beginning_was_recycled_is_refused(tmp_path: Path) -> None:
     written(tmp_path)
     (tmp_path / "0000000001.segment").unlink()
     with pytest.raises(LogUnreadable, match="starts at block 4"):
+        list(read_blocks(tmp_path))
+
+
+def test_a_chain_goes_on_from_one_version_of_the_format_to_the_next(tmp_path: Path) -> None:
+    log = LogWriter(tmp_path, segment_bytes=4 * 4096, version=1)
+    for number in range(9):
+        log.version = 1 if number < 4 else 2
+        log.append(*frame(number * 10 + 1, 10), time_ns=number)
+    assert contents(tmp_path) == [(i + 1, i * 10, 10, i, *frame(i * 10 + 1, 10)) for i in range(9)]
+
+
+@pytest.mark.parametrize("changed", [{"version": 3}, {"flags": 1}, {"hash_algorithm": 2}, {"cipher": 1}])
+def test_a_block_that_needs_more_than_is_known_here_is_refused(tmp_path: Path, changed: dict[str, Any]) -> None:
+    log = LogWriter(tmp_path)
+    log.append(*frame(1, 3))
+    log.append(*frame(4, 3), **changed)
+    with pytest.raises(LogUnreadable, match="block 2 is of format"):
         list(read_blocks(tmp_path))
 
 

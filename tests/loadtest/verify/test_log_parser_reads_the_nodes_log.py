@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from loadtest.verify.log_parser import read_blocks
-from replication.log.block import Block, stored_bytes
+from replication.log.ballot import Ballot
+from replication.log.block import HEADER_BYTES, Block, stored_bytes
 from replication.log.write_ahead_log import WriteAheadLog
 from tests.loadtest.verify.transactions import body, record
 
@@ -13,11 +14,11 @@ from tests.loadtest.verify.transactions import body, record
 def sealed(log: WriteAheadLog, index: int, position: int, records: bytes, payloads: bytes, previous: bytes) -> Block:
     raw = np.zeros(stored_bytes(len(records) // 64, len(payloads)) + 4096, np.uint8)
     buffer = raw[-raw.ctypes.data % 4096 :]
-    buffer[128 : 128 + len(records) + len(payloads)] = np.frombuffer(records + payloads, np.uint8)
+    buffer[HEADER_BYTES : HEADER_BYTES + len(records) + len(payloads)] = np.frombuffer(records + payloads, np.uint8)
     return Block.seal(
         buffer,
         cluster_id=9,
-        epoch=1,
+        ballot=Ballot(1, 0),
         index=index,
         first_position=position,
         count=len(records) // 64,

@@ -56,8 +56,9 @@ def block(records: bytes, payloads: bytes, *, index: int = 1, position: int = 0,
 class LogWriter:
     """Writes a log as the node does, into segments of ``segment_bytes``."""
 
-    def __init__(self, directory: Path, segment_bytes: int = 1 << 20) -> None:
+    def __init__(self, directory: Path, segment_bytes: int = 1 << 20, version: int = 2) -> None:
         self.directory = directory
+        self.version = version
         self.index = 0
         self.position = 0
         self._previous = bytes(16)
@@ -78,14 +79,14 @@ class LogWriter:
         path.write_bytes(bytes(self._image).ljust(self._segment_bytes, b"\0"))
         self.index += 1
         self.position += len(records) // 64
-        self._previous = xxh3_128_digest(stored[:128])
+        self._previous = xxh3_128_digest(stored[:128] if self.version == 1 else stored[:128] + stored[192:256])
         return self.index
 
     def _block(self, records: bytes, payloads: bytes, kind: int, header: dict[str, Any]) -> bytes:
-        packed = struct.pack(
-            "<4sHHQQQQIIQ16s16sQ28x",
+        beginning = struct.pack(
+            "<4sHHQQQQIIQ",
             b"PSBK",
-            1,
+            header.get("version", self.version),
             kind,
             1,
             1,
@@ -94,9 +95,17 @@ class LogWriter:
             len(records) // 64,
             len(payloads),
             header.get("time_ns", 1),
-            self._previous,
-            header.get("body_hash", xxh3_128_digest(records + payloads)),
-            self.index,
         )
-        whole = packed + struct.pack("<I", zlib.crc32(packed)) + records + payloads
+        body_hash = header.get("body_hash", xxh3_128_digest(records + payloads))
+        if self.version == 1:
+            packed = beginning + struct.pack("<16s16sQ28x", self._previous, body_hash, self.index)
+            packed += struct.pack("<I", zlib.crc32(packed))
+        else:
+            packed = beginning + struct.pack(
+                "<QQHHII44x", 0, 0, 256, header.get("hash_algorithm", 1), header.get("flags", 0), 0
+            )
+            packed += struct.pack("<QQH2x", 77, self.index, header.get("cipher", 0))
+            rest = bytes(40) + struct.pack("<32s32s", self._previous, body_hash)
+            packed += struct.pack("<I", zlib.crc32(packed + rest)) + rest
+        whole = packed + records + payloads
         return whole.ljust(len(whole) + -len(whole) % PAGE, b"\0")

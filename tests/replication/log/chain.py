@@ -7,6 +7,7 @@ import numpy as np
 from penstock.host.clock import SYSTEM_CLOCK, Clock
 from penstock.host.executor import THREADS, Executor
 from pooling.buffers import aligned_buffer
+from replication.log.ballot import Ballot
 from replication.log.block import HEADER_BYTES, Block, stored_bytes
 from replication.log.disk import Disk
 from replication.log.recovery import recover
@@ -28,7 +29,7 @@ def seal_after(
     return Block.seal(
         buffer,
         cluster_id=log.cluster_id,
-        epoch=epoch,
+        ballot=Ballot(epoch, 0),
         index=last_index + 1,
         first_position=previous.next_position if previous else log.last_position,
         count=count,

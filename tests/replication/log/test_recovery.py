@@ -112,13 +112,13 @@ def test_a_torn_tail_is_cut_told_and_gone_afterwards(tmp_path: Path) -> None:
 def test_a_segment_started_but_not_synced_behind_a_full_one_is_cut(tmp_path: Path) -> None:
     disk = CrashDisk()
     log = _open(tmp_path, disk)
-    append(log, [190] * 5)  # three pages each: the segment's fifteen are full
+    append(log, [186] * 5)  # three pages each: the segment's fifteen are full
     abandon(log)
     (tmp_path / "0000000002.segment").write_bytes(b"torn".ljust(SEGMENT_BYTES, b"\0"))
     with _open(tmp_path) as log:
         assert log.last_index == 5
         assert log.torn_tail is not None
-        append(log, [190])
+        append(log, [186])
         assert len(hashes(log)) == 6
 
 
@@ -161,7 +161,7 @@ def _damaged_log(directory: Path) -> list[bytes]:
 @pytest.mark.parametrize(
     ("file", "offset", "index"),
     [
-        ("0000000001.segment", 4096 + 128 + 777, 1),  # a body
+        ("0000000001.segment", 4096 + 256 + 777, 1),  # a body
         ("0000000001.segment", 4096 + 28672 + 24, 2),  # the last header of a full segment
         ("0000000002.segment", 70, 3),  # behind a segment's header, where all is zero and nothing is checked: see below
         ("0000000002.segment", 20, 3),  # a segment's header
@@ -188,7 +188,7 @@ def test_damage_to_the_newest_block_is_corruption_after_a_clean_close(tmp_path: 
     with _open(tmp_path) as log:
         append(log, [10, 10])
     assert read_durable_watermark(tmp_path, CLUSTER) == 2
-    flip(tmp_path / "0000000001.segment", 2 * 4096 + 200)
+    flip(tmp_path / "0000000001.segment", 2 * 4096 + 300)
     with pytest.raises(LogCorrupted, match="block 2 was known to be durable"):
         _open(tmp_path)
 
@@ -197,7 +197,7 @@ def test_damage_to_the_newest_block_looks_like_a_torn_tail_after_a_crash_and_is_
     log = _open(tmp_path)
     append(log, [10, 10])
     abandon(log)
-    flip(tmp_path / "0000000001.segment", 2 * 4096 + 200)
+    flip(tmp_path / "0000000001.segment", 2 * 4096 + 300)
     with _open(tmp_path) as log:
         assert log.last_index == 1
         assert log.torn_tail is not None
@@ -241,16 +241,29 @@ def test_segments_without_the_identity_are_corruption(tmp_path: Path) -> None:
 
 def test_a_segment_of_a_newer_format_says_so(tmp_path: Path) -> None:
     _damaged_log(tmp_path)
-    _rewrite(tmp_path / "0000000002.segment", 0, 64)
+    _rewrite(tmp_path / "0000000002.segment", 0, 60, 64)
     with pytest.raises(LogVersionUnsupported, match="format version 2"):
         _open(tmp_path)
 
 
 def test_a_block_of_a_newer_format_says_so(tmp_path: Path) -> None:
     _damaged_log(tmp_path)
-    _rewrite(tmp_path / "0000000002.segment", 4096, 128)
-    with pytest.raises(LogVersionUnsupported, match="format version 2"):
+    _rewrite(tmp_path / "0000000002.segment", 4096, 148, 256)
+    with pytest.raises(LogVersionUnsupported, match="format version 3"):
         _start(tmp_path)
+    with _open(tmp_path) as log, pytest.raises(LogVersionUnsupported, match="format version 3"):
+        hashes(log)
+
+
+def test_a_block_of_a_newer_format_behind_a_damaged_one_is_never_cut_off(tmp_path: Path) -> None:
+    _damaged_log(tmp_path)
+    _rewrite(tmp_path / "0000000003.segment", 4096 + 28672, 148, 256)
+    flip(tmp_path / "0000000003.segment", 4096 + 500)
+    before = contents(tmp_path)
+    with pytest.raises(LogVersionUnsupported, match="format version 3"):
+        _open(tmp_path)
+    after = contents(tmp_path)
+    assert {name: after[name] for name in before} == before
 
 
 def test_opening_with_another_segment_size_goes_on_with_the_new_one(tmp_path: Path) -> None:
@@ -274,12 +287,13 @@ def test_an_error_while_blocks_are_applied_leaves_the_log_free_for_another_try(t
         assert hashes(log) == written
 
 
-def _rewrite(path: Path, offset: int, header_bytes: int) -> None:
+def _rewrite(path: Path, offset: int, crc_at: int, header_bytes: int) -> None:
     """Raise a header's version, and make its checksum right again."""
     data = bytearray(path.read_bytes())
-    data[offset + 4] = 2
-    end = offset + header_bytes
-    data[end - 4 : end] = struct.pack("<I", zlib.crc32(data[offset : end - 4]))
+    data[offset + 4] += 1
+    header = data[offset : offset + header_bytes]
+    crc = struct.pack("<I", zlib.crc32(header[:crc_at] + header[crc_at + 4 :]))
+    data[offset + crc_at : offset + crc_at + 4] = crc
     path.write_bytes(data)
 
 
@@ -326,7 +340,7 @@ def test_a_recycled_log_without_a_whole_block_is_corruption(tmp_path: Path) -> N
         append(log, [10])
         log.recycle_below(2)
     (tmp_path / "durable").unlink()
-    flip(tmp_path / "0000000002.segment", 4096 + 200)
+    flip(tmp_path / "0000000002.segment", 4096 + 300)
     with pytest.raises(LogCorrupted, match="at least one had been durable"):
         _open(tmp_path)
 
@@ -398,7 +412,8 @@ def test_a_block_of_another_cluster_is_corruption(tmp_path: Path) -> None:
     path = tmp_path / "0000000002.segment"
     data = bytearray(path.read_bytes())
     data[4096 + 8] ^= 1
-    data[4096 + 124 : 4096 + 128] = struct.pack("<I", zlib.crc32(data[4096 : 4096 + 124]))
+    header = data[4096 : 4096 + 256]
+    data[4096 + 148 : 4096 + 152] = struct.pack("<I", zlib.crc32(header[:148] + header[152:]))
     path.write_bytes(data)
     with pytest.raises(LogCorrupted, match="the block is cluster"):
         _start(tmp_path)

@@ -96,7 +96,7 @@ def test_nothing_that_was_cut_is_left_in_the_logs_files(tmp_path: Path) -> None:
         _fill(log, FOUR_SEGMENTS)
         held = list(log.read(1))
         log.truncate_after(3)
-        cut = [block.buffer[:128].tobytes() for block in held if block.index > 3]
+        cut = [block.buffer[:256].tobytes() for block in held if block.index > 3]
         for path in tmp_path.iterdir():
             content = path.read_bytes()
             assert not any(header in content for header in cut), path.name
@@ -110,7 +110,7 @@ def test_blocks_that_somebody_holds_survive_the_cut(tmp_path: Path) -> None:
         _fill(log, FOUR_SEGMENTS, epoch=2)
         for block in held:
             block.verify()
-        assert [block.epoch for block in log.read(1)] == [1] * 3 + [2] * 8
+        assert [block.ballot.epoch for block in log.read(1)] == [1] * 3 + [2] * 8
 
 
 @pytest.mark.parametrize("place", [2, 3, 5])

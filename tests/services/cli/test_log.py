@@ -44,7 +44,7 @@ def test_dump_keeps_to_the_blocks_asked_for(tmp_path: Path, blocks: list[Block])
 
 
 def test_dump_from_a_block_does_not_read_the_segments_before_it(tmp_path: Path, blocks: list[Block]) -> None:
-    flip(tmp_path / "0000000001.segment", 3 * 4096 + 200)
+    flip(tmp_path / "0000000001.segment", 3 * 4096 + 300)
     result = _run("dump", tmp_path, "--from", 5, "--headers")
     assert result.exit_code == 0
     assert len(result.stdout.splitlines()) == 1
@@ -81,7 +81,7 @@ def test_verify_tells_of_a_torn_tail_without_cutting_it(tmp_path: Path) -> None:
     wal = WriteAheadLog.open(tmp_path, CLUSTER, segment_bytes=SEGMENT_BYTES)
     append(wal, [3, 3])
     abandon(wal)
-    flip(tmp_path / "0000000001.segment", 2 * 4096 + 200)
+    flip(tmp_path / "0000000001.segment", 2 * 4096 + 300)
     for _ in range(2):
         result = _run("verify", tmp_path)
         assert result.exit_code == 0
@@ -92,7 +92,7 @@ def test_verify_tells_of_a_torn_tail_without_cutting_it(tmp_path: Path) -> None:
 def test_a_damaged_log_exits_with_1_and_says_where(
     tmp_path: Path, blocks: list[Block], arguments: tuple[str, ...]
 ) -> None:
-    flip(tmp_path / "0000000001.segment", 3 * 4096 + 200)
+    flip(tmp_path / "0000000001.segment", 3 * 4096 + 300)
     result = _run(*arguments, tmp_path)
     assert result.exit_code == 1
     assert "CORRUPTED" in result.stderr
@@ -112,7 +112,7 @@ def test_verify_checks_a_log_in_use_up_to_what_is_known_to_be_durable(tmp_path: 
 
 def test_verify_finds_damage_in_a_log_in_use(tmp_path: Path, blocks: list[Block]) -> None:
     with WriteAheadLog.open(tmp_path, CLUSTER, segment_bytes=SEGMENT_BYTES):
-        flip(tmp_path / "0000000001.segment", 3 * 4096 + 200)
+        flip(tmp_path / "0000000001.segment", 3 * 4096 + 300)
         result = _run("verify", tmp_path)
     assert result.exit_code == 1
     assert "where block 3 should be" in result.stderr

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from penstock.contract import result_code
 from pooling.buffers import Buffer, aligned_buffer
 from pooling.core.errors import PoolExhausted
+from replication.log.ballot import Ballot
 from replication.log.block import HEADER_BYTES, NO_HASH, Block
 from replication.log.errors import LogBusy, LogFull
 from services.pipeline.channel import ChannelClosed
@@ -238,7 +239,7 @@ class BlockMaker:
         self._last = Block.seal(
             buffer,
             cluster_id=CLUSTER_ID,
-            epoch=EPOCH,
+            ballot=Ballot(EPOCH, 0),
             index=last.index + 1 if last else 1,
             first_position=last.next_position if last else 0,
             count=RECORDS,

@@ -8,6 +8,7 @@ import pytest
 
 from penstock.contract.limits import BATCH_SIZE
 from penstock.host.executor import THREADS, Executor
+from replication.log.ballot import Ballot
 from services.pipeline.applier import Applier
 from services.pipeline.block_clock import BlockClock
 from services.pipeline.channel import ChannelClosed
@@ -61,7 +62,7 @@ class PipelineBench:
             self.counters,
             self.log_writer,
             cluster_id=CLUSTER_ID,
-            epoch=EPOCH,
+            ballot=Ballot(EPOCH, 0),
             block_clock=BlockClock(clock, 0, 1),
             clock=clock,
         )

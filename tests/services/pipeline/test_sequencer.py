@@ -6,6 +6,7 @@ import numpy as np
 
 from penstock.contract.limits import BATCH_SIZE
 from penstock.contract.reasons import Reason
+from replication.log.ballot import Ballot
 from replication.log.block import HEADER_BYTES, NO_HASH
 from services.pipeline.block_clock import BlockClock
 from services.pipeline.sequencer import Sequencer
@@ -40,7 +41,7 @@ class SequencerBench(ThreadedStageBench):
             self.counters,
             self.next,
             cluster_id=CLUSTER_ID,
-            epoch=EPOCH,
+            ballot=Ballot(EPOCH, 0),
             block_clock=BlockClock(self.clock, 0, DAY_NS),
             clock=self.clock,
             conditions=self.conditions,
@@ -76,7 +77,7 @@ def test_blocks_are_chained_and_numbered_without_gaps_behind_the_log_s_last() ->
     assert [block.index for block in blocks] == [8, 9, 10]
     assert [block.first_position for block in blocks] == [100, 100 + RECORDS, 100 + 2 * RECORDS]
     assert [block.previous_hash for block in blocks] == [b"h" * 16, blocks[0].hash, blocks[1].hash]
-    assert {(block.cluster_id, block.epoch, block.durable_index) for block in blocks} == {(CLUSTER_ID, EPOCH, 6)}
+    assert {(block.cluster_id, block.ballot.epoch, block.durable_index) for block in blocks} == {(CLUSTER_ID, EPOCH, 6)}
     for block in blocks:
         block.verify()
         assert block.body.tobytes() == rows(RECORDS).tobytes()

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from penstock.contract import flag, opcode, result_code
 from penstock.contract.record import RECORD, RECORD_BYTES
 from pooling.buffers import aligned_buffer
+from replication.log.ballot import Ballot
 from replication.log.block import HEADER_BYTES, Block, stored_bytes
 from replication.log.write_ahead_log import WriteAheadLog
 from services.cli.log import log as command
@@ -71,7 +72,7 @@ def _block(wal: WriteAheadLog) -> Block:
     return Block.seal(
         buffer,
         cluster_id=CLUSTER,
-        epoch=1,
+        ballot=Ballot(1, 0),
         index=wal.last_index + 1,
         first_position=wal.last_position,
         count=len(records),
