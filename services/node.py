@@ -88,12 +88,11 @@ class Node:
         self._throughput = PhaseThroughput(self._counters, parts.clock)
         self._condition = "starting"
         self._conditions = Conditions(parts.clock)
-        self._showing_health: asyncio.Task[None] | None = None
         self._opened = AsyncExitStack()
         self._server_stopped: asyncio.Task[None] | None = None
         self._stop_by_s = 0.0
         self.failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
-        """Set when a stage fails, after which the node can only be stopped."""
+        """Set when a stage or the server fails, after which the node can only be stopped."""
 
     async def start(self) -> list[str]:
         """Open the log, replay it, and serve; returns the addresses listened on. Where it fails, nothing stays open.
@@ -119,7 +118,7 @@ class Node:
             self._probe.start()
             self._condition = "serving"
             self._follow_conditions(opened)
-            await self._show_health()
+            self._show_health()
             self._opened = opened.pop_all()
         return addresses
 
@@ -257,25 +256,22 @@ class Node:
             started_ns=self._parts.clock.time_ns(),
         )
         services = (self._txqueue_service, self._state_service, pool_service, node_service)
-        self._server = self._parts.server(settings.listen.addresses, [service.handler() for service in services])
+        offered = [service.handler() for service in services]
+        self._server = self._parts.server(settings.listen.addresses, offered, self._fail)
 
     def _describe_condition(self) -> str:
         there = [each.condition.label for each in self._conditions.active()]
         return f"degraded: {', '.join(there)}" if there and self._condition == "serving" else self._condition
 
-    async def _show_health(self) -> None:
+    def _show_health(self) -> None:
         """Report as unhealthy what the node's conditions keep from working."""
         stopped = self._conditions.stopped()
-        await self._server.set_serving([name for ability in stopped for name in _UNHEALTHY_WITHOUT[ability]])
+        self._server.set_serving([name for ability in stopped for name in _UNHEALTHY_WITHOUT[ability]])
 
     def _follow_conditions(self, opened: AsyncExitStack) -> None:
         """Show health anew whenever a condition begins or ends, until the node stops."""
         loop = asyncio.get_running_loop()
-
-        def show() -> None:
-            self._showing_health = loop.create_task(self._show_health())
-
-        self._conditions.on_change(lambda: loop.call_soon_threadsafe(show))
+        self._conditions.on_change(lambda: loop.call_soon_threadsafe(self._show_health))
         opened.callback(self._conditions.on_change, lambda: None)
 
     async def _answer_what_was_accepted(self) -> None:
@@ -311,7 +307,7 @@ class Node:
             await self._server_stopped
 
     def _fail(self, error: BaseException) -> None:
-        """Take a stage's failure: whether what is under way is in the log is unknown from here on."""
+        """Take a stage's failure, or the server's: whether what is under way is in the log is unknown from here on."""
         _log.critical("the node stops: %s", error, exc_info=error)
         self._condition = f"failed: {error}"
         refusal = Refusal(Reason.NODE_FAILED)

@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import grpc
-
 from penstock.host.clock import SYSTEM_CLOCK, Clock
 from penstock.host.executor import THREADS, Executor
 from pooling.manager import ObjectPoolManager
@@ -16,6 +14,7 @@ from replication.log.directory.log_metadata import read_metadata
 from replication.log.errors import LogTooOld
 from replication.log.write_ahead_log import WriteAheadLog
 from services.pipeline.results_file import ResultsFile
+from services.rpc.handlers import ServiceHandler
 from services.rpc.serving.server import NodeServer
 from services.runtime import malloc_tuning, warmup
 from services.runtime.maintenance import Maintenance
@@ -98,4 +97,4 @@ class NodeParts:
     maintenance: Callable[[ObjectPoolManager, Counters, PoolingSettings], Maintenance] = Maintenance
     log: Callable[[NodeSettings, Clock, Executor], WriteAheadLog] = open_log
     settle: Callable[[], None] = malloc_tuning.settle_after_start
-    server: Callable[[Sequence[str], Sequence[grpc.ServiceRpcHandler]], NodeServer] = NodeServer
+    server: Callable[[Sequence[str], Sequence[ServiceHandler], Callable[[Exception], None]], NodeServer] = NodeServer

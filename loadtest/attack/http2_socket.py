@@ -5,6 +5,7 @@ RFC 9113 (frames) and RFC 7541 (header fields as literals without indexing).
 
 import socket
 import struct
+from collections.abc import Mapping
 from typing import Final
 
 _PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -37,8 +38,11 @@ def opening() -> bytes:
     return _PREFACE + frame(SETTINGS, 0, 0, b"")
 
 
-def call_headers(stream: int, method: str) -> bytes:
-    """The beginning of a call of a gRPC method, as in ``/penstock.v1.StateService/Read``."""
+def call_headers(stream: int, method: str, metadata: Mapping[str, str] = {}) -> bytes:
+    """The beginning of a call of a gRPC method, as in ``/penstock.v1.StateService/Read``.
+
+    A byte that is no UTF-8 is written as Python has it in names of files (``surrogateescape``).
+    """
     fields = {
         ":method": "POST",
         ":scheme": "http",
@@ -46,6 +50,7 @@ def call_headers(stream: int, method: str) -> bytes:
         ":authority": "localhost",
         "te": "trailers",
         "content-type": "application/grpc",
+        **metadata,
     }
     block = b"".join(b"\0" + _string(name) + _string(value) for name, value in fields.items())
     return frame(HEADERS, _END_HEADERS, stream, block)
@@ -58,4 +63,4 @@ def message_head(length: int) -> bytes:
 
 def _string(text: str) -> bytes:
     assert len(text) < 127, "longer ones have another form"
-    return bytes((len(text),)) + text.encode()
+    return bytes((len(text),)) + text.encode(errors="surrogateescape")

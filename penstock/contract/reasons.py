@@ -26,6 +26,8 @@ _POOL: Final = ("PoolService",)
 _TXQUEUE_AND_STATE: Final = _TXQUEUE + _STATE
 _ALL: Final = ("TxQueueService", "StateService", "PoolService", "NodeService")
 
+_HEALTH: Final = ("Health",)
+
 _INVALID: Final = "INVALID_ARGUMENT"
 _EXHAUSTED: Final = "RESOURCE_EXHAUSTED"
 
@@ -129,7 +131,7 @@ class Reason(Enum):
         _EXHAUSTED,
         "too many calls of this kind are open, of this connection or of all",
         "end some, or call again later",
-        _TXQUEUE_AND_STATE,
+        _ALL,
         retryable=True,
     )
     ANSWER_UNREAD = _Terms(
@@ -167,6 +169,12 @@ class Reason(Enum):
     )
     POOL_EXHAUSTED = _Terms(
         _EXHAUSTED, "all buffers are lent", "borrow again when some have come back", _POOL, retryable=True
+    )
+    SERVICE_UNKNOWN = _Terms(
+        "NOT_FOUND",
+        "the node has no service of this name",
+        "ask for one that reflection lists",
+        _HEALTH,
     )
     POOL_UNKNOWN = _Terms("NOT_FOUND", "there is no pool of this name", "use a name that GetPoolMetrics gives", _POOL)
     LEASE_UNKNOWN = _Terms(
@@ -229,7 +237,7 @@ class Reason(Enum):
 
     @property
     def services(self) -> tuple[str, ...]:
-        """The services of ``penstock.v1`` that give it."""
+        """The services that give it, most of them of ``penstock.v1``."""
         return self.value.services
 
     @property

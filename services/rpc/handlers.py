@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Final, NoReturn, TypeVar, cast
+from typing import Any, Final, NoReturn, TypeVar
 
 import grpc
 import grpc.aio
@@ -21,22 +21,22 @@ REQUEST_BYTES_MAX: Final = 64 << 10
 _log = logging.getLogger(__name__)
 
 
-def service_handler(name: str, methods: "Mapping[str, grpc.RpcMethodHandler[Any, Any]]") -> grpc.ServiceRpcHandler:
-    """Make the handler of a service from its methods' handlers."""
-    return cast(grpc.ServiceRpcHandler, grpc.method_handlers_generic_handler(name, dict(methods)))
+class ServiceHandler(grpc.ServiceRpcHandler):
+    """The handlers of a service's methods."""
 
+    def __init__(self, name: str, methods: "Mapping[str, grpc.RpcMethodHandler[Any, Any]]") -> None:
+        """Handle these ``methods``, given by their names in the service, which is called ``name`` in full."""
+        self._name = name
+        self.methods: Final = {f"/{name}/{method}": handler for method, handler in methods.items()}
+        """By their full names, as calls have them."""
 
-class UnknownMethods(grpc.GenericRpcHandler):
-    """Refuses what no other handler knows; to be asked last."""
+    def service_name(self) -> str:
+        """Give the service's full name."""
+        return self._name
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any]":
-        """Give a handler that says that there is no such method."""
-
-        async def refuse(_: Any, context: Context) -> None:
-            text = f"the node has no method {handler_call_details.method}: check its name, and the node's version"
-            await abort(context, Refusal(Reason.METHOD_UNKNOWN, text))
-
-        return grpc.stream_stream_rpc_method_handler(refuse)
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        """Give the handler of a call; None where it is another service's."""
+        return self.methods.get(handler_call_details.method)
 
 
 def unary_method(

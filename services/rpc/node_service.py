@@ -5,14 +5,12 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Final
 
-import grpc
-
 from penstock.contract.reasons import Reason
 from penstock.v1 import node_pb2
 from services.pipeline.channel import ChannelClosed
 from services.refusal import Refusal
 from services.release import running_version
-from services.rpc.handlers import service_handler, unary_method
+from services.rpc.handlers import ServiceHandler, unary_method
 from services.rpc.limits.shared_digest import SharedDigest
 from services.rpc.rich_status import Context, abort
 from services.runtime import descriptors, malloc_tuning
@@ -53,9 +51,9 @@ class NodeService:
         self._epoch = epoch
         self._started_ns = started_ns
 
-    def handler(self) -> grpc.ServiceRpcHandler:
+    def handler(self) -> ServiceHandler:
         """The service's methods."""
-        return service_handler(
+        return ServiceHandler(
             SERVICE,
             {
                 "GetStatus": unary_method(self.get_status, node_pb2.GetStatusRequest),

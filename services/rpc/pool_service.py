@@ -4,8 +4,6 @@ import asyncio
 from dataclasses import asdict
 from typing import Any, Final
 
-import grpc
-
 from penstock.contract.reasons import Reason
 from penstock.v1 import pooling_pb2
 from pooling.core.errors import BudgetTooSmall, PoolClosed, PoolExhausted, PoolUnknown
@@ -14,7 +12,7 @@ from pooling.core.pool_metrics import PoolMetrics
 from pooling.gc.gc_scheduler import GcScheduler
 from services.refusal import Refusal
 from services.rpc.buffer_leases import BorrowersTooMany, BorrowerUnknown, BufferLeases, LeaseUnknown
-from services.rpc.handlers import service_handler, unary_method
+from services.rpc.handlers import ServiceHandler, unary_method
 from services.rpc.rich_status import Context, abort
 from services.runtime.node_pools import NodePools
 
@@ -32,9 +30,9 @@ class PoolService:
         self._leases = leases
         self._gc_scheduler = gc_scheduler
 
-    def handler(self) -> grpc.ServiceRpcHandler:
+    def handler(self) -> ServiceHandler:
         """The service's methods."""
-        return service_handler(
+        return ServiceHandler(
             SERVICE,
             {
                 "GetPoolMetrics": unary_method(self.get_pool_metrics, pooling_pb2.GetPoolMetricsRequest),

@@ -22,7 +22,7 @@ from services.pipeline.pending_frames import PendingFrames
 from services.pipeline.results_file import ResultsFile, ResultsUnavailable
 from services.refusal import Refusal
 from services.rpc import key_codec
-from services.rpc.handlers import REQUEST_BYTES_MAX, explain, parse, service_handler, streaming_method
+from services.rpc.handlers import REQUEST_BYTES_MAX, ServiceHandler, explain, parse, streaming_method
 from services.rpc.limits.byte_budget import ByteBudget
 from services.rpc.limits.open_calls import OpenCalls
 from services.rpc.rich_status import Context, abort
@@ -103,9 +103,9 @@ class StateService:
         self._closed = why
         self._pending_frames.wake()
 
-    def handler(self) -> grpc.ServiceRpcHandler:
+    def handler(self) -> ServiceHandler:
         """The service's methods. Reads have one answer each, written by themselves to see when it has been taken."""
-        return service_handler(
+        return ServiceHandler(
             SERVICE,
             {
                 "Read": grpc.unary_stream_rpc_method_handler(self.read),

@@ -17,7 +17,7 @@ from pooling.core.object_pool import ObjectPool
 from services.admission.admission import Admission, Busy
 from services.pipeline.pending_frames import PendingFrames
 from services.refusal import Refusal
-from services.rpc.handlers import explain, service_handler, unary_method
+from services.rpc.handlers import ServiceHandler, explain, unary_method
 from services.rpc.limits.open_calls import OpenCalls
 from services.rpc.rich_status import Context, abort
 from services.rpc.submit_stream import SubmitStream
@@ -59,9 +59,9 @@ class TxQueueService:
         for stream in self._streams:
             stream.end()
 
-    def handler(self) -> grpc.ServiceRpcHandler:
+    def handler(self) -> ServiceHandler:
         """The service's methods, frames as bytes."""
-        return service_handler(
+        return ServiceHandler(
             SERVICE,
             {
                 "Submit": unary_method(self.submit, txqueue_pb2.SubmitRequest, request_bytes_max=_SUBMIT_BYTES_MAX),

@@ -149,7 +149,7 @@ class ServerBrokenAfterStart(NodeServer):
 
 
 class ServerNeverServing(NodeServer):
-    async def set_serving(self, but_not: Collection[str] = ()) -> None:
+    def set_serving(self, but_not: Collection[str] = ()) -> None:
         raise Broken
 
 

@@ -16,14 +16,14 @@ SERVICES = ROOT / "services"
 SOURCES = {
     "TxQueueService": (
         "rpc/txqueue_service.py rpc/submit_stream.py rpc/transaction_codec.py rpc/handlers.py rpc/limits/*.py "
-        "admission/*.py pipeline/*.py node.py"
+        "rpc/serving/call_server.py admission/*.py pipeline/*.py node.py"
     ),
     "StateService": (
         "rpc/state_service.py rpc/key_codec.py rpc/watching/*.py rpc/handlers.py rpc/limits/*.py "
-        "admission/namespaces.py node.py"
+        "rpc/serving/call_server.py admission/namespaces.py node.py"
     ),
-    "PoolService": "rpc/pool_service.py rpc/buffer_leases.py rpc/handlers.py",
-    "NodeService": "rpc/node_service.py rpc/handlers.py",
+    "PoolService": "rpc/pool_service.py rpc/buffer_leases.py rpc/handlers.py rpc/serving/call_server.py",
+    "NodeService": "rpc/node_service.py rpc/handlers.py rpc/serving/call_server.py",
 }
 """What answers the calls of each service."""
 

@@ -1,34 +1,101 @@
-"""``grpc.health.v1.Health`` of a node, whose watches end when the node stops.
+"""``grpc.health.v1.Health`` of a node: what serves, asked for once or watched.
 
-gRPC's own servicer leaves that to the clients. They keep watching, and each stop would take its whole grace.
+gRPC's own servicer holds a lock while it writes to a watch, so that one client that does not read keeps the health of
+everybody as it is; it leaves its watches open when the node stops; and what it cannot parse or does not know is an
+error without a reason.
 """
 
 import asyncio
-from typing import Any, Final
+from collections.abc import AsyncIterator, Iterable
+from typing import Final
 
-from grpc_health.v1 import health, health_pb2
+from grpc_health.v1 import health_pb2
+
+from penstock.contract.reasons import Reason
+from services.refusal import Refusal
+from services.rpc.handlers import ServiceHandler, streaming_method, unary_method
+from services.rpc.limits.open_calls import OpenCalls
+from services.rpc.rich_status import Context, abort
+
+SERVICE: Final = "grpc.health.v1.Health"
+
+_WATCHES_MAX: Final = 1024
+_CONNECTION_WATCHES_MAX: Final = 512
+
+_SERVING: Final = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
+_UNKNOWN: Final = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
-class HealthService(health.aio.HealthServicer):  # type: ignore[misc]  # has no types
-    """The standard service, with `end_watches`."""
+class HealthService:
+    """The health of the services of one node. Lives in the event loop. Nothing serves before it is said to."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._watches: Final[set[asyncio.Task[None]]] = set()
+    def __init__(self, names: Iterable[str]) -> None:
+        """Know these services' full names, of which "" is the node as a whole."""
+        self._statuses = dict.fromkeys(names, _NOT_SERVING)
+        self._changed = asyncio.Event()
+        self._ended = False
+        self._watches = OpenCalls(
+            "watches of health", calls_max=_WATCHES_MAX, connection_calls_max=_CONNECTION_WATCHES_MAX
+        )
 
-    async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> None:  # noqa: N802 - gRPC's name
-        """Stream a service's health until the client goes or the node stops."""
-        watch = asyncio.create_task(super().Watch(request, context))
-        self._watches.add(watch)
+    def handler(self) -> ServiceHandler:
+        """The service's methods."""
+        return ServiceHandler(
+            SERVICE,
+            {
+                "Check": unary_method(self.check, health_pb2.HealthCheckRequest),
+                "List": unary_method(self.list, health_pb2.HealthListRequest),
+                "Watch": streaming_method(self.watch, health_pb2.HealthCheckRequest),
+            },
+        )
+
+    def set_serving(self, but_not: Iterable[str] = ()) -> None:
+        """Say that all serve but those in ``but_not``; of no effect after `end`."""
+        if not self._ended:
+            without = frozenset(but_not)
+            assert without <= self._statuses.keys()
+            self._set({name: _NOT_SERVING if name in without else _SERVING for name in self._statuses})
+
+    def end(self) -> None:
+        """Say that nothing serves any more, and end all watches once they have told that."""
+        self._ended = True
+        self._set(dict.fromkeys(self._statuses, _NOT_SERVING))
+
+    async def check(self, request: health_pb2.HealthCheckRequest, context: Context) -> health_pb2.HealthCheckResponse:
+        """Give the health of one service."""
+        status = self._statuses.get(request.service)
+        if status is None:
+            text = f"the node has no service {request.service!r}: ask for one that reflection lists"
+            await abort(context, Refusal(Reason.SERVICE_UNKNOWN, text, field="service"))
+        return health_pb2.HealthCheckResponse(status=status)
+
+    async def list(self, _request: health_pb2.HealthListRequest, _context: Context) -> health_pb2.HealthListResponse:
+        """Give the health of all services."""
+        listed = {name: health_pb2.HealthCheckResponse(status=status) for name, status in self._statuses.items()}
+        return health_pb2.HealthListResponse(statuses=listed)
+
+    async def watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> AsyncIterator[bytes]:
+        """Give the health of one service now and whenever it has changed; a slow reader misses what is past."""
+        peer = context.peer()
+        refused = self._watches.enter(peer)
+        if refused is not None:
+            await abort(context, refused)
+        told = None
         try:
-            await asyncio.wait((watch,))
+            while True:
+                ended, changed = self._ended, self._changed
+                status = self._statuses.get(request.service, _UNKNOWN)
+                if status != told:
+                    told = status
+                    yield health_pb2.HealthCheckResponse(status=status).SerializeToString()
+                if ended:
+                    return
+                await changed.wait()
         finally:
-            self._watches.discard(watch)
-            watch.cancel()
+            self._watches.leave(peer)
 
-    async def end_watches(self) -> None:
-        """Report everything as not serving for good, then end all watches."""
-        await self.enter_graceful_shutdown()
-        await asyncio.sleep(0)  # in which watches are woken to pass that on
-        for watch in self._watches:
-            watch.cancel()
+    def _set(self, statuses: dict[str, int]) -> None:
+        self._statuses = statuses
+        self._changed.set()
+        self._changed = asyncio.Event()

@@ -5,39 +5,67 @@ under both of its names: older tools know ``v1alpha`` alone, newer ones ask for 
 ``v1alpha`` under another package, so that one servicer answers both.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 import grpc
 
+from services.rpc.handlers import REQUEST_BYTES_MAX, ServiceHandler, explain, parse
+from services.rpc.limits.open_calls import OpenCalls
+from services.rpc.rich_status import Context, abort
+
 SERVICE: Final = "grpc.reflection.v1.ServerReflection"
 OLDER_SERVICE: Final = "grpc.reflection.v1alpha.ServerReflection"
-_METHODS: Final = (f"/{SERVICE}/ServerReflectionInfo", f"/{OLDER_SERVICE}/ServerReflectionInfo")
 _FILE: Final = "grpc/reflection/v1/reflection.proto"
 
+_STREAMS_MAX: Final = 128
+_CONNECTION_STREAMS_MAX: Final = 64
 
-class LazyReflection(grpc.GenericRpcHandler):
-    """Describes services that have registered with protobuf's default pool, and itself."""
+
+class LazyReflection:
+    """Describes services that have registered with protobuf's default pool, and itself. Lives in the event loop."""
 
     def __init__(self, services: Sequence[str]) -> None:
         """Describe these services, given by their full names."""
         self._services = [*services, SERVICE, OLDER_SERVICE]
-        self._handler: grpc.RpcMethodHandler[Any, Any] | None = None
+        self._servicer: Any = None
+        self._streams = OpenCalls(
+            "streams of reflection", calls_max=_STREAMS_MAX, connection_calls_max=_CONNECTION_STREAMS_MAX
+        )
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
-        """Give the handler of reflection's only method; None for other methods."""
-        if handler_call_details.method not in _METHODS:
-            return None
-        if self._handler is None:
+    def handlers(self) -> list[ServiceHandler]:
+        """The service's only method, under both of its names."""
+        describe: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(self.describe)
+        return [ServiceHandler(name, {"ServerReflectionInfo": describe}) for name in (SERVICE, OLDER_SERVICE)]
+
+    async def describe(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+        """Answer each request of a stream."""
+        peer = context.peer()
+        refused = self._streams.enter(peer)
+        if refused is not None:
+            await abort(context, refused)
+        try:
+            async for answer in self._imported().ServerReflectionInfo(_parsed(requests, context), context):
+                yield answer.SerializeToString()
+        except Exception as error:
+            await explain(error, context)
+        finally:
+            self._streams.leave(peer)
+
+    def _imported(self) -> Any:
+        if self._servicer is None:
             from grpc_reflection.v1alpha import reflection, reflection_pb2
 
             _describe_itself(reflection_pb2.DESCRIPTOR.serialized_pb)
-            self._handler = grpc.stream_stream_rpc_method_handler(
-                reflection.aio.ReflectionServicer(self._services).ServerReflectionInfo,
-                request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
-                response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
-            )
-        return self._handler
+            self._servicer = reflection.aio.ReflectionServicer(self._services)
+        return self._servicer
+
+
+async def _parsed(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
+    from grpc_reflection.v1alpha import reflection_pb2
+
+    async for message in requests:
+        yield await parse(message, reflection_pb2.ServerReflectionRequest, context, REQUEST_BYTES_MAX)
 
 
 def _describe_itself(older: bytes) -> None:

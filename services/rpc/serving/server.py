@@ -2,14 +2,12 @@
 
 import errno
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
-import grpc
-import grpc.aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-
-from services.rpc.handlers import UnknownMethods
+from services.rpc.handlers import ServiceHandler
+from services.rpc.serving import health_service
+from services.rpc.serving.call_server import CallServer
 from services.rpc.serving.health_service import HealthService
 from services.rpc.serving.lazy_reflection import LazyReflection
 from services.rpc.serving.socket_claim import SocketClaim, SocketInUse
@@ -21,8 +19,7 @@ _ANSWER_BYTES_MAX: Final = 16 << 20
 """Largest message that is sent: 12 MiB of values, and what goes with 10,000 of them."""
 
 _CALLS_MAX: Final = 16_384
-"""Calls at once. Services refuse more than is good for them far below this, and say why; gRPC refuses more than this
-with RESOURCE_EXHAUSTED and no details."""
+"""Calls at once. Services refuse more than is good for them far below this; more than this of all are refused."""
 _CONNECTION_CALLS_MAX: Final = 1024
 """Calls of one connection at once: more wait at the client, by HTTP/2's own means. Above the bounds of streams and
 watches of one connection, of which more are refused instead."""
@@ -45,9 +42,6 @@ _OPTIONS: Final = (
     ("grpc.keepalive_permit_without_calls", 1),
 )
 
-_SERVING: Final = health_pb2.HealthCheckResponse.SERVING
-_NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
-
 
 class ListenError(Exception):
     """An address cannot be listened on."""
@@ -59,20 +53,22 @@ class NodeServer:
     Life: construct it, `start`, `set_serving` once the node has its state, `stop`. All in one event loop.
     """
 
-    def __init__(self, addresses: Sequence[str], handlers: Sequence[grpc.ServiceRpcHandler]) -> None:
-        """Offer `handlers` at `addresses`, each ``host:port``, ``[ipv6]:port`` or ``unix:path``."""
+    def __init__(
+        self, addresses: Sequence[str], services: Sequence[ServiceHandler], on_failure: Callable[[Exception], None]
+    ) -> None:
+        """Offer ``services`` at ``addresses``, each ``host:port``, ``[ipv6]:port`` or ``unix:path``.
+
+        ``on_failure`` is told the error for which the server takes no more calls, which nobody has foreseen.
+        """
         assert addresses
-        assert handlers
+        assert services
         self._addresses = tuple(addresses)
         self._claims: dict[str, SocketClaim] = {}
-        self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_CALLS_MAX)
-        self._health = HealthService()
-        names = [handler.service_name() for handler in handlers]
-        # "" is the node as a whole, which the health servicer calls healthy unless told otherwise.
-        self._health_names = ["", *names]
-        self._server.add_generic_rpc_handlers(tuple(handlers))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self._server.add_generic_rpc_handlers((LazyReflection([*names, health.SERVICE_NAME]), UnknownMethods()))
+        names = [service.service_name() for service in services]
+        self._health = HealthService(["", *names])
+        reflection = LazyReflection([*names, health_service.SERVICE])
+        offered = [*services, self._health.handler(), *reflection.handlers()]
+        self._server = CallServer(offered, _OPTIONS, calls_max=_CALLS_MAX, on_failure=on_failure)
 
     async def start(self) -> list[str]:
         """Listen; returns the addresses with the ports that were taken where 0 was asked for.
@@ -80,7 +76,6 @@ class NodeServer:
         Raises:
             ListenError: an address is in use, or not this machine's.
         """
-        await self._set_health(_NOT_SERVING)
         bound = []
         for address in self._addresses:
             try:
@@ -89,7 +84,7 @@ class NodeServer:
             except (RuntimeError, OSError, SocketInUse) as error:
                 # gRPC lets go of the addresses before this one when a server stops that had started, and not before.
                 await self._server.start()
-                await self._server.stop(None)
+                await self._server.shutdown(None)
                 self._release_claims()
                 raise ListenError(
                     f"cannot listen on {address}: it is in use, not an address of this machine, or in a directory that "
@@ -101,19 +96,17 @@ class NodeServer:
         await self._server.start()
         return bound
 
-    async def set_serving(self, but_not: Collection[str] = ()) -> None:
+    def set_serving(self, but_not: Collection[str] = ()) -> None:
         """Report the node, which is "", and each service as healthy, all but those in ``but_not``."""
-        assert set(but_not) <= set(self._health_names)
-        for name in self._health_names:
-            await self._health.set(name, _NOT_SERVING if name in but_not else _SERVING)
+        self._health.set_serving(but_not)
 
     async def stop(self, grace_s: float) -> None:
         """Report the node as unhealthy, take no new call, and cut what is left after `grace_s` seconds.
 
         End streams and watches of the node's own services first. Watches of its health end here.
         """
-        await self._health.end_watches()
-        await self._server.stop(grace_s)
+        self._health.end()
+        await self._server.shutdown(grace_s)
         self._release_claims()
 
     def lost_addresses(self) -> list[str]:
@@ -153,7 +146,3 @@ class NodeServer:
     def _release_claims(self) -> None:
         while self._claims:
             self._claims.popitem()[1].release()
-
-    async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
-        for name in self._health_names:
-            await self._health.set(name, status)

@@ -9,7 +9,7 @@ import pytest
 
 from penstock.contract.reasons import Reason
 from penstock.v1 import state_pb2
-from services.rpc.handlers import service_handler, streaming_method, unary_method
+from services.rpc.handlers import ServiceHandler, streaming_method, unary_method
 from services.rpc.rich_status import Context
 from tests.services.rpc.in_process import refused, serving
 
@@ -25,7 +25,7 @@ async def channel(tmp_path: Path) -> AsyncIterator[grpc.aio.Channel]:
         for index in range(request.from_index, 3):
             yield state_pb2.WatchResponse(log_index=index).SerializeToString()
 
-    handler = service_handler(
+    handler = ServiceHandler(
         "test.Service",
         {"Read": unary_method(read, state_pb2.ReadRequest), "Watch": streaming_method(watch, state_pb2.WatchRequest)},
     )

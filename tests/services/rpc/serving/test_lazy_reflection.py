@@ -1,29 +1,53 @@
-"""Reflection is not imported before somebody asks for it, and answers other methods' callers nothing."""
+"""Reflection is not imported before somebody asks for it, and refuses what it cannot parse or hold."""
 
 import subprocess
 import sys
-from typing import NamedTuple
+from pathlib import Path
 
-import grpc
+import grpc.aio
+import pytest
+from grpc_reflection.v1alpha import reflection_pb2
 
+from penstock.contract.reasons import Reason
 from services.rpc.serving.lazy_reflection import OLDER_SERVICE, SERVICE, LazyReflection
+from tests.services.rpc.in_process import refused, serving
+
+Request = reflection_pb2.ServerReflectionRequest
+Call = grpc.aio.StreamStreamCall[bytes, bytes]
 
 
-class Details(NamedTuple):
-    method: str
-    invocation_metadata: tuple[()] = ()
+def call(channel: grpc.aio.Channel, service: str = SERVICE) -> Call:
+    method: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(f"/{service}/ServerReflectionInfo")
+    return method()
 
 
-def test_other_methods_are_not_its_own() -> None:
-    lazy = LazyReflection(["penstock.v1.NodeService"])
-    assert lazy.service(Details("/penstock.v1.NodeService/GetStatus")) is None  # type: ignore[arg-type]
+@pytest.mark.parametrize("service", [SERVICE, OLDER_SERVICE])
+async def test_a_message_that_cannot_be_parsed_is_bad_input(tmp_path: Path, service: str) -> None:
+    async with serving(tmp_path, *LazyReflection([]).handlers()) as channel:
+        stream = call(channel, service)
+        await stream.write(b"\x0a\x7f\x00")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stream.read()
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert refused(caught.value) == (Reason.REQUEST_MALFORMED, ["request"])
 
 
-def test_its_handler_is_made_once_for_both_of_its_names() -> None:
-    lazy = LazyReflection(["penstock.v1.NodeService"])
-    handler = lazy.service(Details(f"/{SERVICE}/ServerReflectionInfo"))  # type: ignore[arg-type]
-    assert isinstance(handler, grpc.RpcMethodHandler)
-    assert lazy.service(Details(f"/{OLDER_SERVICE}/ServerReflectionInfo")) is handler  # type: ignore[arg-type]
+async def test_more_streams_than_may_be_open_are_refused_until_some_have_ended(tmp_path: Path) -> None:
+    async with serving(tmp_path, *LazyReflection([]).handlers()) as channel:
+        streams = [call(channel) for _ in range(64)]
+        for stream in streams:
+            await stream.write(Request(list_services="").SerializeToString())
+            await stream.read()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(channel).read()
+        assert refused(caught.value) == (Reason.CALLS_LIMIT, [])
+        await streams.pop().done_writing()
+        for stream in streams:
+            await stream.done_writing()
+            assert await stream.read() is grpc.aio.EOF
+        one_more = call(channel)
+        await one_more.write(Request(list_services="").SerializeToString())
+        assert await one_more.read() is not grpc.aio.EOF
 
 
 def test_a_server_does_not_import_it() -> None:

@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from penstock.contract.reasons import Reason
 from penstock.v1 import txqueue_pb2  # noqa: F401 - what reflection describes
+from services.rpc.handlers import ServiceHandler
 from services.rpc.serving.server import MESSAGE_BYTES_MAX, ListenError, NodeServer
 from tests.services.rpc.in_process import refused
 
@@ -33,7 +34,7 @@ class HeldCall:
         return b"answered"
 
 
-def handler(held: HeldCall | None = None) -> grpc.ServiceRpcHandler:
+def node_server(*addresses: str, held: HeldCall | None = None) -> NodeServer:
     async def submit_frame(message: bytes, _: object) -> bytes:
         return message
 
@@ -45,14 +46,16 @@ def handler(held: HeldCall | None = None) -> grpc.ServiceRpcHandler:
         "SubmitFrame": grpc.unary_unary_rpc_method_handler(submit_frame),
         "Submit": grpc.unary_unary_rpc_method_handler(submit),
     }
-    made = grpc.method_handlers_generic_handler(SERVICE, methods)
-    assert isinstance(made, grpc.ServiceRpcHandler)
-    return made
+    return NodeServer(addresses, [ServiceHandler(SERVICE, methods)], on_failure)
+
+
+def on_failure(error: Exception) -> None:
+    pytest.fail(f"the server takes no more calls: {error!r}")
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[tuple[NodeServer, str]]:
-    node = NodeServer(["127.0.0.1:0"], [handler()])
+    node = node_server("127.0.0.1:0")
     (address,) = await node.start()
     yield node, address
     await node.stop(0)
@@ -69,7 +72,7 @@ async def test_a_node_is_unhealthy_until_it_serves(server: tuple[NodeServer, str
     node, address = server
     assert await health_of(address, "") == Status.NOT_SERVING
     assert await health_of(address, SERVICE) == Status.NOT_SERVING
-    await node.set_serving()
+    node.set_serving()
     assert await health_of(address, "") == Status.SERVING
     assert await health_of(address, SERVICE) == Status.SERVING
 
@@ -120,7 +123,7 @@ async def test_the_largest_frame_passes_and_a_larger_message_than_the_limit_does
 
 async def test_a_stopping_node_answers_the_calls_in_progress(tmp_path: Path) -> None:
     held = HeldCall()
-    node = NodeServer([f"unix:{tmp_path}/s"], [handler(held)])
+    node = node_server(f"unix:{tmp_path}/s", held=held)
     (address,) = await node.start()
     async with grpc.aio.insecure_channel(address) as channel:
         submit: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{SERVICE}/Submit")
@@ -135,7 +138,7 @@ async def test_a_stopping_node_answers_the_calls_in_progress(tmp_path: Path) -> 
 
 async def test_a_call_that_does_not_end_is_cut_when_the_grace_is_over(tmp_path: Path) -> None:
     held = HeldCall()
-    node = NodeServer([f"unix:{tmp_path}/s"], [handler(held)])
+    node = node_server(f"unix:{tmp_path}/s", held=held)
     (address,) = await node.start()
     async with grpc.aio.insecure_channel(address) as channel:
         submit: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{SERVICE}/Submit")
@@ -150,16 +153,16 @@ async def test_a_call_that_does_not_end_is_cut_when_the_grace_is_over(tmp_path: 
 async def test_a_port_in_use_is_refused_and_never_shared(server: tuple[NodeServer, str]) -> None:
     _, address = server
     with pytest.raises(ListenError, match=r"choose another in listen\.addresses"):
-        await NodeServer([address], [handler()]).start()
+        await node_server(address).start()
 
 
 async def test_a_socket_in_a_missing_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ListenError, match=r"directory that does not exist"):
-        await NodeServer([f"unix:{tmp_path}/missing/socket"], [handler()]).start()
+        await node_server(f"unix:{tmp_path}/missing/socket").start()
 
 
 async def test_a_node_listens_on_several_addresses(tmp_path: Path) -> None:
-    node = NodeServer([f"unix:{tmp_path}/s", "127.0.0.1:0"], [handler()])
+    node = node_server(f"unix:{tmp_path}/s", "127.0.0.1:0")
     for address in await node.start():
         assert await health_of(address, "") == Status.NOT_SERVING
     await node.stop(0)
@@ -168,7 +171,7 @@ async def test_a_node_listens_on_several_addresses(tmp_path: Path) -> None:
 async def test_a_socket_left_by_a_killed_node_does_not_stop_the_next(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(f"{tmp_path}/s")
-    node = NodeServer([f"unix:{tmp_path}/s"], [handler()])
+    node = node_server(f"unix:{tmp_path}/s")
     (address,) = await node.start()
     assert await health_of(address, "") == Status.NOT_SERVING
     await node.stop(0)
@@ -176,10 +179,10 @@ async def test_a_socket_left_by_a_killed_node_does_not_stop_the_next(tmp_path: P
 
 async def test_a_service_that_cannot_work_is_unhealthy_by_itself_until_it_can(server: tuple[NodeServer, str]) -> None:
     node, address = server
-    await node.set_serving([SERVICE])
+    node.set_serving([SERVICE])
     assert await health_of(address, "") == Status.SERVING
     assert await health_of(address, SERVICE) == Status.NOT_SERVING
-    await node.set_serving()
+    node.set_serving()
     assert await health_of(address, SERVICE) == Status.SERVING
 
 
@@ -187,10 +190,10 @@ async def test_a_service_that_cannot_work_is_unhealthy_by_itself_until_it_can(se
 async def test_a_unix_socket_in_use_is_refused_however_its_path_is_written(tmp_path: Path, path: str) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     (tmp_path / "alias").symlink_to(tmp_path / "s")
-    first = NodeServer([f"unix:{tmp_path}/s"], [handler()])
+    first = node_server(f"unix:{tmp_path}/s")
     (address,) = await first.start()
     with pytest.raises(ListenError, match="it is in use"):
-        await NodeServer([f"unix:{path.format(tmp_path)}"], [handler()]).start()
+        await node_server(f"unix:{path.format(tmp_path)}").start()
     assert await health_of(address, "") == Status.NOT_SERVING, "the first one is reached still"
     assert first.lost_addresses() == []
     await first.stop(0)
@@ -201,13 +204,13 @@ async def test_a_unix_socket_of_a_program_that_is_no_node_is_refused(tmp_path: P
         other.bind(f"{tmp_path}/s")
         other.listen()
         with pytest.raises(ListenError, match="it is in use"):
-            await NodeServer([f"unix:{tmp_path}/s"], [handler()]).start()
+            await node_server(f"unix:{tmp_path}/s").start()
         assert (tmp_path / "s").is_socket()
 
 
 async def test_a_socket_s_path_is_free_again_once_its_node_has_stopped(tmp_path: Path) -> None:
     for _ in range(2):
-        node = NodeServer([f"unix:{tmp_path}/s"], [handler()])
+        node = node_server(f"unix:{tmp_path}/s")
         await node.start()
         await node.stop(0)
     assert not (tmp_path / "s").exists()
@@ -215,7 +218,7 @@ async def test_a_socket_s_path_is_free_again_once_its_node_has_stopped(tmp_path:
 
 
 async def test_a_node_notices_that_its_socket_s_path_is_another_s(tmp_path: Path) -> None:
-    node = NodeServer([f"unix:{tmp_path}/s", "127.0.0.1:0"], [handler()])
+    node = node_server(f"unix:{tmp_path}/s", "127.0.0.1:0")
     await node.start()
     assert node.lost_addresses() == []
     (tmp_path / "s").unlink()
@@ -229,7 +232,7 @@ async def test_a_node_notices_that_its_socket_s_path_is_another_s(tmp_path: Path
 async def test_an_address_named_twice_in_two_ways_is_refused(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     with pytest.raises(ListenError):
-        await NodeServer([f"unix:{tmp_path}/s", f"unix:{tmp_path}/link/s"], [handler()]).start()
+        await node_server(f"unix:{tmp_path}/s", f"unix:{tmp_path}/link/s").start()
     assert not (tmp_path / "s").exists()
     assert not (tmp_path / "s.lock").exists()
 
@@ -238,13 +241,13 @@ async def test_a_name_of_which_one_address_is_taken_is_refused(server: tuple[Nod
     _, address = server
     port = address.rpartition(":")[2]
     with pytest.raises(ListenError, match="it is in use"):
-        await NodeServer([f"localhost:{port}"], [handler()]).start()
+        await node_server(f"localhost:{port}").start()
 
 
 async def test_a_name_all_of_whose_addresses_are_free_is_listened_at() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    node = NodeServer([f"localhost:{port}"], [handler()])
+    node = node_server(f"localhost:{port}")
     assert await node.start() == [f"localhost:{port}"]
     assert await health_of(f"127.0.0.1:{port}", "") == Status.NOT_SERVING
     await node.stop(0)
