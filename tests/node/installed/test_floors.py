@@ -18,7 +18,7 @@ def test_a_node_and_a_client_run_with_the_lowest_versions(built: Distributions, 
     resolved = run_uv("pip", "compile", *lowest, str(tmp_path / "asked.txt"))
     chosen = dict(line.split("==") for line in resolved.splitlines() if "==" in line)
     for requirement in asked:
-        name, floor = re.fullmatch(r"([\w-]+)(?:\[\w+\])?>=([\w.]+)(?:,<\d+)?", requirement).groups()  # type: ignore[union-attr]
+        name, floor = re.fullmatch(r"([\w-]+)(?:\[\w+\])?>=([\w.]+)(?:,<[\d.]+)?", requirement).groups()  # type: ignore[union-attr]
         assert f"{chosen[name]}.".startswith(f"{floor}."), (
             f"{requirement} is too low for the others: it gives {chosen[name]}"
         )
