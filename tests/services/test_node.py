@@ -148,6 +148,29 @@ class ServerBrokenAfterStart(NodeServer):
         raise Broken
 
 
+class ServerThatFails(NodeServer):
+    def __init__(self, addresses: Any, services: Any, on_failure: Callable[[Exception], None]) -> None:
+        super().__init__(addresses, services, on_failure)
+        self.fail = on_failure
+
+
+def test_a_node_whose_server_takes_no_more_calls_fails(tmp_path: Path) -> None:
+    servers: list[ServerThatFails] = []
+
+    def server(*arguments: Any) -> ServerThatFails:
+        servers.append(ServerThatFails(*arguments))
+        return servers[-1]
+
+    async def fail() -> BaseException:
+        node = Node(settings_in(tmp_path), NodeParts(server=server))
+        await node.start()
+        servers[0].fail(Broken())
+        await node.stop()
+        return node.failure.result()
+
+    assert isinstance(asyncio.run(fail()), Broken)
+
+
 class ServerNeverServing(NodeServer):
     def set_serving(self, but_not: Collection[str] = ()) -> None:
         raise Broken
