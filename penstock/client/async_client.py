@@ -10,13 +10,13 @@ from typing import Any, Final, Self
 import grpc
 import numpy as np
 
-from penstock.client import runtime_support
 from penstock.client.arguments import SEQUENCE_MAX, boolean, integer, namespace_number, seconds, several
 from penstock.client.columns.columns import Records
 from penstock.client.errors import ClientClosed, InvalidOperation, PenstockError
 from penstock.client.keys import READ_KEYS_MAX, AccountKey, CounterKey, Entry, Key, ValueKey, key_message
 from penstock.client.operations import Operation, encode, encode_chain, transfer_record
 from penstock.client.options import BatchOptions, FlowOptions, RetryOptions
+from penstock.client.process import runtime_support
 from penstock.client.results import FrameReceipt, Result
 from penstock.client.session import Session
 from penstock.client.submission import AsyncSubmission, TransactionKey
@@ -71,7 +71,8 @@ class AsyncClient:
     Raises:
         InvalidOperation: ``target`` names no node, ``client_id`` or ``next_sequence`` is out of range, or one comes
             without the other.
-        UnsupportedRuntime: gRPC cannot run in this process, after a fork or under gevent.
+        UnsupportedRuntime: no client can run in this process, under gevent; or no encrypted one, in a forked child
+            whose parent had clients open.
     """
 
     def __init__(

@@ -10,7 +10,6 @@ from typing import Any, Self, TypeVar
 
 import grpc
 
-from penstock.client import runtime_support
 from penstock.client.arguments import seconds
 from penstock.client.async_client import AsyncClient
 from penstock.client.columns.columns import Records
@@ -18,6 +17,7 @@ from penstock.client.errors import ClientClosed
 from penstock.client.keys import Entry, Key
 from penstock.client.operations import Operation
 from penstock.client.options import BatchOptions, FlowOptions, RetryOptions
+from penstock.client.process import runtime_support
 from penstock.client.results import FrameReceipt, Result
 from penstock.client.submission import AsyncSubmission, Submission
 from penstock.client.watching.watched_block import WatchedBlock

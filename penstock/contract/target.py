@@ -35,6 +35,15 @@ class Target(NamedTuple):
     """Whether it is this machine: a Unix socket, or a loopback address."""
 
     @property
+    def place(self) -> tuple[str, int] | str:
+        """Host and port, or the path of a Unix socket, as the system's own calls take them."""
+        if self.address.startswith("unix:"):
+            return self.address.removeprefix("unix:").removeprefix("//")
+        found = _DNS.fullmatch(self.address)
+        host, _, port = (found[2] if found else self.address).rpartition(":")
+        return host.strip("[]"), int(port)
+
+    @property
     def channel_options(self) -> tuple[tuple[str, int], ...]:
         """The options of any gRPC channel to it.
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from penstock.client.errors import ClientClosed, PenstockError, Unavailable
 from penstock.client.options import BatchOptions
-from penstock.client.runtime_support import CLOSED
+from penstock.client.process.runtime_support import CLOSED
 from penstock.client.session import Session
 from penstock.client.transport.batch_frame import BatchFrame, Piece, Waiter
 from penstock.client.transport.flow_window import FlowWindow

@@ -1,12 +1,13 @@
 """gRPC channel of a client, with its options."""
 
-from typing import Final
+from typing import Final, cast
 
 import grpc
 from grpc import aio
 
-from penstock.client.errors import InvalidOperation
+from penstock.client.errors import InvalidOperation, UnsupportedRuntime
 from penstock.client.options import RetryOptions
+from penstock.client.process.runtime_support import grpc_left_behind
 from penstock.contract.target import InvalidTarget, parse_target
 
 MESSAGE_BYTES_MAX: Final = 16 << 20
@@ -17,11 +18,21 @@ def open_channel(target: str, credentials: grpc.ChannelCredentials | None, retry
 
     Raises:
         InvalidOperation: the target names no node.
+        UnsupportedRuntime: an encrypted one cannot be had in this process.
     """
     try:
         named = parse_target(target)
     except InvalidTarget as error:
         raise InvalidOperation(str(error)) from None
+    if grpc_left_behind():
+        if credentials is not None:
+            raise UnsupportedRuntime(
+                "this process was forked while a client was open, and gRPC's encryption does not survive that: close "
+                "all clients before the fork, or start processes with multiprocessing's 'spawn' or 'forkserver' method"
+            )
+        from penstock.client.process.child_channel import ChildChannel  # nobody else pays for importing grpclib
+
+        return cast(aio.Channel, ChildChannel(named))  # all of it that a client uses
     options = (
         *named.channel_options,
         ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),

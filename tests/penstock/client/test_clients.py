@@ -19,6 +19,8 @@ from tests.eventually import eventually
 from tests.penstock.client.fake_node import FakeNode
 from tests.penstock.client.watching.test_watch import block
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 
 @pytest.fixture
 def threaded_node(tmp_path: Path) -> Iterator[FakeNode]:

@@ -9,6 +9,8 @@ from penstock.client.errors import OutcomeUnknown
 from penstock.client.operations import Append
 from tests.penstock.client.fake_node import FakeNode
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 
 async def test_a_session_of_a_drawn_id_is_ended_when_its_client_closes(node: FakeNode) -> None:
     async with AsyncClient(node.target) as client:

@@ -9,6 +9,8 @@ from penstock.client.options import RetryOptions
 from penstock.v1.state_pb2 import Entry as EntryMessage
 from tests.penstock.client.fake_node import FakeNode
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 QUICK = RetryOptions(deadline_s=0.5, backoff_base_ms=1, backoff_cap_ms=5)
 
 

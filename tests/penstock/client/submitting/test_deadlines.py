@@ -19,6 +19,8 @@ from penstock.contract.record import RECORD
 from tests.penstock.client.fake_node import FakeNode
 from tests.penstock.client.turns import turns, until
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 NARROW = FlowOptions(frames_max=1)
 SHORT_S = 0.2
 LONG_S = 5.0

@@ -10,6 +10,8 @@ from penstock.client import errors
 from penstock.client.transport.error_mapping import IN_DOUBT, PERMANENT, error_of_status
 from penstock.contract.reasons import ERROR_DOMAIN, Reason
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 ERRORS = {
     "INVALID_ARGUMENT": errors.InvalidRequest,
     "PERMISSION_DENIED": errors.NotPermitted,

@@ -31,6 +31,8 @@ from penstock.v1.txqueue_pb2 import FrameError, SubmitStreamRequest
 from tests.penstock.client.fake_node import FakeNode
 from tests.penstock.client.turns import until
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 QUICK = RetryOptions(backoff_base_ms=1, backoff_cap_ms=20)
 SHORT = RetryOptions(deadline_s=0.3, backoff_base_ms=1, backoff_cap_ms=20)
 
@@ -94,11 +96,13 @@ async def test_push_back_is_honoured_and_the_order_kept(node: FakeNode) -> None:
 
 
 async def test_push_back_that_outlasts_the_deadline_says_that_nothing_took_effect(node: FakeNode) -> None:
-    node.refuse_where = lambda _: overloaded()
+    node.refusals.extend([overloaded(), overloaded()])
+    node.refuse_where = lambda _: overloaded(60_000)  # so that no try is on its way at the deadline
     async with AsyncClient(node.target, retry=SHORT) as client:
         with pytest.raises(Overloaded) as caught:
             await client.submit(Append(b""))
-    assert (caught.value.reason, caught.value.retry_delay_s) == ("QUEUE_FULL", 0.001)
+    assert (caught.value.reason, caught.value.retry_delay_s) == ("QUEUE_FULL", 60.0)
+    assert not node.refusals
 
 
 async def test_a_node_that_is_full_for_good_is_not_tried_again(node: FakeNode) -> None:

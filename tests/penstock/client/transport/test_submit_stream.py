@@ -16,6 +16,8 @@ from penstock.client.transport.submit_stream import SubmitStream
 from penstock.contract.record import RECORD_WORDS
 from penstock.v1.txqueue_pb2 import SubmitStreamResponse
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 
 class BrokenEnd:
     """A channel, and its one call, which answers its first frame with one result and cannot be half-closed."""

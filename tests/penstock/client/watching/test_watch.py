@@ -15,6 +15,8 @@ from penstock.v1.state_pb2 import WatchResponse
 from tests.penstock.client.fake_node import FakeNode
 from tests.penstock.client.turns import turns
 
+pytestmark = pytest.mark.usefixtures("each_transport")
+
 QUICK = RetryOptions(deadline_s=0.5, backoff_base_ms=1, backoff_cap_ms=5)
 
 

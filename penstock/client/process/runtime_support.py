@@ -1,8 +1,8 @@
-"""Support of the process that a client runs in: what a fork leaves of it, and where gRPC cannot run at all.
+"""Support of the process that a client runs in: what a fork leaves of it, and where no client can run at all.
 
 gRPC's threads do not exist in a forked child, and its locks may be held for ever there. A client that a child inherits
-is closed to it before it can touch any of this, and never taken apart. If all clients were closed before the fork, the
-child can make its own.
+is closed to it before it can touch any of this, and never taken apart. A client that the child makes itself speaks
+through `child_channel` where gRPC was running at the fork, and through gRPC where all clients were closed before.
 """
 
 import ctypes
@@ -42,17 +42,17 @@ def unregister(client: Inherited) -> None:
     _garbage = True
 
 
+def grpc_left_behind() -> bool:
+    """Whether gRPC was running when this process, or one that it descends from, was forked: it cannot run here."""
+    return _grpc_left_behind
+
+
 def check() -> None:
     """Check that a client can run in this process.
 
     Raises:
         UnsupportedRuntime: it cannot; the message says why, and what to do.
     """
-    if _grpc_left_behind:
-        raise UnsupportedRuntime(
-            "this process was forked while a client was open, and gRPC does not survive that: close all clients before "
-            "the fork, or start processes with multiprocessing's 'spawn' or 'forkserver' method"
-        )
     monkey = sys.modules.get("gevent.monkey")
     if monkey is not None and (monkey.is_module_patched("threading") or monkey.is_module_patched("socket")):
         raise UnsupportedRuntime(

@@ -1,0 +1,1 @@
+"""The process that a client runs in: forks, gevent, and a transport for children that gRPC does not survive in."""
