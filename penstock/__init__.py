@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from penstock.client.columns.builders import adds, appends, cas, deletes, open_accounts, puts, transfers
     from penstock.client.columns.columns import Columns
     from penstock.client.columns.opcodes import Opcode
+    from penstock.client.connection.connection_event import ConnectionEvent, ConnectionState
     from penstock.client.errors import (
         BlockGone,
         ClientClosed,
@@ -56,6 +57,7 @@ _HOME: Final = {
     "client.columns.builders": ("adds", "appends", "cas", "deletes", "open_accounts", "puts", "transfers"),
     "client.columns.columns": ("Columns",),
     "client.columns.opcodes": ("Opcode",),
+    "client.connection.connection_event": ("ConnectionEvent", "ConnectionState"),
     "client.keys": ("AccountKey", "CounterKey", "Entry", "Key", "ValueKey"),
     "client.errors": (
         "BlockGone",
@@ -106,6 +108,8 @@ __all__ = [
     "Client",
     "ClientClosed",
     "Columns",
+    "ConnectionEvent",
+    "ConnectionState",
     "CounterKey",
     "Delete",
     "EndSession",

@@ -12,6 +12,8 @@ import numpy as np
 
 from penstock.client.arguments import SEQUENCE_MAX, boolean, integer, namespace_number, seconds, several
 from penstock.client.columns.columns import Records
+from penstock.client.connection.connection import Connection, Listener
+from penstock.client.connection.unclosed import abandon, warn_of
 from penstock.client.errors import ClientClosed, InvalidOperation, PenstockError
 from penstock.client.keys import READ_KEYS_MAX, AccountKey, CounterKey, Entry, Key, ValueKey, key_message
 from penstock.client.operations import Operation, encode, encode_chain, transfer_record
@@ -66,6 +68,8 @@ class AsyncClient:
         retry: for how long, and with which waits, the client retries.
         flow: bounds on what is in flight.
         traceparent: called once for each frame; returns the W3C trace context to link the frame to, or "".
+        on_connection: called on the event loop with each ConnectionEvent (connected, lost, retrying, reconnected,
+            closed); it must not block. The same is logged under ``penstock.client``.
         random: draws the waits between retries; a seeded one makes them reproducible.
 
     Raises:
@@ -86,6 +90,7 @@ class AsyncClient:
         retry: RetryOptions | None = None,
         flow: FlowOptions | None = None,
         traceparent: Callable[[], str] = str,
+        on_connection: Listener | None = None,
         random: Random | None = None,
     ) -> None:
         runtime_support.check()
@@ -94,9 +99,10 @@ class AsyncClient:
         self._window = FlowWindow(flow or FlowOptions())
         self._channel = open_channel(target, credentials, retry)
         self._random = random or Random()
-        self._stream = SubmitStream(self._channel, retry, self._window, self._random)
-        self._traceparent = TraceContext(traceparent)
         self._loop = asyncio.get_running_loop()
+        self._connection = Connection(target, on_connection, self._loop.time)
+        self._stream = SubmitStream(self._channel, retry, self._window, self._random, self._connection)
+        self._traceparent = TraceContext(traceparent)
         self._batcher = Batcher(
             batch or BatchOptions(), self._session, self._window, self._stream, self._traceparent, retry.deadline_s
         )
@@ -136,14 +142,27 @@ class AsyncClient:
                     await self._stream.wait_until_idle()
             self._batcher.abandon()
             await self._end_session()
+            self._connection.closed()
             await self._stream.close()
         finally:  # cancelled, too
+            self._connection.closed()
             self._batcher.abandon()
             self._stream.abandon()
             await self._channel.close()
             self._stream.forget_channel()
             del self._channel, self._state, self._node  # gRPC ends with the last of them
             runtime_support.unregister(self)
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            warn_of(self)
+            self._closed = True
+            abandon(self._loop, self._stream, self._channel)
+
+    def close_at_exit(self) -> None:
+        """Called by the client itself where the interpreter ends before it was closed."""
+        warn_of(self)
+        self._closed = True
 
     def close_in_child(self) -> None:
         """Called by the client itself where its process was forked: it is closed in the child."""
@@ -387,7 +406,7 @@ class AsyncClient:
             effective_only=boolean(effective_only, "effective_only"),
         )
         timeout_s = None if timeout is None else seconds(timeout, 0.0)
-        return watch(self._state, request, self._retry, self._random, timeout_s)
+        return watch(self._state, request, self._retry, self._random, self._connection, timeout_s)
 
     async def status(self, *, with_state_digest: bool = False, timeout: float | None = None) -> GetStatusResponse:
         """Ask for the node's status. A digest of the whole state takes time in proportion to the state.
@@ -452,7 +471,7 @@ class AsyncClient:
 
     async def _call(self, method: Method[Request, Response], request: Request, timeout: float | None) -> Response:
         timeout_s = seconds(timeout, self._retry.deadline_s)
-        return await call_with_retries(method, request, self._retry, self._random, timeout_s)
+        return await call_with_retries(method, request, self._retry, self._random, self._connection, timeout_s)
 
     def _deadline(self, timeout: float | None) -> float:
         return self._loop.time() + seconds(timeout, self._retry.deadline_s)

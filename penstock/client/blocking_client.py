@@ -6,13 +6,15 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Itera
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 import grpc
 
 from penstock.client.arguments import seconds
 from penstock.client.async_client import AsyncClient
 from penstock.client.columns.columns import Records
+from penstock.client.connection.connection import Listener
+from penstock.client.connection.unclosed import warn_of
 from penstock.client.errors import ClientClosed
 from penstock.client.keys import Entry, Key
 from penstock.client.operations import Operation
@@ -27,12 +29,17 @@ from penstock.v1.node_pb2 import GetStatusResponse
 
 T = TypeVar("T")
 
+LAST_WORDS_S: Final = 1.0
+"""How long those who wait are given to take their answers and errors when a client closes: they need no time at all."""
+UNCLOSED_S: Final = 1.0
+"""How long a client that was not closed waits for answers."""
+
 
 class Client:
     """A client of one node that blocks its caller; use it as ``with Client("127.0.0.1:50051") as client``.
 
     Any number of threads may share one, and their transactions share frames. Arguments, methods and
-    errors are those of AsyncClient.
+    errors are those of AsyncClient. ``on_connection`` and ``traceparent`` are called in the client's own thread.
     """
 
     def __init__(
@@ -46,6 +53,7 @@ class Client:
         retry: RetryOptions | None = None,
         flow: FlowOptions | None = None,
         traceparent: Callable[[], str] = str,
+        on_connection: Listener | None = None,
     ) -> None:
         async def connect() -> AsyncClient:
             return AsyncClient(
@@ -57,17 +65,19 @@ class Client:
                 retry=retry,
                 flow=flow,
                 traceparent=traceparent,
+                on_connection=on_connection,
             )
 
         runtime_support.check()
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="penstock client", daemon=True)
+        self._thread = threading.Thread(target=_run, args=(self._loop,), name="penstock client", daemon=True)
         self._thread.start()
         self._closing_lock = threading.Lock()
         self._closed = False
         try:
             self._client = self._wait(connect())
         except BaseException:
+            self._closed = True
             self._stop_loop()
             raise
         runtime_support.register(self)
@@ -95,7 +105,7 @@ class Client:
             if self._closed:
                 return
             self._closed = True
-            closing = asyncio.run_coroutine_threadsafe(self._shut_down(timeout), self._loop)
+            closing = asyncio.run_coroutine_threadsafe(_shut_down(self._client, timeout), self._loop)
         try:
             closing.result()
         finally:  # on Ctrl-C, too
@@ -110,7 +120,18 @@ class Client:
     def _stop_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
-        self._loop.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            warn_of(self)
+            self._closed = True
+            runtime_support.left_garbage()
+            asyncio.run_coroutine_threadsafe(_end(self._client), self._loop)
+
+    def close_at_exit(self) -> None:
+        """Called by the client itself where the interpreter ends before it was closed."""
+        warn_of(self)
+        self.close(timeout=UNCLOSED_S)
 
     def transfer(
         self, debit: int, credit: int, amount: int, *, namespace: int = 0, timeout: float | None = None
@@ -225,12 +246,31 @@ class Client:
             future.cancel()  # a KeyboardInterrupt must not leave the work behind
             raise
 
-    async def _shut_down(self, timeout: float | None) -> None:
-        await self._client.close(timeout=timeout)
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+
+async def _shut_down(client: AsyncClient, timeout: float | None) -> None:
+    """Close a client, let all who wait for it learn what has become of what they wait for, and end what is left."""
+    await client.close(timeout=timeout)
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    if others:
+        await asyncio.wait(others, timeout=LAST_WORDS_S)
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
+async def _end(client: AsyncClient) -> None:
+    """Close a client that nobody has any longer, and stop the loop that is its own."""
+    try:
+        await _shut_down(client, UNCLOSED_S)
+    finally:
+        asyncio.get_running_loop().stop()
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
 
 
 async def _next(blocks: AsyncGenerator[WatchedBlock, None], turn: asyncio.Lock) -> WatchedBlock | None:

@@ -146,6 +146,7 @@ class StateService:
             await abort(context, refused)
         self._counters.add(Counter.WATCHES_OPENED)
         try:
+            await context.send_initial_metadata(())  # so that a client knows that it watches before there is a block
             async for message in self._follow(request):
                 yield message
             assert self._closed is not None

@@ -5,6 +5,7 @@ is closed to it before it can touch any of this, and never taken apart. A client
 through `child_channel` where gRPC was running at the fork, and through gRPC where all clients were closed before.
 """
 
+import atexit
 import ctypes
 import gc
 import os
@@ -17,28 +18,36 @@ from penstock.client.errors import UnsupportedRuntime
 CLOSED: Final = "this client is closed, or was made before this process was forked: make a new one"
 
 
-class Inherited(Protocol):
-    """What a forked child inherits."""
+class OpenClient(Protocol):
+    """A client that uses gRPC."""
+
+    def close_at_exit(self) -> None:
+        """The interpreter ends: warn, and disconnect where that takes no event loop that has stopped."""
 
     def close_in_child(self) -> None:
         """Refuse every use in this process, without touching gRPC, locks or the event loop."""
 
 
-_open: "WeakSet[Inherited]" = WeakSet()
+_open: "WeakSet[OpenClient]" = WeakSet()
 _grpc_left_behind = False
 _garbage = False
 """A closed client may not have been collected, and gRPC runs as long as anything of it is there."""
 
 
-def register(client: Inherited) -> None:
+def register(client: OpenClient) -> None:
     """``client`` uses gRPC from now on."""
     _open.add(client)
 
 
-def unregister(client: Inherited) -> None:
+def unregister(client: OpenClient) -> None:
     """``client`` no longer uses gRPC."""
-    global _garbage
     _open.discard(client)
+    left_garbage()
+
+
+def left_garbage() -> None:
+    """A client has ended, and not all of it may have been collected."""
+    global _garbage
     _garbage = True
 
 
@@ -78,4 +87,10 @@ def _after_fork_in_child() -> None:
     _open.clear()
 
 
+def _close_at_exit() -> None:
+    for client in list(_open):
+        client.close_at_exit()
+
+
+atexit.register(_close_at_exit)  # before daemon threads stop: whoever waits for a client's would wait for ever
 os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)

@@ -17,6 +17,7 @@ from typing import Final
 import grpc
 from grpc import aio
 
+from penstock.client.connection.connection import Connection
 from penstock.client.errors import OutcomeUnknown, PenstockError, Refused, ServerError, Unavailable
 from penstock.client.options import RetryOptions
 from penstock.client.transport.error_mapping import IN_DOUBT, PERMANENT, error_of_call, error_of_frame
@@ -44,7 +45,14 @@ class SubmitStream:
     The caller enters the window before it sends; the stream leaves it for each frame that is answered or given up.
     """
 
-    def __init__(self, channel: aio.Channel, options: RetryOptions, window: FlowWindow, random: Random) -> None:
+    def __init__(
+        self,
+        channel: aio.Channel,
+        options: RetryOptions,
+        window: FlowWindow,
+        random: Random,
+        connection: Connection,
+    ) -> None:
         self._open: aio.StreamStreamMultiCallable[bytes, SubmitStreamResponse] = channel.stream_stream(
             METHOD, request_serializer=None, response_deserializer=SubmitStreamResponse.FromString
         )
@@ -52,6 +60,7 @@ class SubmitStream:
         self._options = options
         self._random = random
         self._window = window
+        self._connection = connection
         self.all_known = True
         """No frame has ended with its outcome unknown."""
         self._unanswered: dict[int, Frame] = {}
@@ -67,7 +76,7 @@ class SubmitStream:
         self._expiry: asyncio.TimerHandle | None = None
         self._call: Call | None = None
         self._ended = asyncio.Event()
-        self._connection = self._loop.create_task(self._stay_connected(), name="penstock submit stream")
+        self._staying = self._loop.create_task(self._stay_connected(), name="penstock submit stream")
 
     def send(self, frame: Frame) -> None:
         """Send a frame; its ``complete`` or ``fail`` is called once, later.
@@ -121,18 +130,18 @@ class SubmitStream:
                     async with asyncio.timeout(CLOSE_S):
                         await self._call.done_writing()  # the node ends the call then
                         await self._ended.wait()
-            self._connection.cancel()
-            await asyncio.wait([self._connection], timeout=CLOSE_S)
+            self._staying.cancel()
+            await asyncio.wait([self._staying], timeout=CLOSE_S)
         finally:
             self.abandon()
 
     def forget_channel(self) -> None:
         """Let go of the channel, which is closed, and of the task whose frames still refer to its call."""
-        del self._open, self._connection
+        del self._open, self._staying
 
     def abandon(self) -> None:
         """Give up all frames, and what would send them."""
-        self._connection.cancel()
+        self._staying.cancel()
         if self._expiry is not None:
             self._expiry.cancel()
             self._expiry = None
@@ -164,13 +173,16 @@ class SubmitStream:
             masked = isinstance(error, ServerError) and not answered
             listen_s = LISTEN_S if masked else 0.0
             self._call_ended(error)
-            await asyncio.sleep(backoff.next_s(error.retry_delay_s))
+            delay_s = backoff.next_s(error.retry_delay_s)
+            self._connection.failed(error, delay_s if self._unanswered else None)
+            await asyncio.sleep(delay_s)
 
     async def _write(self, call: Call, listen_s: float) -> None:
         with suppress(
             aio.AioRpcError, aio.InternalError, asyncio.InvalidStateError
         ):  # the reader sees why the call ended
             await call.wait_for_connection()  # a frame to a node never reached is not in doubt
+            self._connection.reached()
             await asyncio.sleep(listen_s)
             while True:
                 await self._writable.wait()

@@ -7,6 +7,7 @@ from typing import Protocol, TypeVar
 
 from grpc import aio
 
+from penstock.client.connection.connection import Connection
 from penstock.client.errors import ClientClosed, Overloaded, Unavailable
 from penstock.client.options import RetryOptions
 from penstock.client.transport.error_mapping import error_of_call
@@ -23,7 +24,12 @@ class Method(Protocol[Request, Response]):
 
 
 async def call_with_retries(
-    method: Method[Request, Response], request: Request, options: RetryOptions, random: Random, timeout_s: float
+    method: Method[Request, Response],
+    request: Request,
+    options: RetryOptions,
+    random: Random,
+    connection: Connection,
+    timeout_s: float,
 ) -> Response:
     """Call ``method`` until it succeeds; returns the response.
 
@@ -38,7 +44,7 @@ async def call_with_retries(
     backoff = options.backoff(random)
     while True:
         try:
-            return await method(request, timeout=deadline - loop.time())
+            response = await method(request, timeout=deadline - loop.time())
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -47,6 +53,11 @@ async def call_with_retries(
         except aio.AioRpcError as error:
             refused = error_of_call(error)
             delay_s = backoff.next_s(refused.retry_delay_s)
-            if not isinstance(refused, Overloaded | Unavailable) or loop.time() + delay_s >= deadline:
+            is_last = not isinstance(refused, Overloaded | Unavailable) or loop.time() + delay_s >= deadline
+            connection.failed(refused, None if is_last else delay_s)
+            if is_last:
                 raise refused from error
+        else:
+            connection.reached()
+            return response
         await asyncio.sleep(delay_s)

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import grpc
 from grpc import aio
 
+from penstock.client.connection.connection import Connection
 from penstock.client.errors import Refused, Unavailable
 from penstock.client.options import RetryOptions
 from penstock.client.transport.error_mapping import PERMANENT, error_of_call
@@ -18,11 +19,15 @@ if TYPE_CHECKING:
     from penstock.v1.state_pb2_grpc import StateServiceAsyncStub
 
 
+_ENDED: Final = Unavailable("the node ended the watch", code=grpc.StatusCode.UNAVAILABLE.value[0])
+
+
 async def watch(
     stub: "StateServiceAsyncStub",
     request: WatchRequest,
     options: RetryOptions,
     random: Random,
+    connection: Connection,
     timeout_s: float | None = None,
 ) -> AsyncGenerator[WatchedBlock, None]:
     """Yield blocks without end, each once and in order; ends when the channel is closed.
@@ -40,6 +45,9 @@ async def watch(
     while True:
         call = stub.Watch(request)
         try:
+            async with asyncio.timeout_at(deadline):
+                await call.wait_for_connection()
+            connection.reached()
             responses = aiter(call)
             while True:
                 async with asyncio.timeout_at(deadline):
@@ -70,6 +78,7 @@ async def watch(
         delay_s = backoff.next_s(None if last_error is None else last_error.retry_delay_s)
         if deadline is not None and loop.time() + delay_s >= deadline:
             raise last_error or _no_block(request.from_index, timeout_s)
+        connection.failed(last_error or _ENDED, delay_s)
         await asyncio.sleep(delay_s)
 
 

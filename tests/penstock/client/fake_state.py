@@ -18,6 +18,8 @@ class FakeState(state_pb2_grpc.StateServiceServicer, node_pb2_grpc.NodeServiceSe
         """By the serialised key."""
         self.failures = 0
         """So many of the next reads are answered UNAVAILABLE."""
+        self.answering = asyncio.Event()
+        self.answering.set()
         self.blocks: list[state_pb2.WatchResponse] = []
         self.breaks_after = 0
         """A watch ends with UNAVAILABLE after so many blocks; 0: it does not."""
@@ -37,6 +39,7 @@ class FakeState(state_pb2_grpc.StateServiceServicer, node_pb2_grpc.NodeServiceSe
 
     async def Watch(self, request: state_pb2.WatchRequest, context: Context) -> AsyncIterator[state_pb2.WatchResponse]:
         self.watches.append(request)
+        await context.send_initial_metadata(())
         blocks = [block for block in self.blocks if block.log_index >= request.from_index]
         for sent, block in enumerate(blocks, 1):
             yield block
@@ -51,6 +54,7 @@ class FakeState(state_pb2_grpc.StateServiceServicer, node_pb2_grpc.NodeServiceSe
         return self.entries.get(key.SerializeToString(), state_pb2.Entry())
 
     async def _fail(self, context: Context) -> None:
+        await self.answering.wait()
         if self.failures:
             self.failures -= 1
             await context.abort(grpc.StatusCode.UNAVAILABLE, "busy on purpose")

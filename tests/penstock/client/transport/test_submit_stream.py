@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 from grpc import aio
 
+from penstock.client.connection.connection import Connection
 from penstock.client.options import FlowOptions, RetryOptions
 from penstock.client.transport.bulk_frame import BulkFrame
 from penstock.client.transport.flow_window import FlowWindow
 from penstock.client.transport.submit_stream import SubmitStream
 from penstock.contract.record import RECORD_WORDS
 from penstock.v1.txqueue_pb2 import SubmitStreamResponse
-
-pytestmark = pytest.mark.usefixtures("each_transport")
 
 
 class BrokenEnd:
@@ -50,7 +49,9 @@ class BrokenEnd:
 @pytest.mark.parametrize("error", [aio.InternalError("execute_batch"), asyncio.InvalidStateError("ended")])
 async def test_closing_ends_well_where_the_call_ends_at_the_same_moment(error: BaseException) -> None:
     window = FlowWindow(FlowOptions())
-    stream = SubmitStream(cast(aio.Channel, BrokenEnd(error)), RetryOptions(), window, Random(1))
+    stream = SubmitStream(
+        cast(aio.Channel, BrokenEnd(error)), RetryOptions(), window, Random(1), Connection("node", None, float)
+    )
     frame = BulkFrame(1, np.ones((1, RECORD_WORDS), np.uint64), b"", "")
     window.enter(1)
     stream.send(frame)

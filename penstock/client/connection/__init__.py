@@ -1,0 +1,1 @@
+"""The connection to a node as an application sees it: events, and the log."""
