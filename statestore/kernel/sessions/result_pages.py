@@ -155,7 +155,7 @@ def free_oldest_page(words: Words, session: Session) -> None:
     else:
         words[newest + PAGE_NEXT] = words[page + PAGE_NEXT]
     remove_slot(words, words[PAGE_INDEX], words[PAGE_INDEX_MASK], words[page + PAGE_HASH], page)
-    prefetch_home(words, hash_behind(words, page))
+    prefetch_home(words, hash_behind(words, Page(page)))
     words[page + PAGE_NUMBER] = NO_PAGE_NUMBER
     words[page + PAGE_NEXT] = words[PAGE_FREE_LIST]
     words[PAGE_FREE_LIST] = page

@@ -1,6 +1,7 @@
 """A shortage that passes refuses blocks for as long as it lasts; what fails under a block stays final."""
 
 import errno
+import gc
 import itertools
 import os
 import resource
@@ -196,6 +197,7 @@ def test_a_shortage_before_a_cut_changes_nothing(tmp_path: Path, call: str) -> N
 def test_opening_without_a_descriptor_is_a_shortage_and_leaves_the_log_free(tmp_path: Path) -> None:
     with _open(tmp_path) as log:
         append(log, [1])
+    gc.collect()  # what earlier tests left would close descriptors in between
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names alone
     with no_descriptors_left(), pytest.raises(LogBusy, match="raise the limit"):
         _open(tmp_path)
