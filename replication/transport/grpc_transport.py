@@ -5,6 +5,7 @@ and messages between nodes may be larger than a client's. A node holds one call 
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from random import Random
@@ -39,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 
 class GrpcTransport:
-    """See `replication.transport.transport.Transport`. Of one event loop; `start`, then `stop`.
+    """See `replication.transport.transport.Transport`. Of one event loop, but for `send`; `start`, then `stop`.
 
     Args:
         node: this node's number.
@@ -55,6 +56,7 @@ class GrpcTransport:
         self._address = address
         self._on_received = on_received
         self._rng = rng
+        self._loop = asyncio.get_running_loop()
         self._links: dict[int, PeerLink] = {}
         self._running: dict[int, asyncio.Task[None]] = {}
         self._server = grpc.aio.server(options=_SERVER_OPTIONS)
@@ -102,10 +104,11 @@ class GrpcTransport:
         await self._server.stop(None)
 
     def send(self, to: int, message: Message, blocks: Sequence[Bytes] = ()) -> None:
-        """See `Transport.send`."""
+        """See `Transport.send`. Any thread may call it."""
         link = self._links.get(to)
         if link is not None:
-            link.send(encode(message, blocks))
+            with contextlib.suppress(RuntimeError):  # the event loop has ended, and the node with it
+                self._loop.call_soon_threadsafe(link.send, encode(message, blocks))
 
     def traffic(self) -> dict[int, PeerTraffic]:
         """See `Transport.traffic`."""

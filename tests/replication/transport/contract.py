@@ -114,6 +114,7 @@ class TransportContract(ABC):
         sender = await self.join(1, Inbox().receive)
         for number in range(50):
             sender.send(2, heartbeat(number))
+        await turns_until(lambda: sender.traffic()[2].dropped == 50)
         traffic = sender.traffic()[2]
         assert (traffic.connected, traffic.messages, traffic.dropped, traffic.waiting_bytes) == (False, 0, 50, 0)
         await self.leave(1)
