@@ -1,5 +1,6 @@
 """Method handlers: typed requests and responses over gRPC's bytes, and an explained error whatever goes wrong."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final, NoReturn, TypeVar
@@ -91,8 +92,14 @@ async def parse(message: bytes, request: type[Request], context: Context, reques
 
 
 async def explain(error: Exception, context: Context) -> NoReturn:
-    """End a call on which ``error`` was raised: what nobody foresaw is logged, and its caller learns that much."""
+    """End a call on which ``error`` was raised: what nobody foresaw is logged, and its caller learns that much.
+
+    Raises:
+        CancelledError: the client has gone meanwhile, so that there is nobody to tell.
+    """
     if isinstance(error, grpc.aio.AbortError):
         raise error
+    if isinstance(error, grpc.aio.InternalError):  # of what was to be sent to the client
+        raise asyncio.CancelledError
     _log.error("a call failed on a mistake of the node's own", exc_info=error)
     await abort(context, Refusal(Reason.INTERNAL_ERROR))

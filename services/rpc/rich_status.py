@@ -1,5 +1,6 @@
 """Rich gRPC errors: refusals as ``google.rpc.Status`` with ErrorInfo, BadRequest and RetryInfo."""
 
+import asyncio
 from typing import Any, Final, NoReturn
 
 import grpc
@@ -32,9 +33,16 @@ def encode_frame_error(frame_id: int, refusal: Refusal) -> bytes:
 
 
 async def abort(context: Context, refusal: Refusal) -> NoReturn:
-    """End a call with `refusal`; raises what grpc.aio raises to leave a handler."""
+    """End a call with `refusal`; raises what grpc.aio raises to leave a handler.
+
+    Raises:
+        CancelledError: the client has gone meanwhile, so that there is nobody to tell.
+    """
     trailers = ((_STATUS_TRAILER, status_of(refusal).SerializeToString()),)
-    await context.abort(_CODES[refusal.reason], refusal.message, trailing_metadata=trailers)
+    try:
+        await context.abort(_CODES[refusal.reason], refusal.message, trailing_metadata=trailers)
+    except grpc.aio.InternalError:
+        raise asyncio.CancelledError from None
     raise AssertionError("context.abort always raises")
 
 

@@ -21,6 +21,7 @@ class SubmitStream:
         self._in_flight_frames_max = in_flight_frames_max
         self._in_flight = 0
         self._ending = False
+        self._failure: Exception | None = None
         self._receipts: deque[bytes] = deque()
         self._answered = asyncio.Event()
         self._written = asyncio.Event()
@@ -47,9 +48,16 @@ class SubmitStream:
         self._ending = True
         self._answered.set()
 
+    def fail(self, error: Exception) -> None:
+        """Have `write_receipts` raise ``error``, which kept a frame from being answered."""
+        self._failure = error
+        self._answered.set()
+
     async def write_receipts(self) -> None:
         """Write answers as they come until the stream has ended and nothing is in flight."""
         while self._in_flight or not self._ending:
+            if self._failure is not None:
+                raise self._failure
             while self._receipts:
                 await self._context.write(self._receipts.popleft())
                 self._in_flight -= 1

@@ -112,6 +112,12 @@ class TxQueueService:
 
     async def submit_stream(self, _: object, context: Context) -> None:
         """Take frames and give receipts until the client closes its side or the node shuts down."""
+        try:
+            await self._serve_stream(context)
+        except Exception as error:
+            await explain(error, context)
+
+    async def _serve_stream(self, context: Context) -> None:
         peer = context.peer()
         refused = self._admission.closed or self._open_streams.enter(peer)
         if refused is not None:
@@ -137,6 +143,8 @@ class TxQueueService:
                     await self._pending_frames.progress()
                 if isinstance(admitted, Refusal):
                     stream.deliver(_frame_id_of(message), admitted)
+        except Exception as error:
+            stream.fail(error)
         finally:
             stream.end()
 

@@ -18,20 +18,20 @@ largest frame fits, 10,000 records with 4 MiB of payloads, and one a little larg
 _ANSWER_BYTES_MAX: Final = 16 << 20
 """Largest message that is sent: 12 MiB of values, and what goes with 10,000 of them."""
 
-_CALLS_MAX: Final = 16_384
+CALLS_MAX: Final = 16_384
 """Calls at once. Services refuse more than is good for them far below this; more than this of all are refused."""
 _CONNECTION_CALLS_MAX: Final = 1024
 """Calls of one connection at once: more wait at the client, by HTTP/2's own means. Above the bounds of streams and
 watches of one connection, of which more are refused instead."""
 
-_OPTIONS: Final = (
+OPTIONS: Final = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", _ANSWER_BYTES_MAX),
     ("grpc.max_concurrent_streams", _CONNECTION_CALLS_MAX),
     # Calls that came and that the event loop has not looked at yet. gRPC cancels more, without a reason, and whoever's
     # they are: by default about a thousand, which a burst of single calls reaches.
-    ("grpc.server.max_pending_requests", _CALLS_MAX),
-    ("grpc.server.max_pending_requests_hard_limit", 2 * _CALLS_MAX),
+    ("grpc.server.max_pending_requests", CALLS_MAX),
+    ("grpc.server.max_pending_requests_hard_limit", 2 * CALLS_MAX),
     # Otherwise a second node on the same port takes half of the connections instead of failing.
     ("grpc.so_reuseport", 0),
     # Find clients that vanished without closing, or their streams and watches stay for ever.
@@ -68,7 +68,7 @@ class NodeServer:
         self._health = HealthService(["", *names])
         reflection = LazyReflection([*names, health_service.SERVICE])
         offered = [*services, self._health.handler(), *reflection.handlers()]
-        self._server = CallServer(offered, _OPTIONS, calls_max=_CALLS_MAX, on_failure=on_failure)
+        self._server = CallServer(offered, OPTIONS, calls_max=CALLS_MAX, on_failure=on_failure)
 
     async def start(self) -> list[str]:
         """Listen; returns the addresses with the ports that were taken where 0 was asked for.

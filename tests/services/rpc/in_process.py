@@ -5,24 +5,29 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc.aio
+import pytest
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 from penstock.contract.reasons import Reason
+from services.rpc.handlers import ServiceHandler
+from services.rpc.serving.call_server import CallServer
+from services.rpc.serving.server import CALLS_MAX, OPTIONS
 from tests.frames import status_of
 
 
 @asynccontextmanager
-async def serving(directory: Path, *handlers: grpc.ServiceRpcHandler) -> AsyncIterator[grpc.aio.Channel]:
+async def serving(directory: Path, *services: ServiceHandler) -> AsyncIterator[grpc.aio.Channel]:
     """Serve; gives a channel to the server."""
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers(handlers)
+    # A test has one connection, and wants to go beyond what a connection has.
+    options = [(name, value) for name, value in OPTIONS if name != "grpc.max_concurrent_streams"]
+    server = CallServer(services, options, calls_max=CALLS_MAX, on_failure=lambda error: pytest.fail(repr(error)))
     address = f"unix:{directory}/socket"
     server.add_insecure_port(address)
     await server.start()
     async with grpc.aio.insecure_channel(address) as channel:
         yield channel
-    await server.stop(None)
+    await server.shutdown(None)
 
 
 def reason_of(status: status_pb2.Status | list[any_pb2.Any]) -> Reason:

@@ -1,4 +1,6 @@
+import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -10,6 +12,7 @@ from grpc_status import rpc_status
 from penstock.contract.reasons import Reason
 from penstock.v1 import node_pb2, txqueue_pb2
 from services.refusal import Refusal
+from services.rpc.handlers import explain
 from services.rpc.rich_status import Context, abort, encode_frame_error, status_of
 
 
@@ -96,3 +99,21 @@ async def test_an_aborted_call_carries_the_rich_status(refusing_channel: grpc.ai
     assert status is not None
     assert status.message == "reading é"
     assert unpack(list(status.details)).keys() == {"ErrorInfo", "RetryInfo"}
+
+
+class OfAClientThatHasGone:
+    """A call's context by which nothing can be sent any more."""
+
+    async def abort(self, *_: object, **__: object) -> None:
+        raise grpc.aio.InternalError("the batch failed")
+
+
+async def test_a_refusal_that_its_client_did_not_wait_for_is_no_mistake_of_the_node(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    context: Any = OfAClientThatHasGone()
+    with pytest.raises(asyncio.CancelledError):
+        await abort(context, Refusal(Reason.CALLS_LIMIT))
+    with pytest.raises(asyncio.CancelledError):
+        await explain(grpc.aio.InternalError("the batch failed"), context)
+    assert not caplog.records

@@ -252,3 +252,17 @@ async def test_a_closing_node_answers_what_it_admitted_then_ends_its_streams(ser
             await attempt
         assert refused(caught.value) == (Reason.SHUTTING_DOWN, [])
     assert served.bench.counters[Counter.FRAMES_REFUSED_UNAVAILABLE] == 1
+
+
+def broken(*_: object) -> Publication:
+    raise RuntimeError("a mistake")
+
+
+async def test_a_stream_on_which_the_node_makes_a_mistake_ends_with_a_reason(served: Served) -> None:
+    served.pipeline.publish = broken  # type: ignore[method-assign, assignment]
+    call = served.stub.SubmitStream()
+    await call.write(txqueue_pb2.SubmitStreamRequest(records=rows(1).tobytes()))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await asyncio.wait_for(call.read(), 10)
+    assert caught.value.code() is grpc.StatusCode.INTERNAL
+    assert refused(caught.value)[0] is Reason.INTERNAL_ERROR
