@@ -24,6 +24,7 @@ from services.refusal import Refusal
 from services.rpc import key_codec
 from services.rpc.handlers import REQUEST_BYTES_MAX, ServiceHandler, explain, parse, streaming_method
 from services.rpc.limits.byte_budget import ByteBudget
+from services.rpc.limits.connection import connection_of
 from services.rpc.limits.open_calls import OpenCalls
 from services.rpc.rich_status import Context, abort
 from services.rpc.watching import watch_filter
@@ -140,8 +141,8 @@ class StateService:
 
     async def watch(self, request: state_pb2.WatchRequest, context: Context) -> AsyncIterator[bytes]:
         """Stream committed blocks from an index on; gRPC's flow control decides how fast."""
-        peer = context.peer()
-        refused = watch_filter.refusal_of(request, self._namespaces) or self._watches.enter(peer)
+        connection = connection_of(context)
+        refused = watch_filter.refusal_of(request, self._namespaces) or self._watches.enter(connection)
         if refused is not None:
             await abort(context, refused)
         self._counters.add(Counter.WATCHES_OPENED)
@@ -161,7 +162,7 @@ class StateService:
         except ResultsUnavailable as error:
             await abort(context, Refusal(Reason.RESULTS_UNAVAILABLE, str(error)))
         finally:
-            self._watches.leave(peer)
+            self._watches.leave(connection)
             self._counters.add(Counter.WATCHES_CLOSED)
 
     async def _follow(self, request: state_pb2.WatchRequest) -> AsyncIterator[bytes]:
@@ -201,21 +202,21 @@ class StateService:
             refused = Refusal(Reason.IN_FLIGHT_LIMIT)
         if refused is not None:
             await abort(context, refused)
-        peer = context.peer()
+        connection = connection_of(context)
         reserved = _ENTRY_BYTES_MAX * (len(keys) + 1) + min(_VALUES_BYTES_MAX, PAYLOAD_BYTES_MAX * len(keys))
         self._reads += 1
         self._request_bytes += request_bytes
         try:
-            await self._answers.reserve(peer, reserved)
+            await self._answers.reserve(connection, reserved)
             try:
                 found, log_index = await self._read(keys, context)
                 answer = await _beside(len(keys), _encode, keys, found, log_index, response_of)
                 assert len(answer) <= reserved
-                self._answers.release(peer, reserved - len(answer))
+                self._answers.release(connection, reserved - len(answer))
                 reserved = len(answer)
                 await self._write(answer, context)
             finally:
-                self._answers.release(peer, reserved)
+                self._answers.release(connection, reserved)
         finally:
             self._reads -= 1
             self._request_bytes -= request_bytes

@@ -18,6 +18,7 @@ from services.admission.admission import Admission, Busy
 from services.pipeline.pending_frames import PendingFrames
 from services.refusal import Refusal
 from services.rpc.handlers import ServiceHandler, explain, unary_method
+from services.rpc.limits.connection import connection_of
 from services.rpc.limits.open_calls import OpenCalls
 from services.rpc.rich_status import Context, abort
 from services.rpc.submit_stream import SubmitStream
@@ -118,8 +119,8 @@ class TxQueueService:
             await explain(error, context)
 
     async def _serve_stream(self, context: Context) -> None:
-        peer = context.peer()
-        refused = self._admission.closed or self._open_streams.enter(peer)
+        connection = connection_of(context)
+        refused = self._admission.closed or self._open_streams.enter(connection)
         if refused is not None:
             await abort(context, refused)
         stream = SubmitStream(context, self._settings.stream_in_flight_frames_max)
@@ -129,7 +130,7 @@ class TxQueueService:
         try:
             await stream.write_receipts()
         finally:
-            self._open_streams.leave(peer)
+            self._open_streams.leave(connection)
             self._streams.discard(stream)
             self._counters.add(Counter.STREAMS_CLOSED)
             reader.cancel()

@@ -212,11 +212,11 @@ class AdmissionSettings(_Group):
     """Submit streams open at once. More are refused (``CALLS_LIMIT``). Each can make the node hold two frames, up to 5
     MiB each."""
     connection_streams_max: int = Field(default=128, ge=1, le=8192)
-    """Submit streams of one connection. All clients on Unix sockets together count as one connection."""
+    """Submit streams of one connection. On Unix sockets, Penstock clients are told apart, and others by user-agent."""
     watches_max: int = Field(default=256, ge=1, le=8192)
     """Watches open at once. More are refused (``CALLS_LIMIT``). Each can make the node hold about 2 MiB."""
     connection_watches_max: int = Field(default=64, ge=1, le=8192)
-    """Watches of one connection. All clients on Unix sockets together count as one connection."""
+    """Watches of one connection; see ``connection_streams_max``."""
     retry_after_ms: int = Field(default=20, ge=1, le=60_000)
     """What a refused client is told to wait (``RetryInfo``)."""
 

@@ -1,5 +1,6 @@
 """gRPC channel of a client, with its options."""
 
+import secrets
 from typing import Final, cast
 
 import grpc
@@ -35,6 +36,8 @@ def open_channel(target: str, credentials: grpc.ChannelCredentials | None, retry
         return cast(aio.Channel, ChildChannel(named))  # all of it that a client uses
     options = (
         *named.channel_options,
+        # On Unix sockets a node tells connections apart by nothing else (services/rpc/limits/connection.py).
+        ("grpc.primary_user_agent", f"penstock-client (connection {secrets.token_hex(8)})"),
         ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
         ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
         # Each client has a connection of its own: sharing one would share its flow control, too.

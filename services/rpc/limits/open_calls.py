@@ -9,7 +9,7 @@ from services.refusal import Refusal
 class OpenCalls:
     """Counts calls that may stay open for long. Lives in the event loop.
 
-    Connections are told apart by the peer's address. Those over a Unix socket have none and count as one.
+    A ``peer`` is what `services.rpc.limits.connection.connection_of` gives of a connection.
     """
 
     def __init__(self, kind: str, *, calls_max: int, connection_calls_max: int) -> None:

@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2
 from penstock.contract.reasons import Reason
 from services.refusal import Refusal
 from services.rpc.handlers import ServiceHandler, streaming_method, unary_method
+from services.rpc.limits.connection import connection_of
 from services.rpc.limits.open_calls import OpenCalls
 from services.rpc.rich_status import Context, abort
 
@@ -77,8 +78,8 @@ class HealthService:
 
     async def watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> AsyncIterator[bytes]:
         """Give the health of one service now and whenever it has changed; a slow reader misses what is past."""
-        peer = context.peer()
-        refused = self._watches.enter(peer)
+        connection = connection_of(context)
+        refused = self._watches.enter(connection)
         if refused is not None:
             await abort(context, refused)
         told = None
@@ -93,7 +94,7 @@ class HealthService:
                     return
                 await changed.wait()
         finally:
-            self._watches.leave(peer)
+            self._watches.leave(connection)
 
     def _set(self, statuses: dict[str, int]) -> None:
         self._statuses = statuses

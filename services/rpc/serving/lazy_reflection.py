@@ -11,6 +11,7 @@ from typing import Any, Final
 import grpc
 
 from services.rpc.handlers import REQUEST_BYTES_MAX, ServiceHandler, explain, parse
+from services.rpc.limits.connection import connection_of
 from services.rpc.limits.open_calls import OpenCalls
 from services.rpc.rich_status import Context, abort
 
@@ -40,8 +41,8 @@ class LazyReflection:
 
     async def describe(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
         """Answer each request of a stream."""
-        peer = context.peer()
-        refused = self._streams.enter(peer)
+        connection = connection_of(context)
+        refused = self._streams.enter(connection)
         if refused is not None:
             await abort(context, refused)
         try:
@@ -50,7 +51,7 @@ class LazyReflection:
         except Exception as error:
             await explain(error, context)
         finally:
-            self._streams.leave(peer)
+            self._streams.leave(connection)
 
     def _imported(self) -> Any:
         if self._servicer is None:

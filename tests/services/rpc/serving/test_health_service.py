@@ -95,4 +95,4 @@ class Peer:
     """The part of a call's context that a watch uses."""
 
     def peer(self) -> str:
-        return "unix:"
+        return "ipv4:127.0.0.1:1"
