@@ -154,8 +154,8 @@ class Node:
             self._pending_frames,
             counters,
             self._telemetry,
-            parts.clock,
             self._conditions,
+            parts.clock,
         )
         parts.load_kernels()
         started_ns = parts.clock.monotonic_ns()
@@ -201,12 +201,16 @@ class Node:
         )
         self._probe = ConditionProbe(
             self._conditions,
-            parts.executor,
-            disk_waits=(sequencer.disk_wait, log_writer.disk_wait),
+            disk_waits={
+                "setting room aside in the log": sequencer.disk_wait,
+                "writing to the log": log_writer.disk_wait,
+                "syncing in the background": log.background_wait,
+                "writing results": self._applier.disk_wait,
+            },
             capacity=self._capacity,
-            directory=self._settings.node.data_dir,
-            segment_bytes=self._settings.log.segment_bytes,
             block_clock=block_clock,
+            results_file=self._results_file,
+            executor=parts.executor,
             lost_addresses=lambda: self._server.lost_addresses(),
         )
         opened.push_async_callback(self._probe.stop)

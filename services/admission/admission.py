@@ -50,7 +50,7 @@ class Admission:
         wake_consumer: Callable[[], None],
         *,
         in_flight_frames_max: int,
-        conditions: Conditions | None = None,
+        conditions: Conditions,
     ) -> None:
         """Admit frames while fewer than ``in_flight_frames_max`` are unanswered.
 
@@ -69,7 +69,7 @@ class Admission:
         self._counters = counters
         self._wake_consumer = wake_consumer
         self._in_flight_frames_max: Final = in_flight_frames_max
-        self._conditions = conditions or Conditions()
+        self._conditions = conditions
         self._closed: Refusal | None = None
 
     @property

@@ -7,7 +7,7 @@ has had an answer to a transaction reads its effect.
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from penstock.contract.limits import BATCH_SIZE
 from penstock.contract.result_code import SESSIONS_EXHAUSTED
 from penstock.host.clock import SYSTEM_CLOCK, Clock
+from penstock.host.disk_wait import DiskWait
 from replication.log.block import Block
 from replication.log.errors import LogRecycled
 from services.pipeline.channel import Channel, ChannelClosed
@@ -56,8 +57,8 @@ class Applier(ThreadedStage):
         pending_frames: PendingFrames,
         counters: Counters,
         telemetry: Telemetry,
+        conditions: Conditions,
         clock: Clock = SYSTEM_CLOCK,
-        conditions: Conditions | None = None,
     ) -> None:
         """Apply to ``state``, keep results in ``results_file`` and answer through ``pending_frames``."""
         super().__init__()
@@ -69,7 +70,9 @@ class Applier(ThreadedStage):
         self._counters = counters
         self._telemetry = telemetry
         self._clock = clock
-        self._conditions = conditions or Conditions(clock)
+        self._conditions = conditions
+        self.disk_wait: Final = DiskWait(clock.monotonic_ns)
+        """While results are written."""
         self._results: NDArray[np.uint8] = np.empty(BATCH_SIZE, np.uint8)
 
     @property
@@ -115,8 +118,6 @@ class Applier(ThreadedStage):
         results = self._advance(block)
         if SESSIONS_EXHAUSTED in results:  # one pass of memchr
             self._conditions.set(Condition.SESSIONS_EXHAUSTED)
-        else:
-            self._conditions.clear(Condition.SESSIONS_EXHAUSTED)
         self._telemetry.observe_block(
             BlockTimes(
                 block.index,
@@ -140,11 +141,8 @@ class Applier(ThreadedStage):
             block.body, block.count, block.payload_bytes, block.first_position, block.time_ns, block.index, results
         )
         encoded = results.tobytes()
-        self._results_file.write(block.first_position, encoded)
-        if self._results_file.failed:
-            self._conditions.set(Condition.RESULTS_UNAVAILABLE)
-        else:
-            self._conditions.clear(Condition.RESULTS_UNAVAILABLE)
+        with self.disk_wait:
+            self._results_file.write(block.first_position, encoded)
         self._counters.add(Counter.BLOCKS_APPLIED)
         self._counters.add(Counter.TRANSACTIONS_APPLIED, block.count)
         self._counters.add(Counter.APPLY_NS, self._clock.monotonic_ns() - started_ns)

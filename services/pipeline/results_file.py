@@ -67,8 +67,13 @@ class ResultsFile:
 
     @property
     def failed(self) -> bool:
-        """Whether results cannot be written at the moment."""
-        return self._is_failing
+        """Whether results cannot be written at the moment, or some have been lost since they could not."""
+        return self._is_failing or bool(self._late.lost)
+
+    def try_again(self) -> None:
+        """Write what could not be written, where it is time to; a write or a read does so, too."""
+        with self._lock:
+            self._write_late()
 
     def write(self, first_position: int, results: bytes) -> None:
         """Keep the results of a block whose first transaction is number ``first_position``."""

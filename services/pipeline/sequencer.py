@@ -12,7 +12,7 @@ from penstock.host.disk_wait import DiskWait
 from pooling.buffers import Buffer
 from pooling.core.errors import PoolExhausted
 from replication.log.ballot import Ballot
-from replication.log.block import HEADER_BYTES, Block, stored_bytes
+from replication.log.block import BLOCK_BYTES_MAX, HEADER_BYTES, Block, stored_bytes
 from replication.log.errors import LogBusy, LogFull
 from services.pipeline.block_clock import BlockClock
 from services.pipeline.channel import ChannelClosed
@@ -27,6 +27,7 @@ from txqueue.queue import Batch
 
 _WAIT_S: Final = 0.25
 """How long the sequencer waits for frames or for a buffer before it looks whether it should end."""
+_SHORTAGES: Final = (Condition.DISK_FULL, Condition.LOG_BUSY)
 
 FrameRows = np.ndarray[tuple[int, int], np.dtype[np.uint64]]
 """uint64[n, 4]: rows of (token, first record in the block, records, payload bytes)."""
@@ -111,8 +112,8 @@ class Sequencer(ThreadedStage):
         cluster_id: int,
         ballot: Ballot,
         block_clock: BlockClock,
+        conditions: Conditions,
         clock: Clock = SYSTEM_CLOCK,
-        conditions: Conditions | None = None,
     ) -> None:
         """Seal what comes through ``queue`` behind the last block of ``log``, for ``log_writer``.
 
@@ -129,13 +130,15 @@ class Sequencer(ThreadedStage):
         self._cluster_id = cluster_id
         self._ballot = ballot
         self._clock = clock
-        self._conditions = conditions or Conditions(clock)
+        self._conditions = conditions
         self.disk_wait: Final = DiskWait(clock.monotonic_ns)
         """While room is reserved, which waits where a segment is being prepared."""
         self._index = log.last_index
         self._position = log.last_position
         self._hash = log.last_hash
         self._block_clock = block_clock
+        self._is_short = False
+        self._has_room = False
         self._stopping = False
         self._abandoned = False
         counters.put(Counter.SEALED_INDEX, self._index)
@@ -158,6 +161,8 @@ class Sequencer(ThreadedStage):
                 self._queue.rebalance_if_needed()
             elif self._stopping:
                 return
+            elif self._is_short:
+                self._look_for_room()
 
     def _seal_next(self, frames: FrameRows) -> None:
         buffer = self._borrow()
@@ -194,20 +199,10 @@ class Sequencer(ThreadedStage):
         if not batch.count:
             return None
         sealed_frames = frames[: batch.frames].copy()
-        try:
-            with self.disk_wait:
-                self._results_file.reserve(self._position, batch.count)
-                self._log.reserve(stored_bytes(batch.count, batch.payload_bytes))
-        except LogFull as error:
-            self._conditions.set(Condition.DISK_FULL, str(error))
-            self._pending_frames.refuse(sealed_frames, Refusal(Reason.LOG_FULL))
+        shortage = self._reserve(batch.count, stored_bytes(batch.count, batch.payload_bytes))
+        if shortage is not None:
+            self._pending_frames.refuse(sealed_frames, Refusal(shortage))
             return None
-        except LogBusy as error:
-            self._conditions.set(Condition.DESCRIPTORS_SHORT, str(error))
-            self._pending_frames.refuse(sealed_frames, Refusal(Reason.LOG_BUSY))
-            return None
-        self._conditions.clear(Condition.DISK_FULL)
-        self._conditions.clear(Condition.DESCRIPTORS_SHORT)
         started_ns = self._clock.monotonic_ns()
         block = Block.seal(
             buffer,
@@ -227,6 +222,40 @@ class Sequencer(ThreadedStage):
         self._counters.add(Counter.SEAL_NS, self._clock.monotonic_ns() - started_ns)
         self._counters.put(Counter.SEALED_INDEX, block.index)
         return SealedBlock(block, buffer, self._buffers, sealed_frames, self._clock.time_ns())
+
+    def _reserve(self, count: int, byte_count: int) -> Reason | None:
+        """Set room aside for one block and its results; return why frames have to be refused, if there is none."""
+        if self._has_room:
+            self._has_room = False
+            return None
+        try:
+            with self.disk_wait:
+                self._results_file.reserve(self._position, count)
+                self._log.reserve(byte_count)
+        except LogFull as error:
+            return self._run_short(Condition.DISK_FULL, str(error), Reason.LOG_FULL)
+        except LogBusy as error:
+            return self._run_short(Condition.LOG_BUSY, str(error), Reason.LOG_BUSY)
+        if self._is_short:
+            self._is_short = False
+            for condition in _SHORTAGES:
+                self._conditions.clear(condition)
+        return None
+
+    def _run_short(self, met: Condition, detail: str, reason: Reason) -> Reason:
+        self._is_short = True
+        for condition in _SHORTAGES:
+            if condition is not met:
+                self._conditions.clear(condition)
+        self._conditions.set(met, detail)
+        return reason
+
+    def _look_for_room(self) -> None:
+        """Find out whether a shortage has passed, though no frame comes: none does where a balancer goes by health.
+
+        What is reserved is the next block's, whatever its size.
+        """
+        self._has_room = self._reserve(BATCH_SIZE, BLOCK_BYTES_MAX) is None
 
     def _abandon(self) -> None:
         self._abandoned = True  # its thread looks at least every `_WAIT_S`

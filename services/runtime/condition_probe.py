@@ -1,13 +1,11 @@
 """The condition probe: looks once a second for what no stage can see by itself, and for the end of what one has seen.
 
-A stage whose disk hangs cannot say so. A stage that met a full disk or full tables would learn of their end from the
+A stage whose disk hangs cannot say so. Who met full tables, or refused a new client, would learn of the end from the
 next frame, and none comes where a balancer goes by the node's health.
 """
 
 import asyncio
-import os
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from penstock.contract.limits import BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX
@@ -24,6 +22,17 @@ DISK_SLOW_S: Final = 3.0
 CLOCK_BEHIND_NS: Final = 1_000_000_000
 """How far the wall clock may be behind the log's last block: clocks are set back by this much in daily use."""
 DESCRIPTORS_LEFT_MIN: Final = 64
+
+
+class RetryingResults(Protocol):
+    """What the probe needs of the results file: `services.pipeline.results_file.ResultsFile` in a node."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether results cannot be written, or some have been lost."""
+
+    def try_again(self) -> None:
+        """Write what could not be written."""
 
 
 class BlockTimes(Protocol):
@@ -44,13 +53,12 @@ class ConditionProbe:
     def __init__(
         self,
         conditions: Conditions,
-        executor: Executor,
         *,
-        disk_waits: Sequence[DiskWait],
+        disk_waits: Mapping[str, DiskWait],
         capacity: Capacity,
-        directory: Path,
-        segment_bytes: int,
         block_clock: BlockTimes,
+        results_file: RetryingResults,
+        executor: Executor,
         lost_addresses: Callable[[], Sequence[str]],
         left: Callable[[], int] = descriptors.left,
     ) -> None:
@@ -58,29 +66,30 @@ class ConditionProbe:
 
         Args:
             conditions: of the node.
-            executor: runs what may hang with the disk.
-            disk_waits: of the stages that write.
+            disk_waits: of all that waits for the disk, by what it does meanwhile.
             capacity: of the state's tables.
-            directory: of the log.
-            segment_bytes: what the log takes from the disk at a time.
             block_clock: gives the log's blocks their times.
+            results_file: which may fail.
+            executor: runs what may hang with the disk.
             lost_addresses: gives the addresses at which the node is not reached any more.
             left: gives the file descriptors that may still be opened.
         """
         self._conditions = conditions
-        self._executor = executor
-        self._disk_waits = tuple(disk_waits)
+        self._disk_waits = dict(disk_waits)
         self._capacity = capacity
-        self._directory = directory
-        self._segment_bytes = segment_bytes
         self._block_clock = block_clock
+        self._results_file = results_file
+        self._executor = executor
+        self._trying_results = False
         self._lost_addresses = lost_addresses
         self._left = left
-        self._asking_disk = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin."""
+        """Begin, with a look at what nobody has met yet: a node whose tables are full says so before it serves."""
+        if not self._has_room():
+            self._conditions.set(Condition.TABLES_FULL)
+        self.tick()
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
@@ -91,20 +100,23 @@ class ConditionProbe:
 
     def tick(self) -> None:
         """Look at everything once; never blocks."""
-        waited_s = max(wait.lasts_s() for wait in self._disk_waits)
+        waited_s, doing = max((wait.lasts_s(), doing) for doing, wait in self._disk_waits.items())
         behind_ns, leapt_ns = self._block_clock.behind_ns, self._block_clock.leapt_ns
         left = self._left()
         lost = self._lost_addresses()
-        self._tell(Condition.DISK_SLOW, waited_s >= DISK_SLOW_S, f"for {waited_s:.0f} s")
+        self._tell(Condition.DISK_SLOW, waited_s >= DISK_SLOW_S, f"{doing} for {waited_s:.0f} s")
         self._tell(Condition.CLOCK_BEHIND, behind_ns > CLOCK_BEHIND_NS, f"by {duration_text(behind_ns)}")
         self._tell(Condition.CLOCK_JUMPED, leapt_ns > 0, f"by {duration_text(leapt_ns)}")
         self._tell(Condition.DESCRIPTORS_SHORT, left < DESCRIPTORS_LEFT_MIN, f"{left} left")
+        self._tell(Condition.RESULTS_UNAVAILABLE, self._results_file.failed, "")
         self._tell(Condition.ADDRESS_LOST, bool(lost), ", ".join(lost))
-        if Condition.TABLES_FULL in self._conditions and self._capacity.fits(BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX):
+        if Condition.TABLES_FULL in self._conditions and self._has_room():
             self._conditions.clear(Condition.TABLES_FULL)
-        if Condition.DISK_FULL in self._conditions and not self._asking_disk:
-            self._asking_disk = True
-            self._executor.start("disk-probe", self._ask_disk)
+        if self._results_file.failed and not self._trying_results:
+            self._trying_results = True
+            self._executor.start("results-probe", self._try_results)
+        # Which lasts for as long as new clients come and are refused.
+        self._conditions.clear(Condition.SESSIONS_EXHAUSTED)
         self._conditions.settle()
 
     def _tell(self, condition: Condition, met: bool, detail: str) -> None:
@@ -113,13 +125,14 @@ class ConditionProbe:
         else:
             self._conditions.clear(condition)
 
-    def _ask_disk(self) -> None:
+    def _try_results(self) -> None:
         try:
-            room = os.statvfs(self._directory)
-            if room.f_bavail * room.f_frsize >= 2 * self._segment_bytes:
-                self._conditions.clear(Condition.DISK_FULL)
+            self._results_file.try_again()
         finally:
-            self._asking_disk = False
+            self._trying_results = False
+
+    def _has_room(self) -> bool:
+        return self._capacity.fits(BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX)
 
     async def _run(self) -> None:
         while True:

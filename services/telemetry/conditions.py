@@ -36,15 +36,23 @@ class Condition(Enum):
         "frames that the state's tables might not hold are refused: raise state.bytes_max and restart the node",
     )
     DISK_FULL = ("disk_full", Ability.SUBMIT, "frames are refused for want of disk space: free or add some")
+    LOG_BUSY = (
+        "log_busy",
+        Ability.SUBMIT,
+        "frames are refused, since the log gets no more descriptors, memory or threads: raise the limit, or end what "
+        "takes them",
+    )
     DISK_SLOW = (
         "disk_slow",
         Ability.SUBMIT,
-        "the disk has not answered for seconds, and no client is answered before it does: check it",
+        "the disk has not answered for seconds, and no client is answered before it does, or, where log.sync_mode is "
+        "interval, what is answered is not safe yet: check it",
     )
     RESULTS_UNAVAILABLE = (
         "results_unavailable",
         Ability.WATCH,
-        "results could not be kept and watches of them are refused: free disk space and restart the node",
+        "results could not be written, and watches of those that memory does not keep are refused: free disk space; a "
+        "restart computes what was lost",
     )
     LOG_DAMAGED = (
         "log_damaged",

@@ -87,6 +87,7 @@ class FakeQueue:
         self.wakes = 0
         self._idle_waits = 0
         self.on_dequeue: Callable[[], None] = lambda: None
+        self.on_idle: Callable[[], None] = lambda: None
 
     def publish(self, token: int) -> None:
         self._frames.append(token)
@@ -95,6 +96,8 @@ class FakeQueue:
         return len(self._frames)
 
     def wait(self, timeout_s: float) -> bool:
+        if not self._frames:
+            self.on_idle()
         self._idle_waits += not self._frames
         assert self._idle_waits < IDLE_WAITS_MAX, "the sequencer goes on waiting after its end"
         return bool(self._frames)
@@ -206,7 +209,7 @@ class FakeResults:
 
     def __init__(self) -> None:
         self.written: dict[int, bytes] = {}
-        self.failed = False
+        self.on_write: Callable[[], None] = lambda: None
         self.reserved: list[tuple[int, int]] = []
         self.full = False
 
@@ -216,6 +219,7 @@ class FakeResults:
         self.reserved.append((first_position, count))
 
     def write(self, first_position: int, results: bytes) -> None:
+        self.on_write()
         self.written[first_position] = results
 
     def as_results_file(self) -> ResultsFile:

@@ -33,8 +33,8 @@ class ApplierBench(ThreadedStageBench):
             self.submitters.pending_frames,
             self.counters,
             NoTelemetry(),
-            self.clock,
             self.conditions,
+            self.clock,
         )
         self.start()
 
@@ -187,10 +187,18 @@ def conditions_after(bench: ApplierBench) -> list[Condition]:
     return [active.condition for active in bench.conditions.active()]
 
 
-def test_results_that_were_lost_are_a_condition() -> None:
+def test_a_write_of_results_that_hangs_can_be_seen_from_outside() -> None:
     bench = ApplierBench()
-    bench.results.failed = True
-    assert conditions_after(bench) == [Condition.RESULTS_UNAVAILABLE]
+    lasted: list[float] = []
+
+    def hang() -> None:
+        bench.clock.advance(5)
+        lasted.append(bench.stage.disk_wait.lasts_s())
+
+    bench.results.on_write = hang
+    bench.submit()
+    bench.work()
+    assert (lasted, bench.stage.disk_wait.lasts_s()) == ([5], 0)
 
 
 def test_clients_that_find_no_session_are_a_condition() -> None:

@@ -17,6 +17,7 @@ from services.pipeline.log_writer import LogWriter
 from services.pipeline.pipeline import Pipeline
 from services.pipeline.sequencer import Sequencer
 from services.pipeline.stage import Stage
+from services.telemetry.conditions import Conditions
 from services.telemetry.counters import Counter, Counters
 from services.telemetry.telemetry import NoTelemetry
 from tests.fakes import ManualClock, ManualExecutor, Parked
@@ -49,6 +50,7 @@ class PipelineBench:
             pending_frames,
             self.counters,
             NoTelemetry(),
+            Conditions(clock),
             clock,
         )
         self.gate = CommitGate(self.applier, self.counters, 0)
@@ -64,6 +66,7 @@ class PipelineBench:
             cluster_id=CLUSTER_ID,
             ballot=Ballot(EPOCH, 0),
             block_clock=BlockClock(clock, 0, 1),
+            conditions=Conditions(clock),
             clock=clock,
         )
         self.pipeline = Pipeline(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 
 from penstock.contract.limits import BATCH_SIZE
 from penstock.contract.reasons import Reason
@@ -232,6 +233,74 @@ def test_a_full_disk_is_a_condition_until_blocks_find_room_again() -> None:
     bench.clock.advance(HOLD_S)
     bench.conditions.settle()
     assert bench.conditions.active() == []
+
+
+def test_a_log_that_is_short_of_something_is_a_condition_of_its_own_that_leaves_descriptors_alone() -> None:
+    bench = SequencerBench()
+    bench.conditions.set(Condition.DESCRIPTORS_SHORT)
+    bench.log.busy = True
+    bench.submit()
+    bench.submit()
+    seen: list[set[Condition]] = []
+
+    def room_for_the_second() -> None:
+        seen.append({active.condition for active in bench.conditions.active()})
+        bench.log.busy = len(seen) < 2
+
+    bench.in_the_middle(room_for_the_second)
+    bench.work()
+    assert seen[1] == {Condition.LOG_BUSY, Condition.DESCRIPTORS_SHORT}
+    assert bench.passed_on == [1]
+    bench.clock.advance(HOLD_S)
+    bench.conditions.settle()
+    assert [active.condition for active in bench.conditions.active()] == [Condition.DESCRIPTORS_SHORT]
+
+
+@pytest.mark.parametrize("shortage", [Condition.DISK_FULL, Condition.LOG_BUSY])
+def test_the_end_of_a_shortage_is_noticed_though_no_frame_comes_and_the_room_is_the_next_block_s(
+    shortage: Condition,
+) -> None:
+    bench = SequencerBench()
+    bench.log.full, bench.log.busy = shortage is Condition.DISK_FULL, shortage is Condition.LOG_BUSY
+    reservations: list[bool] = []
+    bench.log.on_reserve = lambda: reservations.append(bench.log.full or bench.log.busy)
+    bench.submit()
+    idle = 0
+
+    def time_passes() -> None:
+        nonlocal idle
+        idle += 1
+        if idle == 3:
+            bench.log.full = bench.log.busy = False
+        if idle == 5:
+            bench.clock.advance(HOLD_S)
+            bench.conditions.settle()
+            assert bench.conditions.active() == []
+            bench.submit()
+        if idle == 6:
+            bench.stage.stop()
+
+    bench.queue.on_idle = time_passes
+    bench.executor.parked[0].run()
+    assert reservations == [True, True, True, False], "room is looked for until there is some, and used by the block"
+    assert bench.results.reserved[-1] == (0, BATCH_SIZE)
+    assert bench.passed_on == [1]
+
+
+def test_a_disk_that_has_room_again_but_no_descriptors_for_the_log_is_no_longer_full() -> None:
+    bench = SequencerBench()
+    bench.log.full = True
+    bench.submit()
+    bench.submit()
+
+    def free_the_disk() -> None:
+        bench.log.full, bench.log.busy = len(bench.queue) == 2, len(bench.queue) == 1
+
+    bench.in_the_middle(free_the_disk)
+    bench.work()
+    bench.clock.advance(HOLD_S)
+    bench.conditions.settle()
+    assert [active.condition for active in bench.conditions.active()] == [Condition.LOG_BUSY]
 
 
 def test_a_wait_for_room_in_the_log_can_be_seen_from_outside() -> None:

@@ -1,8 +1,6 @@
 """The probe sees what no stage can, and the end of what stages have seen."""
 
 import asyncio
-import os
-from pathlib import Path
 
 import pytest
 
@@ -26,23 +24,24 @@ SECOND_NS = 10**9
 class Bench:
     """A probe, and all that it looks at."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self) -> None:
         self.clock = SteppedClock(now_ns=1_700_000_000 * SECOND_NS)
         self.conditions = Conditions(self.clock)
         self.executor = ManualExecutor()
-        self.disk_waits = [DiskWait(self.clock.monotonic_ns) for _ in range(2)]
+        self.disk_waits = {doing: DiskWait(self.clock.monotonic_ns) for doing in ("writing", "syncing")}
         self.block_clock = BlockClock(self.clock, 0, 3600 * SECOND_NS)
         self.room = True
         self.left = 1000
         self.lost: list[str] = []
+        self.failed = False
+        self.tries = 0
         self.probe = ConditionProbe(
             self.conditions,
-            self.executor,
             disk_waits=self.disk_waits,
             capacity=self,
-            directory=directory,
-            segment_bytes=8 * MIB,
             block_clock=self.block_clock,
+            results_file=self,
+            executor=self.executor,
             lost_addresses=lambda: self.lost,
             left=lambda: self.left,
         )
@@ -50,6 +49,9 @@ class Bench:
     def fits(self, records: int, payload_bytes: int) -> bool:
         assert (records, payload_bytes) == (10_000, 4 * MIB), "the largest frame"
         return self.room
+
+    def try_again(self) -> None:
+        self.tries += 1
 
     def seen(self) -> list[Condition]:
         self.probe.tick()
@@ -65,17 +67,18 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def bench() -> Bench:
+    return Bench()
 
 
-@pytest.mark.parametrize("stage", [0, 1])
-def test_a_disk_that_hangs_is_slow_until_it_answers(bench: Bench, stage: int) -> None:
-    with bench.disk_waits[stage]:
+@pytest.mark.parametrize("doing", ["writing", "syncing"])
+def test_a_disk_that_hangs_is_slow_until_it_answers_whatever_waits_for_it(bench: Bench, doing: str) -> None:
+    with bench.disk_waits[doing]:
         bench.clock.advance(DISK_SLOW_S - 0.01)
         assert bench.seen() == []
         bench.clock.advance(0.01)
         assert bench.seen() == [Condition.DISK_SLOW]
+        assert bench.conditions.active()[0].detail == f"{doing} for 3 s"
         assert bench.seen_later() == [Condition.DISK_SLOW]
     assert bench.seen() == [Condition.DISK_SLOW], "it has not been quick for long enough"
     assert bench.seen_later() == []
@@ -124,25 +127,31 @@ def test_full_tables_end_once_the_largest_frame_fits_though_none_is_sent(bench: 
     assert bench.seen_later() == []
 
 
-def test_a_full_disk_ends_once_there_is_room_though_no_frame_is_sent(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = os.statvfs
-    free = 0
+async def test_tables_that_are_full_at_the_start_are_told_before_any_frame_is_refused(bench: Bench) -> None:
+    bench.room = False
+    bench.probe.start()
+    assert Condition.TABLES_FULL in bench.conditions
+    await bench.probe.stop()
 
-    def statvfs(path: Path) -> os.statvfs_result:
-        found = real(path)
-        return os.statvfs_result((*found[:4], free // found.f_frsize, *found[5:]))
 
-    monkeypatch.setattr(os, "statvfs", statvfs)
-    bench.conditions.set(Condition.DISK_FULL)
-    assert bench.seen_later() == [Condition.DISK_FULL]
-    free = 64 * MIB
+def test_clients_that_find_no_session_are_told_for_as_long_as_they_come(bench: Bench) -> None:
+    for _ in range(3):
+        bench.conditions.set(Condition.SESSIONS_EXHAUSTED)
+        assert bench.seen() == [Condition.SESSIONS_EXHAUSTED]
+        bench.clock.advance(HOLD_S - 0.1)
     assert bench.seen_later() == []
 
 
-def test_a_disk_that_does_not_answer_is_asked_by_one_thread_alone(bench: Bench) -> None:
-    bench.conditions.set(Condition.DISK_FULL)
+def test_results_that_cannot_be_written_are_told_and_tried_again_though_no_block_comes(bench: Bench) -> None:
+    bench.failed = True
+    assert bench.seen() == [Condition.RESULTS_UNAVAILABLE]
+    assert bench.tries == 1
+    bench.failed = False
+    assert bench.seen_later() == []
+
+
+def test_a_disk_that_does_not_answer_is_tried_by_one_thread_alone(bench: Bench) -> None:
+    bench.failed = True
     for _ in range(10):
         bench.probe.tick()
     assert len(bench.executor.parked) == 1
