@@ -2,12 +2,14 @@
 
 Messages stay in the network once they are sent: each may be delivered at any time, never, or again. A disk completes
 what it was asked in order, at any time; a crash loses any end of what it has not completed. Time stands still and all
-times are 0, so every timer may fire at any time. What must hold is asserted after each step, from what the disks hold
+times are 0, so every timer may fire at any time. What must hold is checked after each step, from what the disks hold
 and what was said, not from what the cores believe.
+
+What one node does depends on its own state alone, so it is computed once for each state of a node and each thing that
+happens to it. The world's state is made of the numbers of its nodes' states and of the messages that were sent.
 """
 
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -52,8 +54,7 @@ class Sent(NamedTuple):
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(NamedTuple):
     """How often things may still happen, which keeps the world small."""
 
     elections: int = 2
@@ -67,17 +68,43 @@ class Budget:
 class State(NamedTuple):
     """All of a world, as a value."""
 
-    cores: tuple[Hashable, ...]
-    disks: tuple[Disk, ...]
-    network: frozenset[Sent]
+    nodes: tuple[int, ...]
+    """Numbers of the nodes' states, node 1 first."""
+    network: int
+    """A bit for each message that was sent."""
     budget: Budget
     committed: tuple[bytes, ...]
     """Hashes of the blocks that any node said to be committed, from index 1 on."""
-    led: frozenset[tuple[Ballot, int]]
+    led: tuple[tuple[Ballot, int], ...]
     """Ballots that led, and in which life of their node."""
     lives: tuple[int, ...]
     reads: tuple[tuple[int, int], ...]
     """Reads under way, and how much was committed when they were asked for."""
+
+
+class Action(NamedTuple):
+    """Something that may happen to a node."""
+
+    name: str
+    node: int
+    what: Any = None
+
+
+class Outcome(NamedTuple):
+    """What came of something that happened to a node."""
+
+    after: int
+    """Number of the node's state."""
+    sent: int
+    """A bit for each message."""
+    committed: tuple[bytes, ...]
+    """Hashes of the blocks that it said to be committed, if it said so."""
+    cut: tuple[Header, ...]
+    """Blocks that it cut."""
+    confirmed: tuple[tuple[int, int], ...]
+    """Reads that it confirmed, and at which index."""
+    leads: Ballot | None
+    violation: str = ""
 
 
 @cache
@@ -95,74 +122,50 @@ def apply_change(log: tuple[Header, ...], change: effects.WriteBlocks | effects.
     return log + change.headers
 
 
-def first_promise(membership: Membership, node: int) -> Promise:
-    """Return the record with which a new cluster's node begins."""
-    return Promise(NO_BALLOT, membership, Incarnation(0, node))
+class NodeStep:
+    """What happens in one node: its core handles an event, and what that asks for is begun."""
 
-
-def begin(membership: Membership, budget: Budget, config: ConsensusConfig = TIMELESS) -> State:
-    """Return the world of a new cluster."""
-    nodes = sorted(membership.nodes)
-    assert nodes == list(range(1, len(nodes) + 1))
-    disks = tuple(Disk(first_promise(membership, node), ()) for node in nodes)
-    cores = tuple(freeze(Core(node, disk.promise, Outline(disk.log), config)) for node, disk in enumerate(disks, 1))
-    state = State(cores, disks, frozenset(), budget, (), frozenset(), (0,) * len(nodes), ())
-    for node in nodes:
-        each = Step(state, node, config)
-        each.handle(events.Started(0))
-        state = each.end(budget)
-    return state
-
-
-class Step:
-    """One node's step: a core that handles events, and the world that it changes."""
-
-    def __init__(self, state: State, node: int, config: ConsensusConfig = TIMELESS) -> None:
-        self.state = state
+    def __init__(self, node: int, core: Core, disk: Disk) -> None:
         self.node = node
-        self.config = config
-        self.disk = state.disks[node - 1]
-        self.core: Core = thaw(state.cores[node - 1])
-        self.network: set[Sent] = set()
-        self.committed = state.committed
-        self.led = state.led
-        self.reads = state.reads
-        self.life = state.lives[node - 1]
-        self.commit_index = self.core.commit_index
+        self.core = core
+        self.disk = disk
+        self.sent: list[Sent] = []
+        self.committed: tuple[bytes, ...] = ()
+        self.cut: tuple[Header, ...] = ()
+        self.confirmed: list[tuple[int, int]] = []
+        self.commit_index = core.commit_index
 
     def handle(self, event: events.Event) -> None:
         """Let the core handle an event, and carry out what it asks for; what costs no time is done at once."""
         for effect in self.core.handle(event):
-            _DO[type(effect)](self, effect)
-        core = self.core
-        if core.commit_index < self.commit_index:
+            do = _DO.get(type(effect))
+            if do is not None:
+                do(self, effect)
+        if self.core.commit_index < self.commit_index:
             raise Violation("the commit index went back")
-        self.commit_index = core.commit_index
-        if core.leader is not None:
-            ballot = core.leader.ballot
-            if ballot.node != self.node or any(led == ballot and life != self.life for led, life in self.led):
-                raise Violation(f"{ballot} leads twice")
-            self.led |= {(ballot, self.life)}
+        self.commit_index = self.core.commit_index
 
-    def end(self, budget: Budget) -> State:
-        """Return the world after the step, in which everything that must hold does."""
-        place = self.node - 1
-        self.core.state.effects = []
-        old = self.state
-        state = State(
-            _replaced(old.cores, place, freeze(self.core)),
-            _replaced(old.disks, place, self.disk),
-            old.network | self.network if self.network else old.network,
-            budget,
-            self.committed,
-            self.led,
-            _replaced(old.lives, place, self.life),
-            self.reads,
-        )
-        check(state)
-        return state
+    def store(self) -> None:
+        """One record is stored."""
+        first, *others = self.disk.promises
+        self.disk = self.disk._replace(promise=first.promise, promises=tuple(others))
+        self.handle(events.PromiseStored(first.number, 0))
 
-    # Effects
+    def sync(self) -> None:
+        """One change of the log is done."""
+        first, *others = self.disk.changes
+        self.disk = self.disk._replace(log=apply_change(self.disk.log, first), changes=tuple(others))
+        if isinstance(first, effects.WriteBlocks):
+            last = first.headers[-1]
+            self.handle(events.BlocksDurable(first.cut, last.index, last.hash, 0))
+
+    @property
+    def log(self) -> tuple[Header, ...]:
+        """The log with all that is under way."""
+        log = self.disk.log
+        for change in self.disk.changes:
+            log = apply_change(log, change)
+        return log
 
     def _send(self, effect: effects.Send) -> None:
         message = effect.message
@@ -182,26 +185,17 @@ class Step:
             tip = message.extent.tip
             if tip.index and (len(log) < tip.index or log[tip.index - 1].tip != tip):
                 raise Violation(f"{message} tells of what is not synced")
-        self.network.add(Sent(type(message).__name__, self.node, effect.to, message))
+        self.sent.append(Sent(type(message).__name__, self.node, effect.to, message))
 
-    def _change_log(self, effect: effects.WriteBlocks | effects.Truncate) -> None:
-        if isinstance(effect, effects.Truncate) and effect.after_index < len(self.committed):
-            log = self.log
-            lost = log[effect.after_index : len(self.committed)]
-            if any(header.hash == self.committed[header.index - 1] for header in lost):
-                raise Violation(f"{effect} cuts a committed block")
+    def _write(self, effect: effects.WriteBlocks) -> None:
+        self.disk = self.disk._replace(changes=(*self.disk.changes, effect))
+
+    def _truncate(self, effect: effects.Truncate) -> None:
+        self.cut += self.log[effect.after_index :]
         self.disk = self.disk._replace(changes=(*self.disk.changes, effect))
 
     def _store(self, effect: effects.StorePromise) -> None:
         self.disk = self.disk._replace(promises=(*self.disk.promises, effect))
-
-    @property
-    def log(self) -> tuple[Header, ...]:
-        """The log with all that is under way."""
-        log = self.disk.log
-        for change in self.disk.changes:
-            log = apply_change(log, change)
-        return log
 
     def _read_blocks(self, effect: effects.ReadBlocks) -> None:
         found = self.log[effect.first - 1 : effect.last]
@@ -212,218 +206,288 @@ class Step:
     def _begin_epoch(self, effect: effects.BeginEpoch) -> None:
         self.handle(events.Proposed((block(effect.tip, effect.ballot, 0),), 0))
 
-    def _committed(self, effect: effects.Committed) -> None:
+    def _commit(self, effect: effects.Committed) -> None:
         log = self.log
         if len(log) < effect.commit_index:
             raise Violation(f"{effect} is more than the log has")
-        for header in log[: effect.commit_index]:
-            if header.index > len(self.committed):
-                self.committed += (header.hash,)
-            elif self.committed[header.index - 1] != header.hash:
-                raise Violation(f"two blocks were committed at {header.index}")
+        self.committed = tuple(header.hash for header in log[: effect.commit_index])
 
     def _confirm_read(self, effect: effects.ConfirmRead) -> None:
-        (asked,) = [committed for read, committed in self.reads if read == effect.read]
-        if effect.commit_index < asked:
-            raise Violation("a read was confirmed without what was committed before it was asked for")
-        self.reads = tuple(each for each in self.reads if each[0] != effect.read)
-
-    def _ignore(self, _: effects.Effect) -> None:
-        pass
+        self.confirmed.append((effect.read, effect.commit_index))
 
 
-_DO: dict[type, Callable[[Step, Any], None]] = {
-    effects.Send: Step._send,
-    effects.WriteBlocks: Step._change_log,
-    effects.Truncate: Step._change_log,
-    effects.StorePromise: Step._store,
-    effects.ReadBlocks: Step._read_blocks,
-    effects.SetTimer: Step._ignore,
-    effects.CasEpoch: Step._ignore,
-    effects.BeginEpoch: Step._begin_epoch,
-    effects.OpenIntake: Step._ignore,
-    effects.CloseIntake: Step._ignore,
-    effects.SteppedDown: Step._ignore,
-    effects.Committed: Step._committed,
-    effects.LeaderChanged: Step._ignore,
-    effects.ConfirmRead: Step._confirm_read,
-    effects.RefuseRead: Step._ignore,
-    effects.HandOverEnded: Step._ignore,
-    effects.Alarm: Step._ignore,
+_DO: dict[type, Callable[[NodeStep, Any], None]] = {
+    effects.Send: NodeStep._send,
+    effects.WriteBlocks: NodeStep._write,
+    effects.Truncate: NodeStep._truncate,
+    effects.StorePromise: NodeStep._store,
+    effects.ReadBlocks: NodeStep._read_blocks,
+    effects.BeginEpoch: NodeStep._begin_epoch,
+    effects.Committed: NodeStep._commit,
+    effects.ConfirmRead: NodeStep._confirm_read,
 }
 
 
-def check(state: State) -> None:
-    """Assert what must hold of the world as a whole."""
-    blocks: dict[tuple[int, Ballot], bytes] = {}
-    for disk in state.disks:
-        for header in disk.log:
-            if blocks.setdefault((header.index, header.ballot), header.hash) != header.hash:
-                raise Violation(f"two blocks have index {header.index} and {header.ballot}")
-        if disk.promise.commit_index > len(disk.log):
-            raise Violation("more is said to be committed than is durable")
-    voting = [disk for disk in state.disks if disk.promise.voting]
-    membership = state.disks[0].promise.membership
-    for index, hash_ in enumerate(state.committed, 1):
-        lacking = [
-            node
-            for node, disk in enumerate(state.disks, 1)
-            if disk in voting and (len(disk.log) < index or disk.log[index - 1].hash != hash_)
-        ]
-        if membership.is_quorum(lacking):
-            raise Violation(f"a quorum may forget the committed block {index}: nodes {lacking}")
+class World:
+    """The rules of a small world, and what was computed of it so far."""
 
+    def __init__(
+        self,
+        membership: Membership,
+        config: ConsensusConfig = TIMELESS,
+        *,
+        disks_take_time: bool = True,
+        lost: frozenset[str] = frozenset(),
+    ) -> None:
+        """Where disks take no time, what they are asked is done at once, and crashes lose nothing but memory.
 
-class Action(NamedTuple):
-    """Something that may happen to a node."""
+        Messages of the kinds ``lost`` never arrive, which makes the world smaller.
+        """
+        self.membership = membership
+        self.config = config
+        self.disks_take_time = disks_take_time
+        self.lost = lost
+        self.node_numbers: list[int] = sorted(membership.nodes)
+        assert self.node_numbers == list(range(1, len(self.node_numbers) + 1))
+        self._states: list[tuple[Hashable, Disk]] = []
+        self._state_ids: dict[tuple[Hashable, Disk], int] = {}
+        self._messages: list[Sent] = []
+        self._message_ids: dict[Sent, int] = {}
+        self._outcomes: dict[tuple[int, int, Hashable], Outcome] = {}
+        self._checked: dict[tuple[tuple[int, ...], tuple[bytes, ...]], str] = {}
 
-    name: str
-    node: int
-    what: Any = None
-
-
-def actions(state: State) -> Iterator[Action]:
-    """Tell what may happen next."""
-    budget = state.budget
-    for sent in state.network:
-        yield Action("deliver", sent.to, sent)
-    for place, disk in enumerate(state.disks):
-        node = place + 1
-        if disk.promises:
-            yield Action("store", node)
-        if disk.changes:
-            yield Action("sync", node)
-        if budget.elections:
-            yield Action("elect", node)
-        if budget.crashes:
-            for kept in range(len(disk.changes) + 1):
-                for stored in range(len(disk.promises) + 1):
-                    yield Action("crash", node, (kept, stored))
-        if budget.wipes:
-            yield Action("wipe", node)
-        leads = any(ballot.node == node and life == state.lives[place] for ballot, life in state.led)
-        if leads:
-            if budget.blocks:
-                yield Action("propose", node)
-            if budget.heartbeats:
-                yield Action("heartbeat", node)
-            if budget.reads:
-                yield Action("read", node)
-
-
-def step(state: State, action: Action, config: ConsensusConfig = TIMELESS) -> State:
-    """Return the world after an action.
-
-    Raises:
-        Violation: something does not hold that must.
-    """
-    return _ACTIONS[action.name](state, action, config)
-
-
-def _deliver(state: State, action: Action, config: ConsensusConfig) -> State:
-    each = Step(state, action.node, config)
-    each.handle(events.Received(action.what.sender, action.what.message, 0))
-    return each.end(state.budget)
-
-
-def _store(state: State, action: Action, config: ConsensusConfig) -> State:
-    each = Step(state, action.node, config)
-    stored, *others = each.disk.promises
-    each.disk = each.disk._replace(promise=stored.promise, promises=tuple(others))
-    each.handle(events.PromiseStored(stored.number, 0))
-    return each.end(state.budget)
-
-
-def _sync(state: State, action: Action, config: ConsensusConfig) -> State:
-    """One change of the log completes."""
-    each = Step(state, action.node, config)
-    change, *others = each.disk.changes
-    each.disk = each.disk._replace(log=apply_change(each.disk.log, change), changes=tuple(others))
-    if isinstance(change, effects.WriteBlocks):
-        last = change.headers[-1]
-        each.handle(events.BlocksDurable(change.cut, last.index, last.hash, 0))
-    return each.end(state.budget)
-
-
-def _elect(state: State, action: Action, config: ConsensusConfig) -> State:
-    """The coordinator gives a node the epoch that it would ask for."""
-    each = Step(state, action.node, config)
-    each.core.suspicion.want_epoch(each.core.state)
-    epoch = each.core.suspicion.wanted_epoch
-    each.core.state.effects = []
-    each.handle(events.EpochDecided(epoch, action.node, 0))
-    return each.end(replace(state.budget, elections=state.budget.elections - 1))
-
-
-def _propose(state: State, action: Action, config: ConsensusConfig) -> State:
-    each = Step(state, action.node, config)
-    leader = each.core.leader
-    if leader is None or not leader.epoch_index:
+    def begin(self, budget: Budget) -> State:
+        """Return the world of a new cluster."""
+        count = len(self.node_numbers)
+        state = State((0,) * count, 0, budget, (), (), (0,) * count, ())
+        for node in self.node_numbers:
+            disk = Disk(Promise(NO_BALLOT, self.membership, Incarnation(0, node)), ())
+            state = self._apply(state, node, self._restarted(node, disk), budget)
         return state
-    what = state.budget.blocks
-    each.handle(events.Proposed((block(each.core.state.outline.tip, leader.ballot, what),), 0))
-    return each.end(replace(state.budget, blocks=state.budget.blocks - 1))
+
+    def disk(self, state: State, node: int) -> Disk:
+        """Return a node's disk."""
+        return self._states[state.nodes[node - 1]][1]
+
+    def core(self, state: State, node: int) -> Core:
+        """Return a copy of a node's core."""
+        core: Core = thaw(self._states[state.nodes[node - 1]][0])
+        return core
+
+    def sent(self, state: State) -> Iterator[tuple[int, Sent]]:
+        """Return the messages in the network, with their numbers."""
+        network = state.network
+        while network:
+            lowest = network & -network
+            number = lowest.bit_length() - 1
+            yield number, self._messages[number]
+            network ^= lowest
+
+    def actions(self, state: State) -> Iterator[Action]:
+        """Tell what may happen next, all but what would change nothing."""
+        budget = state.budget
+        for number, sent in self.sent(state):
+            before = state.nodes[sent.to - 1]
+            outcome = self._outcomes.get((before, sent.to, number))
+            if outcome is None or outcome.after != before or outcome.sent & ~state.network or outcome.violation:
+                yield Action("deliver", sent.to, number)
+        for node in self.node_numbers:
+            disk = self.disk(state, node)
+            if disk.promises:
+                yield Action("store", node)
+            if disk.changes:
+                yield Action("sync", node)
+            if budget.elections:
+                yield Action("elect", node)
+            if budget.crashes:
+                for kept in range(len(disk.changes) + 1):
+                    for stored in range(len(disk.promises) + 1):
+                        yield Action("crash", node, (kept, stored))
+            if budget.wipes:
+                yield Action("wipe", node)
+            if any(ballot.node == node and life == state.lives[node - 1] for ballot, life in state.led):
+                if budget.blocks:
+                    yield Action("propose", node, budget.blocks)
+                if budget.heartbeats:
+                    yield Action("heartbeat", node)
+                if budget.reads:
+                    yield Action("read", node, budget.reads)
+
+    def step(self, state: State, action: Action) -> State:
+        """Return the world after an action.
+
+        Raises:
+            Violation: something does not hold that must.
+        """
+        name, node, what = action
+        key = (state.nodes[node - 1], node, what if name == "deliver" else (name, what, name == "wipe" and state.lives))
+        outcome = self._outcomes.get(key)
+        if outcome is None:
+            outcome = self._outcomes[key] = self._outcome(state, action)
+        budget = state.budget
+        spent = _SPENDS.get(name)
+        if spent is not None:
+            budget = budget._replace(**{spent: getattr(budget, spent) - 1})
+            if name in ("crash", "wipe"):
+                state = state._replace(lives=_replaced(state.lives, node - 1, state.lives[node - 1] + 1))
+            elif name == "read":
+                state = state._replace(reads=(*state.reads, (what, len(state.committed))))
+        return self._apply(state, node, outcome, budget)
+
+    def _outcome(self, state: State, action: Action) -> Outcome:
+        name, node, what = action
+        disk = self.disk(state, node)
+        if name == "crash":
+            kept, stored = what
+            log = disk.log
+            for change in disk.changes[:kept]:
+                log = apply_change(log, change)
+            promise = disk.promises[stored - 1].promise if stored else disk.promise
+            return self._restarted(node, Disk(promise, log))
+        if name == "wipe":
+            incarnation = Incarnation(1, 100 * state.lives[node - 1] + node)
+            return self._restarted(node, Disk(Promise(NO_BALLOT, self.membership, incarnation, voting=False), ()))
+        each = NodeStep(node, self.core(state, node), disk)
+        return self._finished(each, lambda: self._happen(each, name, what))
+
+    def _happen(self, each: NodeStep, name: str, what: Any) -> None:
+        core = each.core
+        if name == "deliver":
+            sent = self._messages[what]
+            each.handle(events.Received(sent.sender, sent.message, 0))
+        elif name == "store":
+            each.store()
+        elif name == "sync":
+            each.sync()
+        elif name == "elect":  # the coordinator gives the node the epoch that it would ask for
+            core.suspicion.want_epoch(core.state)
+            each.handle(events.EpochDecided(core.suspicion.wanted_epoch, each.node, 0))
+        elif name == "propose":
+            if core.leader is not None and core.leader.epoch_index:
+                each.handle(events.Proposed((block(core.state.outline.tip, core.leader.ballot, what),), 0))
+        elif name == "heartbeat":
+            each.handle(events.TimerFired(events.Timer.HEARTBEAT, 0))
+        else:
+            assert name == "read"
+            each.handle(events.ReadRequested(what, 0))
+
+    def _restarted(self, node: int, disk: Disk) -> Outcome:
+        each = NodeStep(node, Core(node, disk.promise, Outline(disk.log), self.config), disk)
+        return self._finished(each, lambda: each.handle(events.Started(0)))
+
+    def _finished(self, each: NodeStep, happen: Callable[[], None]) -> Outcome:
+        violation = ""
+        try:
+            happen()
+            while not self.disks_take_time and (each.disk.promises or each.disk.changes):
+                if each.disk.promises:
+                    each.store()
+                else:
+                    each.sync()
+        except AssertionError as failure:
+            violation = f"{type(failure).__name__}: {failure}"
+        leader = each.core.leader
+        leads = None if leader is None else leader.ballot
+        sent = 0
+        for message in each.sent:
+            if message.kind in self.lost:
+                continue
+            sent |= 1 << self._message_id(message)
+        each.core.state.effects = []
+        after = self._state_id((freeze(each.core), each.disk))
+        return Outcome(after, sent, each.committed, each.cut, tuple(each.confirmed), leads, violation)
+
+    def _state_id(self, node_state: tuple[Hashable, Disk]) -> int:
+        number = self._state_ids.setdefault(node_state, len(self._states))
+        if number == len(self._states):
+            self._states.append(node_state)
+        return number
+
+    def _message_id(self, message: Sent) -> int:
+        number = self._message_ids.setdefault(message, len(self._messages))
+        if number == len(self._messages):
+            self._messages.append(message)
+        return number
+
+    def _apply(self, state: State, node: int, outcome: Outcome, budget: Budget) -> State:
+        if outcome.violation:
+            raise Violation(outcome.violation)
+        committed, led, reads = state.committed, state.led, state.reads
+        if outcome.committed:
+            common = min(len(committed), len(outcome.committed))
+            if committed[:common] != outcome.committed[:common]:
+                raise Violation(f"node {node} takes another block for committed than was committed before")
+            committed = max(committed, outcome.committed, key=len)
+        for header in outcome.cut:
+            if header.hash in state.committed:
+                raise Violation(f"node {node} cuts the committed block {header.index}")
+        if outcome.leads is not None:
+            leads = outcome.leads, state.lives[node - 1]
+            if outcome.leads.node != node or any(
+                ballot == leads[0] and leads != (ballot, life) for ballot, life in led
+            ):
+                raise Violation(f"{outcome.leads} leads twice")
+            if leads not in led:
+                led = tuple(sorted((*led, leads)))
+        for read, at_index in outcome.confirmed:
+            if at_index < dict(reads)[read]:
+                raise Violation(f"read {read} is confirmed at {at_index}: more was committed before it was asked for")
+            reads = tuple(each for each in reads if each[0] != read)
+        nodes = _replaced(state.nodes, node - 1, outcome.after)
+        key = nodes, committed
+        violation = self._checked.get(key)
+        if violation is None:
+            violation = self._checked[key] = self._check(nodes, committed)
+        if violation:
+            raise Violation(violation)
+        return State(nodes, state.network | outcome.sent, budget, committed, led, state.lives, reads)
+
+    def _check(self, nodes: tuple[int, ...], committed: tuple[bytes, ...]) -> str:
+        """Say what does not hold of all nodes together."""
+        disks = [self._states[number][1] for number in nodes]
+        blocks: dict[tuple[int, Ballot], bytes] = {}
+        for disk in disks:
+            for header in disk.log:
+                if blocks.setdefault((header.index, header.ballot), header.hash) != header.hash:
+                    return f"two blocks have index {header.index} and {header.ballot}"
+            if disk.promise.commit_index > len(disk.log):
+                return "more is said to be committed than is durable"
+        for index, hash_ in enumerate(committed, 1):
+            lacking = [
+                node
+                for node, disk in enumerate(disks, 1)
+                if disk.promise.voting and (len(disk.log) < index or disk.log[index - 1].hash != hash_)
+            ]
+            if self.membership.is_quorum(lacking):
+                return f"a quorum may forget the committed block {index}: nodes {lacking}"
+        return ""
+
+    def without_dead_messages(self, state: State) -> State:
+        """Leave out messages of ballots that the receiver's disk has sealed: nothing can come of them."""
+        promises = [self._states[number][1].promise for number in state.nodes]
+        if state.budget.wipes or not all(promise.voting for promise in promises):
+            return state  # a disk may forget
+        network = state.network
+        for number, sent in self.sent(state):
+            if sent.message.ballot < promises[sent.to - 1].ballot:
+                network ^= 1 << number
+        return state if network == state.network else state._replace(network=network)
+
+    def described(self, action: Action) -> str:
+        """Say in words what happens."""
+        if action.name == "deliver":
+            sent = self._messages[action.what]
+            return f"{sent.sender} -> {sent.to}: {sent.message}"
+        return f"{action.name} {action.node} {action.what or ''}"
 
 
-def _heartbeat(state: State, action: Action, config: ConsensusConfig) -> State:
-    each = Step(state, action.node, config)
-    each.handle(events.TimerFired(events.Timer.HEARTBEAT, 0))
-    return each.end(replace(state.budget, heartbeats=state.budget.heartbeats - 1))
-
-
-def _read(state: State, action: Action, config: ConsensusConfig) -> State:
-    each = Step(state, action.node, config)
-    read = state.budget.reads
-    each.reads += ((read, len(state.committed)),)
-    each.handle(events.ReadRequested(read, 0))
-    return each.end(replace(state.budget, reads=read - 1))
-
-
-def _crash(state: State, action: Action, config: ConsensusConfig) -> State:
-    """A node loses what it had not completed, but for some, and starts anew."""
-    kept, stored = action.what
-    disk = state.disks[action.node - 1]
-    log, promise = disk.log, disk.promise
-    for change in disk.changes[:kept]:
-        log = apply_change(log, change)
-    if stored:
-        promise = disk.promises[stored - 1].promise
-    return _restarted(
-        state, action.node, Disk(promise, log), replace(state.budget, crashes=state.budget.crashes - 1), config
-    )
-
-
-def _wipe(state: State, action: Action, config: ConsensusConfig) -> State:
-    """A node loses its disk, and starts with an empty one."""
-    node = action.node
-    membership = state.disks[node - 1].promise.membership
-    log_id = 100 * (state.budget.wipes + 1) + node
-    promise = Promise(NO_BALLOT, membership, Incarnation(1, log_id), voting=False)
-    return _restarted(state, node, Disk(promise, ()), replace(state.budget, wipes=state.budget.wipes - 1), config)
-
-
-def _restarted(state: State, node: int, disk: Disk, budget: Budget, config: ConsensusConfig) -> State:
-    place = node - 1
-    state = state._replace(
-        disks=_replaced(state.disks, place, disk),
-        lives=_replaced(state.lives, place, state.lives[place] + 1),
-    )
-    core = Core(node, disk.promise, Outline(disk.log), config)
-    each = Step(state._replace(cores=_replaced(state.cores, place, freeze(core))), node, config)
-    each.handle(events.Started(0))
-    return each.end(budget)
-
-
-_ACTIONS: dict[str, Callable[[State, Action, ConsensusConfig], State]] = {
-    "deliver": _deliver,
-    "store": _store,
-    "sync": _sync,
-    "elect": _elect,
-    "propose": _propose,
-    "heartbeat": _heartbeat,
-    "read": _read,
-    "crash": _crash,
-    "wipe": _wipe,
+_SPENDS = {
+    "elect": "elections",
+    "propose": "blocks",
+    "crash": "crashes",
+    "wipe": "wipes",
+    "heartbeat": "heartbeats",
+    "read": "reads",
 }
 
 
