@@ -14,8 +14,6 @@ services.pipeline.pending_frames          receipt, back to the frame's sender
 import asyncio
 import gc
 import logging
-import os
-import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Final
@@ -28,6 +26,7 @@ from services.admission.frame_validator import FrameValidator
 from services.admission.namespaces import NamespaceSet
 from services.admission.session_bounds import put_into_force
 from services.admission.state_capacity import StateCapacity
+from services.node_health import NodeHealth
 from services.node_parts import NodeParts
 from services.pipeline.applier import Applier
 from services.pipeline.block_clock import BlockClock
@@ -37,42 +36,27 @@ from services.pipeline.pending_frames import PendingFrames
 from services.pipeline.pipeline import Pipeline
 from services.pipeline.sequencer import Sequencer
 from services.refusal import Refusal
-from services.rpc import state_service, txqueue_service
 from services.rpc.buffer_leases import BufferLeases
 from services.rpc.node_service import NodeService
 from services.rpc.pool_service import PoolService
 from services.rpc.state_service import StateService
 from services.rpc.txqueue_service import TxQueueService
-from services.runtime import descriptors, malloc_tuning
 from services.runtime.condition_probe import ConditionProbe
-from services.runtime.debug_monitor import attached
-from services.runtime.stop_deadline import StopDeadline
+from services.runtime.patient_thread import in_thread
 from services.settings.model import NodeSettings
-from services.telemetry.conditions import Ability, Conditions
+from services.telemetry.conditions import Conditions
 from services.telemetry.counters import Counters
 from services.telemetry.throughput import PhaseThroughput
 
 _BALLOT: Final = Ballot(1, 0)
 """Of a node without a coordinator: nobody else can have written its log."""
 
-EXIT_OK: Final = 0
-EXIT_FAILED: Final = 74
-"""EX_IOERR of sysexits.h: the log or the state cannot go on; the message says why."""
-
-_ANSWERS_S_MIN: Final = 1.0
+ANSWERS_S_MIN: Final = 1.0
 """What answers get at least, however short the grace: they take milliseconds where nothing hangs."""
-_CLOSE_S: Final = 5.0
-"""What closing everything may take after the grace, before the process is cut off."""
 _UNANSWERED: Final = (
     "the node stops before its disk has answered: whether the frame is in the log is unknown; send the same ids again "
     "later"
 )
-
-_UNHEALTHY_WITHOUT: Final = {
-    # The node as a whole is what load balancers ask for: one that takes no transactions is to get none.
-    Ability.SUBMIT: ("", txqueue_service.SERVICE),
-    Ability.WATCH: (state_service.SERVICE,),
-}
 
 _log = logging.getLogger("penstock.node")
 
@@ -80,14 +64,23 @@ _log = logging.getLogger("penstock.node")
 class Node:
     """One node in one process: `start`, then `stop`. All methods belong to one event loop."""
 
-    def __init__(self, settings: NodeSettings, parts: NodeParts = NodeParts()) -> None:  # noqa: B008 - immutable
-        """Prepare a node out of these parts; nothing is opened yet."""
+    def __init__(
+        self,
+        settings: NodeSettings,
+        parts: NodeParts = NodeParts(),  # noqa: B008 - immutable
+        on_closing: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Prepare a node out of these parts; nothing is opened yet.
+
+        ``on_closing`` is called before anything is closed, which takes as long as a disk takes that hangs.
+        """
         self._settings = settings
         self._parts = parts
         self._counters = Counters()
         self._throughput = PhaseThroughput(self._counters, parts.clock)
-        self._condition = "starting"
+        self._on_closing = on_closing
         self._conditions = Conditions(parts.clock)
+        self._health = NodeHealth(self._conditions)
         self._opened = AsyncExitStack()
         self._server_stopped: asyncio.Task[None] | None = None
         self._stop_by_s = 0.0
@@ -101,30 +94,43 @@ class Node:
             LogError: the log is in use, foreign, corrupted, of a newer version, or cannot be written.
             ListenError: an address is taken.
             TelemetryError: an endpoint is taken.
+            BoundsNotTaken: the log, whose disk hangs, does not take a change of the bounds on sessions.
             ClockAhead: the machine's clock is far ahead of the log's last block.
             StateStoreError: the log holds more than the state's tables do.
         """
-        async with AsyncExitStack() as opened:
-            self._pending_frames = PendingFrames(asyncio.get_running_loop(), self._counters)
-            await _in_thread(self._open, opened)
-            self._connect_stages(opened)
-            self._offer_services()
-            self._pipeline.start()
-            opened.push_async_callback(self._answer_what_was_accepted)
-            wanted = self._settings.state.session_bounds()
-            await put_into_force(wanted, self._state, self._producer, self._pending_frames, self._counters)
-            addresses = await self._server.start()
-            self._maintenance.start()
-            self._probe.start()
-            self._condition = "serving"
-            self._follow_conditions(opened)
-            self._show_health()
-            self._opened = opened.pop_all()
-        return addresses
+        try:
+            return await self._start(self._opened)
+        except BaseException:
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
         """Answer what was accepted, then close everything, in the reverse order of its opening."""
+        self._on_closing()
         await self._opened.aclose()
+
+    async def _start(self, opened: AsyncExitStack) -> list[str]:
+        self._pending_frames = PendingFrames(asyncio.get_running_loop(), self._counters)
+        await in_thread(self._open, opened)
+        self._connect_stages(opened)
+        self._offer_services()
+        self._pipeline.start()
+        opened.push_async_callback(self._answer_what_was_accepted)
+        self._probe.start()
+        await put_into_force(
+            self._settings.state.session_bounds(),
+            self._state,
+            self._producer,
+            self._pending_frames,
+            self._counters,
+            self._probe.hanging,
+        )
+        addresses = await self._server.start()
+        self._maintenance.start()
+        self._health.phase = "serving"
+        opened.callback(self._health.stop)
+        self._health.start(self._server.set_serving)
+        return addresses
 
     def _open(self, opened: AsyncExitStack) -> None:
         """Open what is below the services, and replay the log; in a thread, since it may take seconds."""
@@ -219,6 +225,7 @@ class Node:
         def on_failure(error: BaseException) -> None:
             loop.call_soon_threadsafe(self._fail, error)
 
+        log.on_failure(on_failure)
         self._pipeline = Pipeline(sequencer, log_writer, commit_gate, self._applier, on_failure, parts.executor)
         opened.push_async_callback(self._stop_pipeline)
 
@@ -254,7 +261,7 @@ class Node:
             self._pipeline.query,
             counters,
             self._throughput,
-            self._describe_condition,
+            self._health.describe,
             self._conditions,
             epoch=_BALLOT.epoch,
             started_ns=self._parts.clock.time_ns(),
@@ -263,30 +270,15 @@ class Node:
         offered = [service.handler() for service in services]
         self._server = self._parts.server(settings.listen.addresses, offered, self._fail)
 
-    def _describe_condition(self) -> str:
-        there = [each.condition.label for each in self._conditions.active()]
-        return f"degraded: {', '.join(there)}" if there and self._condition == "serving" else self._condition
-
-    def _show_health(self) -> None:
-        """Report as unhealthy what the node's conditions keep from working."""
-        stopped = self._conditions.stopped()
-        self._server.set_serving([name for ability in stopped for name in _UNHEALTHY_WITHOUT[ability]])
-
-    def _follow_conditions(self, opened: AsyncExitStack) -> None:
-        """Show health anew whenever a condition begins or ends, until the node stops."""
-        loop = asyncio.get_running_loop()
-        self._conditions.on_change(lambda: loop.call_soon_threadsafe(self._show_health))
-        opened.callback(self._conditions.on_change, lambda: None)
-
     async def _answer_what_was_accepted(self) -> None:
         """Accept nothing more, and wait for the answers of what was accepted; a failure gives them at once."""
-        self._condition = "stopping"
+        self._health.phase = "stopping"
         refusal = Refusal(Reason.SHUTTING_DOWN)
         self._txqueue_service.close(refusal)
         self._state_service.close(refusal)
         # Beside the rest: a client that stays takes the whole grace, for which the log must not stay open.
         self._server_stopped = asyncio.create_task(self._server.stop(self._settings.shutdown.grace_s))
-        wait_s = max(self._settings.shutdown.grace_s, _ANSWERS_S_MIN)
+        wait_s = max(self._settings.shutdown.grace_s, ANSWERS_S_MIN)
         self._stop_by_s = asyncio.get_running_loop().time() + wait_s
         try:
             async with asyncio.timeout(wait_s):
@@ -311,62 +303,13 @@ class Node:
             await self._server_stopped
 
     def _fail(self, error: BaseException) -> None:
-        """Take a stage's failure, or the server's: whether what is under way is in the log is unknown from here on."""
+        """Take a failure of a stage, the log or the server: whether what is under way is in the log is unknown from here on."""
+        if self.failure.done():
+            _log.error("while the node stops: %s", error, exc_info=error)
+            return
         _log.critical("the node stops: %s", error, exc_info=error)
-        self._condition = f"failed: {error}"
+        self._health.phase = f"failed: {error}"
         refusal = Refusal(Reason.NODE_FAILED)
         self._txqueue_service.close(refusal)
         self._pending_frames.refuse_all(refusal)
-        if not self.failure.done():
-            self.failure.set_result(error)
-
-
-async def _in_thread(function: Callable[[AsyncExitStack], None], opened: AsyncExitStack) -> None:
-    """Run ``function`` in a thread. Where the caller is cancelled it is waited for: it may be opening things."""
-    running = asyncio.ensure_future(asyncio.to_thread(function, opened))
-    cancelled = None
-    while not running.done():
-        try:
-            await asyncio.wait((running,))
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        running.exception()  # what became of it does not matter any more
-        raise cancelled
-    running.result()
-
-
-async def run(
-    settings: NodeSettings,
-    parts: NodeParts = NodeParts(),  # noqa: B008 - immutable
-    on_serving: Callable[[list[str]], None] = lambda _: None,
-) -> int:
-    """Run a node until SIGINT or SIGTERM, or until it fails; returns the process's exit code.
-
-    ``on_serving`` is told the addresses once the node serves.
-    """
-    malloc_tuning.keep_large_messages_in_the_heap()
-    descriptors.raise_limit()
-    loop = asyncio.get_running_loop()
-    told_to_stop = asyncio.Event()
-    deadline = StopDeadline(max(settings.shutdown.grace_s, _ANSWERS_S_MIN) + _CLOSE_S, parts.clock, parts.executor)
-    node = Node(settings, parts)
-
-    def on_signal() -> None:
-        if told_to_stop.is_set():
-            deadline.cut("it was told to stop a second time")
-        told_to_stop.set()
-
-    with attached(settings.monitor, node=node):
-        addresses = await node.start()
-        for number in (signal.SIGINT, signal.SIGTERM):  # until here they end the process, which has promised nothing
-            loop.add_signal_handler(number, on_signal)
-        _log.info("%s (process %d) serves at %s", settings.node.name, os.getpid(), ", ".join(addresses))
-        on_serving(addresses)
-        stop = asyncio.create_task(told_to_stop.wait())
-        await asyncio.wait((stop, node.failure), return_when=asyncio.FIRST_COMPLETED)
-        _log.info("stopping: what was accepted is answered first")
-        told_to_stop.set()
-        with deadline:
-            await node.stop()
-    return EXIT_FAILED if node.failure.done() else EXIT_OK
+        self.failure.set_result(error)

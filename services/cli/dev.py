@@ -68,8 +68,10 @@ def banner(settings: "NodeSettings", addresses: list[str], *, kept: bool) -> str
 
 def _run_with_banner(*, kept: bool) -> RunNode:
     async def run(settings: "NodeSettings") -> int:
-        from services import node
+        from services import node_process
 
-        return await node.run(settings, on_serving=lambda addresses: click.echo(banner(settings, addresses, kept=kept)))
+        return await node_process.run(
+            settings, on_serving=lambda addresses: click.echo(banner(settings, addresses, kept=kept))
+        )
 
     return run

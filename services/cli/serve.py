@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from services.settings.model import NodeSettings
 
 RunNode = Callable[["NodeSettings"], Coroutine[Any, Any, int]]
-"""Runs a node to its end and returns the process's exit code, as `services.node.run` does."""
+"""Runs a node to its end and returns the process's exit code, as `services.node_process.run` does."""
 
 
 @click.command()
@@ -31,7 +31,8 @@ def run_node(settings: "NodeSettings", run: RunNode | None) -> NoReturn:
 
     Args:
         settings: the node's.
-        run: what runs it; None is `services.node.run`. Whoever calls the command gives another as click's ``obj``.
+        run: what runs it; None is `services.node_process.run`. Another is given as click's ``obj`` by whoever calls the
+            command.
 
     Raises:
         ClickException: the node could not start; the message says why and what to do.
@@ -62,7 +63,8 @@ def _run(settings: "NodeSettings", run: RunNode | None) -> int:
     grpc_tuning.read_where_it_is_awaited()
 
     from replication.log.errors import LogError
-    from services import node
+    from services import node_process
+    from services.admission.session_bounds import BoundsNotTaken
     from services.pipeline.block_clock import ClockAhead
     from services.rpc.serving.server import ListenError
     from services.runtime.debug_monitor import MonitorError
@@ -71,8 +73,8 @@ def _run(settings: "NodeSettings", run: RunNode | None) -> int:
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        return uvloop.run((run or node.run)(settings))
-    except (LogError, ClockAhead, StateStoreError, ListenError, TelemetryError, MonitorError) as error:
+        return uvloop.run((run or node_process.run)(settings))
+    except (LogError, ClockAhead, StateStoreError, ListenError, TelemetryError, MonitorError, BoundsNotTaken) as error:
         raise click.ClickException(str(error)) from None
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""

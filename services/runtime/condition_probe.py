@@ -98,9 +98,14 @@ class ConditionProbe:
             self._task.cancel()
             await asyncio.wait((self._task,))
 
+    def hanging(self) -> str:
+        """Say what waits for the disk, and for how long."""
+        waited_s, doing = self._longest_wait()
+        return f"{doing} for {waited_s:.0f} s" if waited_s else "nothing waits for the disk"
+
     def tick(self) -> None:
         """Look at everything once; never blocks."""
-        waited_s, doing = max((wait.lasts_s(), doing) for doing, wait in self._disk_waits.items())
+        waited_s, doing = self._longest_wait()
         behind_ns, leapt_ns = self._block_clock.behind_ns, self._block_clock.leapt_ns
         left = self._left()
         lost = self._lost_addresses()
@@ -124,6 +129,9 @@ class ConditionProbe:
             self._conditions.set(condition, detail)
         else:
             self._conditions.clear(condition)
+
+    def _longest_wait(self) -> tuple[float, str]:
+        return max((wait.lasts_s(), doing) for doing, wait in self._disk_waits.items())
 
     def _try_results(self) -> None:
         try:

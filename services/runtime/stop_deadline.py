@@ -21,7 +21,7 @@ _log = logging.getLogger("penstock.node")
 
 
 class StopDeadline:
-    """A context manager: where the ``with`` block has not ended in time, the process ends with `EXIT_CUT`."""
+    """A context manager: the process ends with `EXIT_CUT` where, after `begin`, its block does not end in time."""
 
     def __init__(
         self,
@@ -30,15 +30,25 @@ class StopDeadline:
         executor: Executor = THREADS,
         end: Callable[[int], object] = os._exit,
     ) -> None:
-        """Allow ``timeout_s`` seconds from entering on; ``end`` ends the process at once, by an exit code."""
+        """Allow ``timeout_s`` seconds from `begin` on; ``end`` ends the process at once, by an exit code."""
         self._timeout_s = timeout_s
         self._clock = clock
         self._executor = executor
         self._end = end
         self._met = threading.Event()
+        self._begun = False
+
+    def begin(self) -> None:
+        """Begin to count; a second time changes nothing."""
+        if self._begun:
+            return
+        self._begun = True
+        try:
+            self._executor.start("stop-deadline", self._watch)
+        except RuntimeError as error:  # a node that can start no thread has the more reason to stop
+            _log.warning("the node stops without a bound on the time it takes: %s", error)
 
     def __enter__(self) -> Self:
-        self._executor.start("stop-deadline", self._watch)
         return self
 
     def __exit__(

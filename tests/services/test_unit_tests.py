@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-WHOLE_NODE = {"services.node", "tests.node.serve_process"}
+WHOLE_NODE = {"services.node", "services.node_process", "tests.node.serve_process"}
 """What starts a whole node: tests that import it do not count."""
 
-COMPOSITION = {"services.node", "services.node_parts"}
+COMPOSITION = {"services.node", "services.node_parts", "services.node_process"}
 """What only puts a node together: its tests build whole nodes, of fakes or not."""
 
 

@@ -24,7 +24,7 @@ from penstock.host.executor import Executor
 from pooling.gc.gc_pauses import GcPauses
 from pooling.manager import ObjectPoolManager
 from replication.log.write_ahead_log import WriteAheadLog
-from services import node
+from services import node_process
 from services.cli.main import main
 from services.node_parts import NodeParts, open_log
 from services.runtime.maintenance import Maintenance
@@ -89,7 +89,7 @@ def run(report: Path, arguments: list[str], *, pooled: bool) -> None:
         log=_open_recycled_log,
     )
     try:
-        main(arguments, prog_name="penstock", obj=partial(node.run, parts=parts))
+        main(arguments, prog_name="penstock", obj=partial(node_process.run, parts=parts))
     finally:
         report.write_text(json.dumps(asdict(watch.pauses.read())))
 

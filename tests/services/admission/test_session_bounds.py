@@ -9,12 +9,13 @@ import pytest
 from penstock.contract import opcode
 from penstock.contract.reasons import Reason
 from penstock.contract.record import RECORD
-from services.admission.session_bounds import put_into_force
+from services.admission.session_bounds import TAKEN_S_MAX, BoundsNotTaken, put_into_force
 from services.pipeline.pending_frames import PendingFrames
 from services.refusal import Refusal
 from services.telemetry.counters import Counter, Counters
 from statestore.session_bounds import SessionBounds
 from statestore.state_machine import StateMachine
+from tests import virtual_time
 from txqueue.queue import LockFreeTxQueue
 
 IN_FORCE = SessionBounds(10, 3_600_000_000_000, 1000)
@@ -31,7 +32,9 @@ class Bench:
 
     def put(self, wanted: SessionBounds) -> "asyncio.Task[None]":
         producer = self.queue.register()
-        return asyncio.create_task(put_into_force(wanted, self.state, producer, self.pending_frames, self.counters))
+        return asyncio.create_task(
+            put_into_force(wanted, self.state, producer, self.pending_frames, self.counters, lambda: "writing for 9 s")
+        )
 
     async def taken(self) -> tuple[np.ndarray, np.ndarray]:
         """Records and frames of what was published."""
@@ -78,3 +81,35 @@ async def test_a_log_without_room_is_no_reason_not_to_start(bench: Bench, caplog
     bench.pending_frames.refuse(frames, Refusal(Reason.LOG_FULL))
     await putting
     assert "bounds on sessions stay" in caplog.text
+
+
+def test_a_log_that_does_not_answer_fails_the_start_in_bounded_time_and_says_what_hangs() -> None:
+    async def put() -> None:
+        started_s = asyncio.get_running_loop().time()
+        with (
+            LockFreeTxQueue.create(None, slots=16, producers=2) as queue,
+            StateMachine(bytes_max=16 << 20, session_bounds=IN_FORCE) as state,
+        ):
+            bench = Bench(queue, state)
+            putting = bench.put(WANTED)
+            _, frames = await bench.taken()
+            with pytest.raises(BoundsNotTaken, match=r"within 30 s \(writing for 9 s\): check the disk"):
+                await putting
+            assert asyncio.get_running_loop().time() - started_s == TAKEN_S_MAX
+            assert len(bench.pending_frames) == 0, "a stop waits for nothing"
+            bench.pending_frames.refuse(frames, Refusal(Reason.NODE_FAILED))
+            await asyncio.sleep(0)
+
+    virtual_time.run(put())
+
+
+async def test_a_start_that_is_cancelled_waits_for_no_answer_and_one_that_comes_harms_nobody(bench: Bench) -> None:
+    putting = bench.put(WANTED)
+    _, frames = await bench.taken()
+    putting.cancel()
+    bench.pending_frames.refuse_all(Refusal(Reason.SHUTTING_DOWN))
+    with pytest.raises(asyncio.CancelledError):
+        await putting
+    assert len(bench.pending_frames) == 0
+    bench.pending_frames.refuse(frames, Refusal(Reason.NODE_FAILED))
+    await asyncio.sleep(0)

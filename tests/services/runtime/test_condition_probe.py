@@ -84,6 +84,15 @@ def test_a_disk_that_hangs_is_slow_until_it_answers_whatever_waits_for_it(bench:
     assert bench.seen_later() == []
 
 
+def test_what_hangs_is_told_by_what_it_does(bench: Bench) -> None:
+    assert bench.probe.hanging() == "nothing waits for the disk"
+    with bench.disk_waits["syncing"]:
+        bench.clock.advance(1)
+        with bench.disk_waits["writing"]:
+            bench.clock.advance(1)
+            assert bench.probe.hanging() == "syncing for 2 s"
+
+
 def test_a_clock_that_was_set_back_is_behind_until_it_has_caught_up(bench: Bench) -> None:
     bench.block_clock.next_ns()
     bench.clock.step_ns = -CLOCK_BEHIND_NS
