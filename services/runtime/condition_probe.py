@@ -87,7 +87,7 @@ class ConditionProbe:
 
     def start(self) -> None:
         """Begin, with a look at what nobody has met yet: a node whose tables are full says so before it serves."""
-        if not self._has_room():
+        if not self._capacity.fits(1, 0):
             self._conditions.set(Condition.TABLES_FULL)
         self.tick()
         self._task = asyncio.create_task(self._run())
@@ -115,7 +115,7 @@ class ConditionProbe:
         self._tell(Condition.DESCRIPTORS_SHORT, left < DESCRIPTORS_LEFT_MIN, f"{left} left")
         self._tell(Condition.RESULTS_UNAVAILABLE, self._results_file.failed, "")
         self._tell(Condition.ADDRESS_LOST, bool(lost), ", ".join(lost))
-        if Condition.TABLES_FULL in self._conditions and self._has_room():
+        if Condition.TABLES_FULL in self._conditions and self._capacity.fits(BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX):
             self._conditions.clear(Condition.TABLES_FULL)
         if self._results_file.failed and not self._trying_results:
             self._trying_results = True
@@ -138,9 +138,6 @@ class ConditionProbe:
             self._results_file.try_again()
         finally:
             self._trying_results = False
-
-    def _has_room(self) -> bool:
-        return self._capacity.fits(BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX)
 
     async def _run(self) -> None:
         while True:

@@ -14,7 +14,8 @@ from typing import Any
 import grpc.aio
 import pytest
 
-from penstock.host.executor import IDLE_NAME, THREADS, Running
+from penstock.host.clock import Clock
+from penstock.host.executor import IDLE_NAME, THREADS, Executor, Running
 from replication.log.write_ahead_log import WriteAheadLog
 from services.node import Node
 from services.node_parts import NodeParts, open_log
@@ -203,6 +204,30 @@ class UnwatchableTelemetry(telemetry.NoTelemetry):
 )
 def test_a_step_that_breaks_after_it_was_taken_is_taken_back(tmp_path: Path, parts: NodeParts) -> None:
     assert isinstance(outcome_of(settings_in(tmp_path), parts), Broken)
+
+
+def test_whatever_is_closed_after_a_failed_start_too_is_announced_before(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    def note_close(settings: NodeSettings, clock: Clock, executor: Executor) -> WriteAheadLog:
+        log = open_log(settings, clock, executor)
+        close = log.close
+
+        def noting_close() -> None:
+            order.append("closed")
+            close()
+
+        log.close = noting_close  # type: ignore[method-assign]
+        return log
+
+    async def start() -> None:
+        parts = NodeParts(log=note_close, server=ServerBrokenAfterStart)
+        node = Node(settings_in(tmp_path), parts, on_closing=lambda: order.append("closing"))
+        with pytest.raises(Broken):
+            await node.start()
+
+    asyncio.run(start())
+    assert order == ["closing", "closed"]
 
 
 @pytest.mark.usefixtures("nothing_is_left")

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from penstock.contract.limits import BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX
 from penstock.host.disk_wait import DiskWait
 from services.pipeline.block_clock import BlockClock
 from services.runtime.condition_probe import (
@@ -14,10 +15,11 @@ from services.runtime.condition_probe import (
     ConditionProbe,
 )
 from services.telemetry.conditions import HOLD_S, Condition, Conditions
+from statestore.capacity import growth_bytes_max
 from tests import virtual_time
 from tests.fakes import ManualExecutor, SteppedClock
 
-MIB = 1 << 20
+LARGEST_FRAME_BYTES = growth_bytes_max(BATCH_SIZE, FRAME_PAYLOAD_BYTES_MAX)
 SECOND_NS = 10**9
 
 
@@ -30,7 +32,7 @@ class Bench:
         self.executor = ManualExecutor()
         self.disk_waits = {doing: DiskWait(self.clock.monotonic_ns) for doing in ("writing", "syncing")}
         self.block_clock = BlockClock(self.clock, 0, 3600 * SECOND_NS)
-        self.room = True
+        self.free_bytes = LARGEST_FRAME_BYTES
         self.left = 1000
         self.lost: list[str] = []
         self.failed = False
@@ -47,8 +49,7 @@ class Bench:
         )
 
     def fits(self, records: int, payload_bytes: int) -> bool:
-        assert (records, payload_bytes) == (10_000, 4 * MIB), "the largest frame"
-        return self.room
+        return growth_bytes_max(records, payload_bytes) <= self.free_bytes
 
     def try_again(self) -> None:
         self.tries += 1
@@ -129,17 +130,20 @@ def test_an_address_that_is_another_s_is_told_by_its_name(bench: Bench) -> None:
 
 
 def test_full_tables_end_once_the_largest_frame_fits_though_none_is_sent(bench: Bench) -> None:
-    bench.room = False
+    bench.free_bytes -= 1
     bench.conditions.set(Condition.TABLES_FULL)
     assert bench.seen_later() == [Condition.TABLES_FULL]
-    bench.room = True
+    bench.free_bytes += 1
     assert bench.seen_later() == []
 
 
-async def test_tables_that_are_full_at_the_start_are_told_before_any_frame_is_refused(bench: Bench) -> None:
-    bench.room = False
+@pytest.mark.parametrize(("missing", "conditions"), [(0, []), (1, [Condition.TABLES_FULL])])
+async def test_tables_that_hold_no_frame_at_the_start_are_told_before_one_is_refused(
+    bench: Bench, missing: int, conditions: list[Condition]
+) -> None:
+    bench.free_bytes = growth_bytes_max(1, 0) - missing
     bench.probe.start()
-    assert Condition.TABLES_FULL in bench.conditions
+    assert [active.condition for active in bench.conditions.active()] == conditions
     await bench.probe.stop()
 
 
