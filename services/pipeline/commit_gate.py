@@ -8,14 +8,21 @@ durable index, and blocks pass at once. With a quorum, the part that counts the 
 writer's reports as one of them, and calls it.
 """
 
+import logging
 import threading
 from collections import deque
+from typing import Final
 
 from penstock.host.clock import SYSTEM_CLOCK, Clock
 from services.pipeline.channel import ChannelClosed
 from services.pipeline.sealed_block import SealedBlock
 from services.pipeline.stage import Intake
 from services.telemetry.counters import Counter, Counters
+
+DRAIN_S_MAX: Final = 10.0
+"""How long an end waits for commits unless it is told to wait for less: others decide on them, and may never do."""
+
+_log = logging.getLogger(__name__)
 
 
 class CommitGate:
@@ -40,7 +47,7 @@ class CommitGate:
         self._commit_index = committed_index
         self._committed_index = committed_index
         self._clock = clock
-        self._drain_s: float | None = None
+        self._drain_s = DRAIN_S_MAX
         self._closed = False
         self._ended = threading.Event()
         counters.put(Counter.COMMITTED_INDEX, committed_index)
@@ -96,15 +103,21 @@ class CommitGate:
             self._end_if_empty()
 
     def drain(self) -> None:
-        """See `services.pipeline.stage`. What is not committed within the bound, if there is one, is let go of."""
-        if self._drain_s is None:
-            self._ended.wait()
-        elif not self._clock.wait(self._ended, self._drain_s):
+        """See `services.pipeline.stage`. What is not committed within the bound is let go of."""
+        if not self._clock.wait(self._ended, self._drain_s):
             with self._lock:
+                if self._held:
+                    _log.warning(
+                        "blocks %d to %d were not committed within %.1f s: they stay in the log, and whether they will "
+                        "be is unknown to who sent them",
+                        self._held[0].block.index,
+                        self._held[-1].block.index,
+                        self._drain_s,
+                    )
                 self._abandon()
 
     def bound_drain(self, timeout_s: float) -> None:
-        """Have `drain` wait so many seconds at most: a commit index that others decide on may never come."""
+        """Have `drain` wait so many seconds at most."""
         self._drain_s = timeout_s
 
     def fail(self, _: BaseException) -> None:

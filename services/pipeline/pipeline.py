@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from penstock.host.executor import THREADS, Executor
 from services.pipeline.applier import Applier, StateQuery
-from services.pipeline.commit_gate import CommitGate
+from services.pipeline.commit_gate import DRAIN_S_MAX, CommitGate
 from services.pipeline.log_writer import LogWriter
 from services.pipeline.sequencer import Sequencer
 from services.pipeline.stage import Stage
@@ -52,14 +52,13 @@ class Pipeline:
             if isinstance(stage, ThreadedStage):
                 stage.start(self._executor, partial(self._stage_failed, stage))
 
-    def stop(self, commit_wait_s: float | None = None) -> None:
+    def stop(self, commit_wait_s: float = DRAIN_S_MAX) -> None:
         """Bring all that was published to the ring through all stages, then end; blocks until then.
 
-        Nothing may be published any more. Where ``commit_wait_s`` is given, blocks that are not committed so many
-        seconds after they became durable stay in the log without being applied or answered.
+        Nothing may be published any more. Blocks that are not committed ``commit_wait_s`` seconds after the last one
+        became durable stay in the log without being applied or answered.
         """
-        if commit_wait_s is not None:
-            self._commit_gate.bound_drain(commit_wait_s)
+        self._commit_gate.bound_drain(commit_wait_s)
         self._stages[0].stop()
         for stage in self._stages:
             stage.drain()

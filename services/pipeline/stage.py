@@ -8,7 +8,9 @@ method    what it does                                    blocks                
 submit    adds work                                       never                 the stage before it
 stop      no more work comes: end once all is passed on   never                 the stage before it when it ends; for
                                                                                 the first stage, who stops the pipeline
-drain     waits for that end                              until it has ended    who stops the pipeline, never a stage
+drain     waits for that end                              until it has ended;   who stops the pipeline, never a stage
+                                                          the commit gate for
+                                                          a bounded time
 fail      end now, with what is left undone               never                 the stage itself where its work raises;
                                                                                 the pipeline where a later stage failed
 ========  ==============================================  ====================  ======================================

@@ -1,5 +1,7 @@
 """The commit gate: nothing passes before it is committed, everything does then, in order."""
 
+import threading
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from penstock.host.clock import SYSTEM_CLOCK, Clock
 from services.pipeline import commit_gate as commit_gate_module
 from services.pipeline.channel import ChannelClosed
-from services.pipeline.commit_gate import CommitGate
+from services.pipeline.commit_gate import DRAIN_S_MAX, CommitGate
 from services.telemetry.counters import Counter, Counters
 from tests.fakes import ManualClock
 from tests.services.pipeline.fakes import BlockMaker, FakePool
@@ -147,12 +149,37 @@ def test_a_block_that_the_applier_refuses_is_still_its_submitters() -> None:
     assert bench.stage.closed
 
 
-def test_a_bounded_end_lets_go_of_what_nobody_commits() -> None:
-    bench = CommitGateBench(clock=ManualClock())
+@pytest.mark.parametrize("bound_s", [None, 2.0])
+def test_an_end_lets_go_of_what_nobody_commits_in_time_and_says_which(
+    bound_s: float | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = ManualClock()
+    bench = CommitGateBench(clock=clock)
     bench.submit()
-    bench.stage.bound_drain(2)
+    bench.submit()
+    if bound_s is not None:
+        bench.stage.bound_drain(bound_s)
     bench.stage.stop()
+    started_ns = clock.now_ns
     bench.stage.drain()
+    assert (clock.now_ns - started_ns) / 1e9 == (bound_s or DRAIN_S_MAX)
     assert bench.passed_on == []
     assert bench.next_was_stopped
     assert bench.pool.lent == 0
+    assert "blocks 1 to 2 were not committed" in caplog.text
+
+
+def test_an_end_whose_blocks_are_committed_in_time_passes_them_on_and_says_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class CommittingClock(ManualClock):
+        def wait(self, event: threading.Event, timeout_s: float) -> bool:
+            bench.stage.advance(1)
+            return super().wait(event, timeout_s)
+
+    bench = CommitGateBench(clock=CommittingClock())
+    bench.submit()
+    bench.stage.stop()
+    bench.stage.drain()
+    assert bench.passed_on == [1]
+    assert not caplog.records
