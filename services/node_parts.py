@@ -19,7 +19,8 @@ from services.rpc.serving.server import NodeServer
 from services.runtime import malloc_tuning, warmup
 from services.runtime.maintenance import Maintenance
 from services.runtime.node_pools import NodePools
-from services.settings.model import NodeSettings, PoolingSettings, QueueSettings
+from services.settings.memory_settings import PoolingSettings, QueueSettings
+from services.settings.model import NodeSettings
 from services.telemetry.counters import Counters
 from services.telemetry.start import start_telemetry
 from services.telemetry.telemetry import Telemetry

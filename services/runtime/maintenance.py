@@ -5,7 +5,7 @@ from typing import Final
 
 from pooling.gc.gc_scheduler import GcScheduler
 from pooling.manager import ObjectPoolManager
-from services.settings.model import PoolingSettings
+from services.settings.memory_settings import PoolingSettings
 from services.telemetry.counters import Counter, Counters
 
 _LONG_PAUSES: Final = ((1_000_000, Counter.GC_PAUSES_OVER_1MS), (10_000_000, Counter.GC_PAUSES_OVER_10MS))

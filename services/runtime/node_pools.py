@@ -12,7 +12,7 @@ from pooling.manager import ObjectPoolManager
 from pooling.shared_buffers import SharedBuffer, SharedBufferFactory
 from pooling.typed_pools import PoolKind
 from replication.log.block import BLOCK_BYTES_MAX
-from services.settings.model import PoolingSettings
+from services.settings.memory_settings import PoolingSettings
 
 
 class NodePools:

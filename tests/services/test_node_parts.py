@@ -9,7 +9,8 @@ from penstock.host.executor import THREADS
 from replication.log.errors import LogInUse, LogTooOld
 from replication.log.write_ahead_log import WriteAheadLog
 from services.node_parts import create_queue, create_state, open_log
-from services.settings.model import NodeSettings, QueueSettings
+from services.settings.memory_settings import QueueSettings
+from services.settings.model import NodeSettings
 
 
 def settings_in(directory: Path, **groups: object) -> NodeSettings:

@@ -29,7 +29,8 @@ from services.cli.main import main
 from services.node_parts import NodeParts, open_log
 from services.runtime.maintenance import Maintenance
 from services.runtime.node_pools import NodePools
-from services.settings.model import NodeSettings, PoolingSettings
+from services.settings.memory_settings import PoolingSettings
+from services.settings.model import NodeSettings
 from services.telemetry.counters import Counters
 
 _RECYCLE_EVERY_S: Final = 0.25

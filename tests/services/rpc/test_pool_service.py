@@ -17,7 +17,7 @@ from replication.log.block import BLOCK_BYTES_MAX
 from services.rpc.buffer_leases import BufferLeases
 from services.rpc.pool_service import PoolService
 from services.runtime.node_pools import NodePools
-from services.settings.model import PoolingSettings
+from services.settings.memory_settings import PoolingSettings
 from tests.services.rpc.in_process import refused, retry_ms, serving
 
 MINE = os.getpid()

@@ -9,7 +9,7 @@ import pytest
 from pooling.core.pool_options import PoolOptions
 from pooling.manager import ObjectPoolManager
 from services.runtime.maintenance import Maintenance
-from services.settings.model import PoolingSettings
+from services.settings.memory_settings import PoolingSettings
 from services.telemetry.counters import Counter, Counters
 from tests import virtual_time
 from tests.pooling.core.fake_connections import ConnectionFactory

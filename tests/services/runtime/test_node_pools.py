@@ -6,7 +6,7 @@ from pydantic import ByteSize
 
 from replication.log.block import BLOCK_BYTES_MAX
 from services.runtime.node_pools import NodePools
-from services.settings.model import PoolingSettings
+from services.settings.memory_settings import PoolingSettings
 
 
 def test_shared_buffers_suffice_after_resizing_and_clearing_by_another_thread() -> None:
