@@ -1,21 +1,21 @@
 """Client for asyncio programs."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from random import Random
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Self
 
 import grpc
-import numpy as np
 
-from penstock.client.arguments import SEQUENCE_MAX, boolean, integer, namespace_number, seconds, several
+from penstock.client.arguments import SEQUENCE_MAX, integer, seconds, several
+from penstock.client.async_reads import AsyncReads
+from penstock.client.bulk_sender import BulkSender
 from penstock.client.columns.columns import Records
 from penstock.client.connection.connection import Connection, Listener
 from penstock.client.connection.unclosed import abandon, warn_of
-from penstock.client.errors import ClientClosed, InvalidOperation, PenstockError
-from penstock.client.keys import READ_KEYS_MAX, AccountKey, CounterKey, Entry, Key, ValueKey, key_message
+from penstock.client.errors import ClientClosed, PenstockError
 from penstock.client.operations import Operation, encode, encode_chain, transfer_record
 from penstock.client.options import BatchOptions, FlowOptions, RetryOptions
 from penstock.client.process import runtime_support
@@ -23,36 +23,22 @@ from penstock.client.results import FrameReceipt, Result
 from penstock.client.session import Session
 from penstock.client.submission import AsyncSubmission, TransactionKey
 from penstock.client.transport.batch_frame import Waiter
-from penstock.client.transport.batcher import Batcher, enter_window
+from penstock.client.transport.batcher import Batcher
 from penstock.client.transport.bulk_frame import (
-    BulkFrame,
-    check_payload_lengths,
     check_size,
     checked_columns,
-    frame_slices,
 )
-from penstock.client.transport.bulk_frame import stamp as write_ids
 from penstock.client.transport.channel import open_channel
 from penstock.client.transport.flow_window import FlowWindow
 from penstock.client.transport.submit_stream import SubmitStream
 from penstock.client.transport.trace_context import TraceContext
-from penstock.client.transport.unary_retry import Method, Request, Response, call_with_retries
-from penstock.client.watching.watch import watch
-from penstock.client.watching.watched_block import WatchedBlock
 from penstock.contract.frame_codec import Bytes
-from penstock.contract.opcode import END_SESSION
-from penstock.contract.record import RECORD_WORDS, WORD_META, Words
 from penstock.contract.target import DEFAULT_TARGET
-from penstock.v1.node_pb2 import GetStatusRequest, GetStatusResponse
 from penstock.v1.node_pb2_grpc import NodeServiceStub
-from penstock.v1.state_pb2 import BatchReadRequest, ReadRequest, WatchRequest
 from penstock.v1.state_pb2_grpc import StateServiceStub
 
-END_SESSION_S: Final = 1.0
-"""How long a closing client waits for the end of its session."""
 
-
-class AsyncClient:
+class AsyncClient(AsyncReads):
     """A client of one node, for one event loop; use it as ``async with AsyncClient("127.0.0.1:50051") as client``.
 
     Make it inside a running event loop.
@@ -106,6 +92,7 @@ class AsyncClient:
         self._batcher = Batcher(
             batch or BatchOptions(), self._session, self._window, self._stream, self._traceparent, retry.deadline_s
         )
+        self._bulk = BulkSender(self._session, self._window, self._stream, self._traceparent, retry.deadline_s)
         self._state = StateServiceStub(self._channel)
         self._node = NodeServiceStub(self._channel)
         self._closed = False
@@ -135,13 +122,14 @@ class AsyncClient:
         if self._closed:
             return
         self._closed = True
+        self._bulk.close()
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(deadline):
                     await self._batcher.close()
                     await self._stream.wait_until_idle()
             self._batcher.abandon()
-            await self._end_session()
+            await self._bulk.end_session()
             self._connection.closed()
             await self._stream.close()
         finally:  # cancelled, too
@@ -167,6 +155,7 @@ class AsyncClient:
     def close_in_child(self) -> None:
         """Called by the client itself where its process was forked: it is closed in the child."""
         self._closed = True
+        self._bulk.close()
         self._batcher.close_in_child()
 
     @property
@@ -263,7 +252,7 @@ class AsyncClient:
         """
         words, payloads = checked_columns(records, payloads, stamp=stamp)
         check_size(words, payloads)
-        return await (await self._send_frame(words, payloads, self._deadline(timeout), stamp=stamp))
+        return await (await self._bulk.send(words, payloads, self._deadline(timeout), stamp=stamp))
 
     async def submit_many(self, operations: Iterable[Operation], *, timeout: float | None = None) -> list[Result]:
         """Submit independent transactions as fast as possible, and return their results in order.
@@ -307,117 +296,8 @@ class AsyncClient:
                 up. Frames behind one that found no place are not sent.
         """
         words, payloads = checked_columns(records, payloads, stamp=stamp)
-        parts = memoryview(payloads).cast("B")
-        slices = list(frame_slices(words))
-        check_payload_lengths(slices, parts.nbytes)
-        whole = 0.0 if timeout is None else self._deadline(timeout)
-        receipts: list[asyncio.Task[FrameReceipt]] = []
-        try:
-            for rows, part in slices:
-                deadline = whole or self._deadline(None)
-                receipt = await self._send_frame(words[rows], parts[part], deadline, stamp=stamp)
-                receipts.append(self._loop.create_task(receipt))
-        except PenstockError:
-            await asyncio.gather(*receipts, return_exceptions=True)
-            await asyncio.gather(*receipts)  # an error of these came first
-            raise
-        except BaseException:
-            for task in receipts:
-                task.cancel()
-            raise
-        await asyncio.gather(*receipts, return_exceptions=True)
-        return await asyncio.gather(*receipts)
-
-    async def get(self, key: bytes, *, namespace: int = 0, timeout: float | None = None) -> Entry:
-        """Read a key's value."""
-        return await self.read(ValueKey(key, namespace), timeout=timeout)
-
-    async def get_counter(self, key: bytes, *, namespace: int = 0, timeout: float | None = None) -> Entry:
-        """Read a counter."""
-        return await self.read(CounterKey(key, namespace), timeout=timeout)
-
-    async def get_account(self, account: int, *, namespace: int = 0, timeout: float | None = None) -> Entry:
-        """Read an account."""
-        return await self.read(AccountKey(account, namespace), timeout=timeout)
-
-    async def read(self, key: Key, *, timeout: float | None = None) -> Entry:
-        """Read one entry; it reflects every transaction that this client has been answered.
-
-        Raises:
-            InvalidOperation: no node would take the key.
-            Refused: the node refused it, or none answered before the deadline.
-            ClientClosed: the client was closed.
-        """
-        self._check_open()
-        request = ReadRequest(key=key_message(key))
-        response = await self._call(self._state.Read, request, timeout)
-        return Entry.of(response.entry, response.log_index)
-
-    async def read_many(self, keys: Sequence[Key], *, timeout: float | None = None) -> list[Entry]:
-        """Read up to 10,000 entries, all as of one block, in the order of the keys.
-
-        Raises:
-            InvalidOperation: there are too many keys, or no node would take one of them.
-            Refused: the node refused it, or none answered before the deadline.
-            ClientClosed: the client was closed.
-        """
-        self._check_open()
-        keys = several(keys, "keys")
-        if len(keys) > READ_KEYS_MAX:
-            raise InvalidOperation(f"one read takes up to {READ_KEYS_MAX} keys, not {len(keys)}")
-        request = BatchReadRequest(keys=[key_message(key) for key in keys])
-        response = await self._call(self._state.BatchRead, request, timeout)
-        return [Entry.of(entry, response.log_index) for entry in response.entries]
-
-    def watch(
-        self,
-        from_index: int = 0,
-        *,
-        from_position: int = 0,
-        namespaces: Iterable[int] = (),
-        operations: Iterable[type[Operation]] = (),
-        effective_only: bool = False,
-        timeout: float | None = None,
-    ) -> AsyncGenerator[WatchedBlock, None]:
-        """Yield committed blocks from ``from_index`` on (0: the oldest that the log holds), and new ones without end.
-
-        Only transactions of the given namespaces and operations, if any; with ``effective_only``, only those that took
-        effect. Blocks without any are left out. To go on where an earlier watch ended, give the ``next_index`` and
-        ``next_position`` of its last block. Goes on by itself after an outage, however long; with ``timeout``, the
-        wait for a next block takes so many seconds at most.
-
-        Raises:
-            InvalidOperation: an argument is none that a node would take.
-            BlockGone: the log no longer holds ``from_index``.
-            Refused: the node refused it, or no block came in time.
-            ClientClosed: the client was closed.
-        """
-        self._check_open()
-        kinds = several(operations, "operations")
-        for kind in kinds:
-            if not (isinstance(kind, type) and issubclass(kind, Operation)):
-                raise InvalidOperation(f"operations must be classes of operations such as Put, not {kind!r:.80}")
-        request = WatchRequest(
-            from_index=integer(from_index, "from_index", 0, (1 << 64) - 1),
-            from_position=integer(from_position, "from_position", 0, (1 << 64) - 1),
-            with_progress=True,
-            namespaces=[namespace_number(each, "namespaces") for each in several(namespaces, "namespaces")],
-            operations=[kind.number for kind in kinds],
-            effective_only=boolean(effective_only, "effective_only"),
-        )
-        timeout_s = None if timeout is None else seconds(timeout, 0.0)
-        return watch(self._state, request, self._retry, self._random, self._connection, timeout_s)
-
-    async def status(self, *, with_state_digest: bool = False, timeout: float | None = None) -> GetStatusResponse:
-        """Ask for the node's status. A digest of the whole state takes time in proportion to the state.
-
-        Raises:
-            Refused: the node refused it, or none answered before the deadline.
-            ClientClosed: the client was closed.
-        """
-        self._check_open()
-        request = GetStatusRequest(with_state_digest=boolean(with_state_digest, "with_state_digest"))
-        return await self._call(self._node.GetStatus, request, timeout)
+        whole = None if timeout is None else self._deadline(timeout)
+        return await self._bulk.send_all(words, payloads, whole, stamp=stamp)
 
     async def _submit(
         self,
@@ -442,55 +322,8 @@ class AsyncClient:
         finally:
             timer.cancel()
 
-    async def _send_frame(
-        self, words: Words, payloads: Bytes, deadline: float, *, stamp: bool
-    ) -> Coroutine[Any, Any, FrameReceipt]:
-        """Send a frame when there is room; what this returns waits for its receipt."""
-        count = len(words)
-        self._check_open()
-        await enter_window(self._window, count, deadline)
-        try:
-            self._check_open()
-            if stamp:
-                write_ids(words, self._session.client_id, self._session.take_sequences(count))
-            frame = BulkFrame(self._session.take_frame_id(), words, payloads, self._traceparent())
-            frame.fresh = stamp
-            frame.deadline = max(deadline, self._loop.time() + self._retry.deadline_s)
-        except BaseException:
-            self._window.leave(count)
-            raise
-        self._stream.send(frame)
-        return self._receipt(frame, deadline)
-
-    async def _receipt(self, frame: BulkFrame, deadline: float) -> FrameReceipt:
-        timer = self._loop.call_at(deadline, self._stream.give_up, frame, "no answer in time")
-        try:
-            return await frame.receipt
-        finally:
-            timer.cancel()
-
-    async def _call(self, method: Method[Request, Response], request: Request, timeout: float | None) -> Response:
-        timeout_s = seconds(timeout, self._retry.deadline_s)
-        return await call_with_retries(method, request, self._retry, self._random, self._connection, timeout_s)
-
     def _deadline(self, timeout: float | None) -> float:
         return self._loop.time() + seconds(timeout, self._retry.deadline_s)
-
-    async def _end_session(self) -> None:
-        """Free the node's memory of this session, which nobody needs: its id was drawn here, and all was answered."""
-        if not (self._session.drawn and self._session.newest_sequence and self._stream.is_open):
-            return
-        if not self._stream.all_known or self._window.frames:
-            return
-        words = np.zeros((1, RECORD_WORDS), np.uint64)
-        words[0, WORD_META] = END_SESSION << 16
-        write_ids(words, self.client_id, self._session.take_sequences(1))
-        frame = BulkFrame(self._session.take_frame_id(), words, b"", "")
-        self._window.enter(1)
-        self._stream.send(frame)
-        with suppress(PenstockError, TimeoutError):  # an older node refuses it; sessions end by themselves, too
-            async with asyncio.timeout(END_SESSION_S):
-                await frame.receipt
 
     def _check_open(self) -> None:
         if self._closed:

@@ -11,28 +11,23 @@ is given up, while its frame goes on.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from typing import Final
-from weakref import WeakSet
 
-import grpc
 import numpy as np
 import numpy.typing as npt
 
-from penstock.client.errors import ClientClosed, PenstockError, Unavailable
+from penstock.client.errors import ClientClosed, PenstockError
 from penstock.client.options import BatchOptions
 from penstock.client.process.runtime_support import CLOSED
 from penstock.client.session import Session
 from penstock.client.transport.batch_frame import BatchFrame, Piece, Waiter
-from penstock.client.transport.flow_window import FlowWindow
+from penstock.client.transport.deadlines import Deadlines
+from penstock.client.transport.flow_window import FlowWindow, enter_window, no_place
 from penstock.client.transport.gathering import Gathering
 from penstock.client.transport.submit_stream import SubmitStream
+from penstock.client.transport.turns import Turns
 from penstock.contract.limits import FRAME_PAYLOAD_BYTES_MAX
 from penstock.contract.record import RECORD_WORDS, WORD_CLIENT, WORD_SEQUENCE
-
-_TOGETHER_S: Final = 0.02
-"""Transactions that wait for the window and were added within this time of each other are given up together."""
 
 
 class Batcher:
@@ -50,7 +45,6 @@ class Batcher:
         self.size_max = options.size_max
         self._eager_frames = options.eager_frames
         self._linger_s = options.linger_ms / 1e3
-        self._deadline_s = deadline_s
         self._session = session
         self._window = window
         self._stream = stream
@@ -62,16 +56,10 @@ class Batcher:
         """The scheduled flush of the gathered transactions."""
         self._awaits_window = False
         """The gathered transactions wait for room in the window."""
-        self._blocked: tuple[float, list[Waiter]] = (0.0, [])
-        """The last transactions that were added while it was so, and until when others join them."""
-        self._timers: list[asyncio.TimerHandle] = []
-        """They give up transactions of the gathering frame, at deadlines other than the frame's."""
-        self._latest = 0.0
-        """The latest deadline that a gathered transaction was given; 0: none was given any."""
-        self._patient: WeakSet[Waiter] = WeakSet()
-        """Those whose deadline is later than it usually is."""
-        self._due: set[Waiter] = set()
-        self._submitters_waiting: deque[asyncio.Future[None]] = deque()
+        self._deadlines = Deadlines(deadline_s, self._give_up)
+        self.give_up_at = self._deadlines.at
+        """Give some waiters up at a deadline, unless what this returns is cancelled before."""
+        self._turns = Turns()
         self._closed = False
 
     def add(self, record: bytes, payload: bytes = b"", deadline: float = 0.0) -> Waiter:
@@ -88,11 +76,11 @@ class Batcher:
             gathering.parts_at.append(len(gathering.records) - 1)
             gathering.payload_bytes += len(payload)
         if deadline:
-            self._note_deadline([waiter], deadline)
+            self._deadlines.note([waiter], deadline)
         if self._flush_handle is None:
             self._schedule_flush()
         elif self._awaits_window:
-            self._add_blocked([waiter])
+            self._deadlines.add_blocked([waiter])
         elif len(gathering.records) >= self.size_max:
             self._flush()
         return waiter
@@ -108,11 +96,11 @@ class Batcher:
             gathering.parts_at.append(len(gathering.records) - 1)
             gathering.payload_bytes += len(payloads)
         if deadline:
-            self._note_deadline(waiters, deadline)
+            self._deadlines.note(waiters, deadline)
         if self._flush_handle is None:
             self._schedule_flush()
         if self._awaits_window:
-            self._add_blocked(waiters)
+            self._deadlines.add_blocked(waiters)
         elif len(gathering.records) >= self.size_max:
             self._flush()
         return waiters
@@ -124,10 +112,6 @@ class Batcher:
             return self._session.newest_sequence  # it has filled the frame, which is sent
         gathering.number(self._session)
         return gathering.sequences[-1]
-
-    def give_up_at(self, deadline: float, waiters: Collection[Waiter]) -> asyncio.TimerHandle:
-        """Give these up at ``deadline``, unless what this returns is cancelled before."""
-        return self._loop.call_at(deadline, self.give_up, waiters)
 
     def has_room(self, count: int = 1, payload_bytes: int = 0) -> bool:
         """Whether so much more fits into the gathering frame."""
@@ -151,7 +135,7 @@ class Batcher:
                     if not self._awaits_window:
                         self._flush()
                         continue
-                    await self._wait_turn()
+                    await self._turns.wait()
         except TimeoutError:
             raise no_place() from None
 
@@ -177,31 +161,17 @@ class Batcher:
             self._window.leave(count)
             raise
         frame.fresh = first_sequence is None
-        frame.deadline = max(deadline, self._loop.time() + self._deadline_s)
+        frame.deadline = max(deadline, self._loop.time() + self._deadlines.usual_s)
         self._stream.send(frame)
         return waiters
-
-    def give_up(self, waiters: Collection[Waiter]) -> None:
-        """The time of these waiters is over, if they are not done; those of a round are given up together."""
-        if not self._due:
-            self._loop.call_soon(self._give_up_due)
-        self._due.update(waiters)
-
-    def _give_up_usual(self, waiters: Collection[Waiter]) -> None:
-        self.give_up([waiter for waiter in waiters if waiter not in self._patient])
-
-    def _note_deadline(self, waiters: Collection[Waiter], deadline: float) -> None:
-        self._latest = max(self._latest, deadline)
-        if deadline > self._loop.time() + self._deadline_s:
-            self._patient.update(waiters)
 
     async def close(self) -> None:
         """Refuse further transactions, and wait until those that were added are sent."""
         self._closed = True
-        self._wake_submitters(len(self._submitters_waiting))
+        self._turns.wake_all()
         self._flush()
         while self._gathering.records:
-            await self._wait_turn()
+            await self._turns.wait()
 
     def close_in_child(self) -> None:
         """Take no transactions in this process, which inherited the batcher through a fork."""
@@ -210,7 +180,7 @@ class Batcher:
     def abandon(self) -> None:
         """Refuse further transactions, and those that were not sent."""
         self._closed = True
-        self._wake_submitters(len(self._submitters_waiting))
+        self._turns.wake_all()
         gathering, self._gathering = self._gathering, Gathering()
         _fail(gathering.waiters, ClientClosed("this client was closed before it was sent; nothing took effect"))
 
@@ -231,23 +201,13 @@ class Batcher:
             self._send_gathered()
         else:
             self._awaits_window = True
-            deadline = self._gathering.started_at + self._deadline_s
-            self._timers.append(self._loop.call_at(deadline, self._give_up_usual, self._gathering.waiters.copy()))
+            self._deadlines.block(self._gathering.waiters.copy(), self._gathering.started_at)
             self._window.request(self.size_max).add_done_callback(self._send_once_entered)
-
-    def _add_blocked(self, waiters: list[Waiter]) -> None:
-        now = self._loop.time()
-        until, group = self._blocked
-        if now >= until:
-            group = []
-            self._blocked = (now + _TOGETHER_S, group)
-            self._timers.append(self._loop.call_at(now + self._deadline_s, self._give_up_usual, group))
-        group.extend(waiters)
 
     def _send_once_entered(self, _: "asyncio.Future[None]") -> None:
         """The window has room for a full frame: send what has gathered, and give the rest of the room back."""
         self._awaits_window = False
-        self._blocked = (0.0, [])
+        self._deadlines.unblock()
         count = len(self._gathering.records)
         if count:
             self._window.shrink(self.size_max - count)
@@ -257,10 +217,10 @@ class Batcher:
             self._window.leave(self.size_max)
 
     def _start_anew(self) -> tuple[Gathering, list[asyncio.TimerHandle], float]:
-        was = self._gathering, self._timers, self._latest
+        was = (self._gathering, *self._deadlines.take())
         self._flush_handle = None
-        self._gathering, self._timers, self._latest = Gathering(), [], 0.0
-        self._wake_submitters(self.size_max)
+        self._gathering = Gathering()
+        self._turns.wake(self.size_max)
         return was
 
     def _send_gathered(self) -> None:
@@ -279,10 +239,10 @@ class Batcher:
             return
         frame.fresh = True
         frame.timers = timers
-        usual = self._loop.time() + self._deadline_s
+        usual = self._loop.time() + self._deadlines.usual_s
         if latest > usual:
             frame.deadline = latest
-            timers.append(self._loop.call_at(usual, self._give_up_usual, gathering.waiters))
+            timers.append(self._deadlines.end_usual_at(usual, gathering.waiters))
         self._stream.send(frame)
 
     def _stamped(
@@ -324,14 +284,13 @@ class Batcher:
             self._window.enter(half.count)  # whether or not there is room: this is no new work
             self._stream.send(half)
 
-    def _give_up_due(self) -> None:
-        due = {waiter for waiter in self._due if waiter.cancelled() or not waiter.done()}
-        self._due = set()
+    def _give_up(self, due: set[Waiter]) -> None:
+        """The time of these is over: those that gather are withdrawn, and what is on the wire goes on without them."""
         gathered = due.intersection(self._gathering.waiters)
         if gathered:
             self._gathering.withdraw(gathered)
             _fail(gathered, no_place())
-            self._wake_submitters(self.size_max)
+            self._turns.wake(self.size_max)
         due -= gathered
         if not due:
             return
@@ -347,47 +306,6 @@ class Batcher:
     def _check_open(self) -> None:
         if self._closed:
             raise ClientClosed(CLOSED)
-
-    async def _wait_turn(self) -> None:
-        turn = self._loop.create_future()
-        self._submitters_waiting.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if not turn.cancelled():
-                self._wake_submitters(1)  # it was this one's turn: pass it on
-            raise
-
-    def _wake_submitters(self, count: int) -> None:
-        """Wake the first ``count`` submitters that wait for room; there may be many more than a frame holds."""
-        while self._submitters_waiting and count:
-            turn = self._submitters_waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                count -= 1
-
-
-def no_place() -> Unavailable:
-    """The error of what was not sent, since too much was in flight until its deadline."""
-    return Unavailable(
-        "not sent: what was in flight was not answered by the deadline; nothing took effect",
-        code=grpc.StatusCode.DEADLINE_EXCEEDED.value[0],
-    )
-
-
-async def enter_window(window: FlowWindow, count: int, deadline: float) -> None:
-    """Count a frame of ``count`` transactions in when there is room.
-
-    Raises:
-        Unavailable: there was none by the deadline.
-    """
-    if window.try_enter(count):
-        return
-    try:
-        async with asyncio.timeout_at(deadline):
-            await window.wait_and_enter(count)
-    except TimeoutError:
-        raise no_place() from None
 
 
 def _fail(waiters: Collection[Waiter], error: Exception) -> None:

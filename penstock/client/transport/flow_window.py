@@ -3,6 +3,9 @@
 import asyncio
 from collections import deque
 
+import grpc
+
+from penstock.client.errors import Unavailable
 from penstock.client.options import FlowOptions
 
 
@@ -76,3 +79,26 @@ class FlowWindow:
                 self.enter(wanted)
                 entered.set_result(None)
             self._waiting.popleft()
+
+
+def no_place() -> Unavailable:
+    """The error of what was not sent, since too much was in flight until its deadline."""
+    return Unavailable(
+        "not sent: what was in flight was not answered by the deadline; nothing took effect",
+        code=grpc.StatusCode.DEADLINE_EXCEEDED.value[0],
+    )
+
+
+async def enter_window(window: FlowWindow, count: int, deadline: float) -> None:
+    """Count a frame of ``count`` transactions in when there is room.
+
+    Raises:
+        Unavailable: there was none by the deadline.
+    """
+    if window.try_enter(count):
+        return
+    try:
+        async with asyncio.timeout_at(deadline):
+            await window.wait_and_enter(count)
+    except TimeoutError:
+        raise no_place() from None

@@ -79,8 +79,8 @@ def test_errors_reach_the_caller_and_a_closed_client_says_so(threaded_node: Fake
 
 def test_both_clients_have_the_same_methods_with_the_same_parameters() -> None:
     def methods(client: type) -> dict[str, list[str]]:
-        public = {name: member for name, member in vars(client).items() if not name.startswith("_")}
-        return {name: list(inspect.signature(m).parameters) for name, m in public.items() if inspect.isfunction(m)}
+        public = inspect.getmembers(client, inspect.isfunction)
+        return {name: list(inspect.signature(m).parameters) for name, m in public if not name.startswith("_")}
 
     assert methods(Client) == methods(AsyncClient)
 
