@@ -13,8 +13,11 @@ import click
 from services.cli.target_option import target_option
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from loadtest.load.coordinator import LoadPlan
     from loadtest.load.workload import Workload
+    from loadtest.verify.verify_log import Evidence
 
 _STDOUT: Final = Path("-")
 
@@ -64,15 +67,18 @@ def _directory_of_segments(_context: click.Context, _option: click.Parameter, va
     help="Check the node's log afterwards: the node's data directory, or the log in it.",
 )
 def load(**options: Any) -> None:
-    """Load a running node, and report throughput and latency."""
+    """Load a running node, and report throughput and latency.
+
+    A restart of the node delays its answers, and no more. Ctrl-C or SIGTERM ends the load early: the report, and the
+    verification, are of what was done by then, and the exit code is 130 or 143. A second signal ends it at once.
+    """
     from loadtest.load.workload import WorkloadError
 
     try:
         plan, workload = _plan(options)
     except WorkloadError as error:
         raise click.UsageError(str(error)) from None
-    if not _run(plan, workload, options["json_file"], options["log_directory"]):
-        sys.exit(1)
+    sys.exit(_run(plan, workload, options["json_file"], options["log_directory"]))
 
 
 def _plan(options: dict[str, Any]) -> "tuple[LoadPlan, Workload]":
@@ -104,51 +110,88 @@ def _plan(options: dict[str, Any]) -> "tuple[LoadPlan, Workload]":
     return plan, workload
 
 
-def _run(plan: "LoadPlan", workload: "Workload", json_file: Path | None, log_directory: Path | None) -> bool:
-    import asyncio
+def _run(plan: "LoadPlan", workload: "Workload", json_file: Path | None, log_directory: Path | None) -> int:
+    """Run a load and report; return the exit code."""
     import secrets
 
     from rich.console import Console
 
     from loadtest.environment import describe_environment
     from loadtest.load.account_setup import AccountSetupFailed, open_accounts
-    from loadtest.load.coordinator import WorkerFailed, run_load
+    from loadtest.load.coordinator import LoadEndedEarly, WorkerFailed, run_load
     from loadtest.load.frame_source import AccountSetupSource
-    from loadtest.load.load_report import load_table, summarize, verification_figures, verification_table
-    from loadtest.node.node_process import digests_of, is_serving, status_of
-    from loadtest.verify.verify_log import Evidence, verify_log
+    from loadtest.load.interruption import Interruption
+    from loadtest.load.load_report import load_table, summarize
+    from loadtest.node.node_process import is_serving
+    from loadtest.verify.verify_log import Evidence
 
     console = Console(stderr=json_file == _STDOUT)
     if not is_serving(plan.target):
         raise click.ClickException(f"no node serves at {plan.target}: start one with `penstock dev --listen ...`")
     evidence = []
-    try:
-        if workload.mix.get("transfer", 0) > 0:
-            setup = AccountSetupSource(workload, secrets.randbits(63) | 1)
-            with console.status(f"opening {workload.accounts:,} accounts"):
-                opened = asyncio.run(open_accounts(plan.target, setup, lambda: None))
-            evidence.append(Evidence(setup, opened.frames))
-        with console.status("load") as status:
-            run = run_load(plan, lambda committed, elapsed: status.update(f"{committed:,} committed, {elapsed:.1f} s"))
-    except (AccountSetupFailed, WorkerFailed) as error:
-        raise click.ClickException(str(error)) from None
-    figures = {**summarize(run), "conditions": describe_environment()}
-    console.print(load_table(figures))
-    verified = True
-    if log_directory is not None:
-        digests = digests_of(status_of(plan.target))
-        with console.status("verifying the log") as status:
-            verdict = verify_log(
-                log_directory,
-                [*evidence, *run.evidence()],
-                digests,
-                on_progress=lambda transactions: status.update(f"verifying the log: {transactions:,} transactions"),
-            )
-        verified = verdict.verified
-        figures["verification"] = verification_figures(verdict)
-        console.print(verification_table(figures["verification"]))
+    with Interruption() as interruption:
+        try:
+            if workload.mix.get("transfer", 0) > 0:
+                setup = AccountSetupSource(workload, secrets.randbits(63) | 1)
+                with console.status(f"opening {workload.accounts:,} accounts"):
+                    opened = interruption.run(open_accounts(plan.target, setup, lambda: None))
+                if opened is None:
+                    raise LoadEndedEarly("it was ended while accounts were opened: no load was run")  # noqa: TRY301
+                evidence.append(Evidence(setup, opened.frames))
+            with console.status("load") as status:
+                run = run_load(
+                    plan,
+                    lambda committed, elapsed: status.update(f"{committed:,} committed, {elapsed:.1f} s"),
+                    lambda: interruption,
+                )
+        except LoadEndedEarly as error:
+            console.print(str(error))
+            return interruption.exit_code
+        except (AccountSetupFailed, WorkerFailed) as error:
+            raise click.ClickException(str(error)) from None
+        figures = {
+            **summarize(run),
+            "ended_by": interruption.signal.name if interruption.signal else None,
+            "conditions": describe_environment(),
+        }
+        console.print(load_table(figures))
+        verified = True
+        if log_directory is not None:
+            interruption.raises = True
+            figures["verification"] = _verification(console, plan.target, log_directory, [*evidence, *run.evidence()])
+            verified = figures["verification"] is None or figures["verification"]["verified"]
     if json_file == _STDOUT:
         click.echo(json.dumps(figures))
     elif json_file is not None:
         json_file.write_text(json.dumps(figures, indent=2) + "\n")
-    return verified
+    return interruption.exit_code if verified else 1
+
+
+def _verification(
+    console: "Console", target: str, log_directory: Path, evidence: "list[Evidence]"
+) -> dict[str, Any] | None:
+    """The figures of the verification; None where a signal has ended it."""
+    from loadtest.load.load_report import verification_figures, verification_table
+    from loadtest.node.node_process import NodeFailed, digests_of, status_once_it_answers
+    from loadtest.verify.verify_log import verify_log
+
+    try:
+        try:
+            with console.status("asking the node for its digests"):
+                digests = digests_of(status_once_it_answers(target))
+        except NodeFailed as error:
+            console.print(f"{error}; its log is verified without its digests")
+            digests = None
+        with console.status("verifying the log") as status:
+            verdict = verify_log(
+                log_directory,
+                evidence,
+                digests,
+                on_progress=lambda transactions: status.update(f"verifying the log: {transactions:,} transactions"),
+            )
+    except KeyboardInterrupt:
+        console.print("the verification was ended: it says nothing about the log")
+        return None
+    figures = verification_figures(verdict)
+    console.print(verification_table(figures))
+    return figures

@@ -18,10 +18,15 @@ SESSION_TRANSACTIONS_MAX: Final = 131_072
 """With more in flight, a client could not send the first of them again: its session would have forgotten them."""
 _START_DELAY_S: Final = 0.2
 _READY_DEADLINE_S: Final = 120.0
+_LOOK_EVERY_S: Final = 0.5
 
 
 class WorkerFailed(Exception):
     """A worker process ended without a result; its own message is on standard error."""
+
+
+class LoadEndedEarly(Exception):
+    """A load was ended before anything was sent, so there is nothing to report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,7 @@ class LoadRun:
     results: list[WorkerResult]
     window_start_ns: int
     window_end_ns: int
+    """Earlier than planned where the load was ended early."""
 
     def evidence(self) -> list[Evidence]:
         """The frames that were sent and their outcomes, for :func:`loadtest.verify.verify_log.verify_log`."""
@@ -80,13 +86,18 @@ class LoadRun:
 
 
 def run_load(
-    plan: LoadPlan, on_progress: Callable[[int, float], None] = lambda _committed, _elapsed_s: None
+    plan: LoadPlan,
+    on_progress: Callable[[int, float], None] = lambda _committed, _elapsed_s: None,
+    ended_early: Callable[[], object] = lambda: False,
 ) -> LoadRun:
-    """Run a plan to its end. ``on_progress`` gets transactions committed so far, and seconds since the start.
+    """Run a plan to its end, or until ``ended_early`` is true: it is asked about twice a second.
+
+    ``on_progress`` gets transactions committed so far, and seconds since the start.
 
     Workers are spawned, not forked: gRPC does not survive a fork.
 
     Raises:
+        LoadEndedEarly: it was ended before anything was sent.
         WorkerFailed: a worker ended without its result, or did not end in time.
     """
     context = multiprocessing.get_context("spawn")
@@ -104,33 +115,51 @@ def run_load(
             connections.append(ours)
             processes.append(process)
         for connection in connections:
-            if not connection.poll(_READY_DEADLINE_S):
-                raise WorkerFailed(f"a worker was not ready after {_READY_DEADLINE_S:g} s")
-            _receive(connection, "ready")
+            _await_ready(connection, ended_early)
         start_ns = time.monotonic_ns() + int(_START_DELAY_S * 1e9)
         window_start_ns = start_ns + int(plan.warmup_s * 1e9)
         end_ns = window_start_ns + int(plan.seconds * 1e9)
         for connection in connections:
             connection.send((start_ns, end_ns))
-        results = _follow(connections, start_ns, end_ns, on_progress)
+        results, end_ns = _follow(connections, start_ns, end_ns, on_progress, ended_early)
     finally:
         for process in processes:
             if process.exitcode is None:
                 process.join(1.0)
-                process.terminate()
-    return LoadRun(plan, assignments, results, window_start_ns, end_ns)
+                process.kill()
+    # Without a measured time it is the time before that: something was done.
+    return LoadRun(plan, assignments, results, window_start_ns if end_ns > window_start_ns else start_ns, end_ns)
+
+
+def _await_ready(connection: Connection, ended_early: Callable[[], object]) -> None:
+    deadline_s = time.monotonic() + _READY_DEADLINE_S
+    while not connection.poll(_LOOK_EVERY_S):
+        if ended_early():
+            raise LoadEndedEarly("it was ended before it began: nothing was sent")
+        if time.monotonic() > deadline_s:
+            raise WorkerFailed(f"a worker was not ready after {_READY_DEADLINE_S:g} s")
+    _receive(connection, "ready")
 
 
 def _follow(
-    connections: list[Connection], start_ns: int, end_ns: int, on_progress: Callable[[int, float], None]
-) -> list[WorkerResult]:
+    connections: list[Connection],
+    start_ns: int,
+    end_ns: int,
+    on_progress: Callable[[int, float], None],
+    ended_early: Callable[[], object],
+) -> tuple[list[WorkerResult], int]:
+    """The workers' results, and when they stopped sending."""
     committed = dict.fromkeys(connections, 0)
     results: dict[Connection, WorkerResult] = {}
     deadline_ns = end_ns + int((2 * ANSWER_DEADLINE_S) * 1e9)
     while len(results) < len(connections):
         if time.monotonic_ns() > deadline_ns:
             raise WorkerFailed("a worker did not end in time")
-        for connection in wait([c for c in connections if c not in results], timeout=0.5):
+        if time.monotonic_ns() < end_ns and ended_early():
+            end_ns = max(time.monotonic_ns(), start_ns + 1)
+            for each in connections:
+                each.send("end")
+        for connection in wait([c for c in connections if c not in results], timeout=_LOOK_EVERY_S):
             assert isinstance(connection, Connection)
             kind, content = _receive(connection)
             if kind == "progress":
@@ -138,7 +167,7 @@ def _follow(
             else:
                 results[connection] = content
         on_progress(sum(committed.values()), (time.monotonic_ns() - start_ns) / 1e9)
-    return [results[connection] for connection in connections]
+    return [results[connection] for connection in connections], end_ns
 
 
 def _receive(connection: Connection, expected: str | None = None) -> tuple[str, Any]:

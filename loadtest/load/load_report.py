@@ -60,6 +60,7 @@ def summarize(run: LoadRun) -> dict[str, Any]:
         "workers": plan.workers,
         "workload": asdict(run.assignments[0].workload),
         "seconds": round(seconds, 3),
+        "planned_seconds": plan.seconds,
         "warmup_s": plan.warmup_s,
         "committed": committed,
         "tps": round(committed / seconds),
@@ -122,6 +123,8 @@ def load_table(figures: dict[str, Any]) -> Table:
     """The most important figures of a load."""
     table = Table(title=f"{figures['loop']} loop, {figures['seconds']:g} s", show_header=False, title_justify="left")
     latency = figures["latency_ms"]
+    if figures["seconds"] < figures["planned_seconds"]:
+        table.add_row("ended early", f"after {figures['seconds']:g} of {figures['planned_seconds']:g} s")
     offered = f"{figures['rate']:,.0f} offered" if figures["rate"] else f"{figures['in_flight']} frames in flight"
     table.add_row("load", f"{offered}, {figures['workers']} worker(s), frames of {figures['workload']['frame']:,}")
     table.add_row("committed", f"{figures['committed']:,} transactions, [bold]{figures['tps']:,} TPS[/bold]")

@@ -20,15 +20,18 @@ import uvloop
 
 from loadtest.load.frame_outcomes import ACCEPTED, FRAME_OUTCOME, OK, REFUSED, UNKNOWN, FrameOutcomes, results_digest
 from loadtest.load.frame_source import FrameSource, U8Array, U64Array
+from loadtest.load.interruption import SIGNALS
 from loadtest.load.workload import Workload
 from loadtest.node.child_process import end_with_parent
 from penstock.client.async_client import AsyncClient
-from penstock.client.errors import OutcomeUnknown, PenstockError
+from penstock.client.errors import ClientClosed, OutcomeUnknown, PenstockError
 from penstock.client.options import FlowOptions, RetryOptions
 from services.runtime.malloc_tuning import keep_large_messages_in_the_heap
 
 PROGRESS_INTERVAL_S: Final = 0.1
 ANSWER_DEADLINE_S: Final = 20.0
+LAST_ANSWERS_S: Final = 3.0
+"""How long a load that is ended early waits for answers."""
 _WAITING_FRAMES_MAX: Final = 4096
 
 Buffers = tuple[U64Array, U8Array]
@@ -71,6 +74,10 @@ class Recorder:
     codes: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
     committed: int = 0
     first_error: str = ""
+    end_ns: int = 0
+    """When no more frames are sent; the coordinator may bring it forward."""
+    closing: "asyncio.Task[None] | None" = None
+    """Closes the client, where it did."""
 
     async def submit(self, frame: int, records: U64Array, payloads: U8Array, first_due: int, last_due: int) -> bool:
         """Submit one frame; returns whether a receipt came. ``first_due`` and ``last_due`` of 0 mean now."""
@@ -79,6 +86,8 @@ class Recorder:
         due = (first_due or sent, last_due or sent)
         try:
             receipt = await self.client.submit_frame(records, payloads.data, stamp=False)
+        except ClientClosed:  # the load was ended early, before this one was sent
+            return False
         except PenstockError as error:
             self.first_error = self.first_error or f"{type(error).__name__}: {error}"
             outcome = UNKNOWN if isinstance(error, OutcomeUnknown) else REFUSED
@@ -105,11 +114,12 @@ def work(assignment: Assignment, coordinator: Connection, coordinator_pid: int) 
     """Main function of the process.
 
     Messages: sends ("ready", None), receives (start_ns, end_ns), sends ("progress", committed) ten times a second, and
-    at the end ("result", WorkerResult).
+    at the end ("result", WorkerResult). A second message of the coordinator, whatever it is, ends the load early.
     """
     end_with_parent(coordinator_pid)
-    # A terminal sends SIGINT to the whole process group, but the coordinator ends its workers itself.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A terminal sends signals to the whole process group, but the coordinator ends its workers itself.
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     keep_large_messages_in_the_heap()
     uvloop.run(_work(assignment, coordinator))
 
@@ -126,33 +136,44 @@ async def _work(assignment: Assignment, coordinator: Connection) -> None:
         coordinator.send(("ready", None))
         start_ns, end_ns = await asyncio.to_thread(coordinator.recv)
         loop_s, cpu_s = time.thread_time(), time.process_time()
+        recorder.end_ns = end_ns
+        asyncio.get_running_loop().add_reader(coordinator.fileno(), _end_early, recorder, coordinator)
         await asyncio.sleep((start_ns - time.monotonic_ns()) / 1e9)
         reporting = asyncio.create_task(_report_progress(recorder, coordinator))
         if assignment.rate:
-            await _open_loop(recorder, source, assignment.rate, start_ns, end_ns)
+            await _open_loop(recorder, source, assignment.rate, start_ns)
         else:
             numbers = itertools.count()
-            await asyncio.gather(
-                *(_closed_loop(recorder, source, numbers, end_ns) for _ in range(assignment.in_flight))
-            )
+            await asyncio.gather(*(_closed_loop(recorder, source, numbers) for _ in range(assignment.in_flight)))
+        asyncio.get_running_loop().remove_reader(coordinator.fileno())
         reporting.cancel()
+        if recorder.closing is not None:
+            await recorder.closing
         result = recorder.result(assignment.client_id)
         result.loop_share = (time.thread_time() - loop_s) / max((time.monotonic_ns() - start_ns) / 1e9, 1e-9)
         result.cpu_s = time.process_time() - cpu_s
         coordinator.send(("result", result))
 
 
-async def _closed_loop(recorder: Recorder, source: FrameSource, numbers: Iterator[int], end_ns: int) -> None:
+def _end_early(recorder: Recorder, coordinator: Connection) -> None:
+    """Send no more, and wait for the answers to what was sent for a few seconds alone."""
+    loop = asyncio.get_running_loop()
+    loop.remove_reader(coordinator.fileno())
+    recorder.end_ns = time.monotonic_ns()
+    recorder.closing = loop.create_task(recorder.client.close(timeout=LAST_ANSWERS_S))
+
+
+async def _closed_loop(recorder: Recorder, source: FrameSource, numbers: Iterator[int]) -> None:
     """One of the frames in flight: send a frame, wait for its answer, send the next."""
     records, payloads = source.buffers()
-    while time.monotonic_ns() < end_ns:
+    while time.monotonic_ns() < recorder.end_ns:
         number = next(numbers)
         payload_bytes = source.fill(number, records, payloads)
         if not await recorder.submit(number, records, payloads[:payload_bytes], 0, 0):
             await asyncio.sleep(0.01)  # nothing comes of pressing a node that refuses
 
 
-async def _open_loop(recorder: Recorder, source: FrameSource, rate: float, start_ns: int, end_ns: int) -> None:
+async def _open_loop(recorder: Recorder, source: FrameSource, rate: float, start_ns: int) -> None:
     """Send each frame when its last transaction is due."""
     count = source.workload.frame
     free: list[Buffers] = []
@@ -167,7 +188,7 @@ async def _open_loop(recorder: Recorder, source: FrameSource, rate: float, start
         free.append(buffers)
 
     number = 0
-    while (due_ns := start_ns + int((number + 1) * count * 1e9 / rate)) < end_ns:
+    while (due_ns := start_ns + int((number + 1) * count * 1e9 / rate)) < recorder.end_ns:
         if (early_ns := due_ns - time.monotonic_ns()) > 0:
             await asyncio.sleep(early_ns / 1e9)
             continue

@@ -182,6 +182,24 @@ def status_of(target: str, *, with_state_digest: bool = False) -> GetStatusRespo
         return NodeServiceStub(channel).GetStatus(GetStatusRequest(with_state_digest=with_state_digest), timeout=60.0)
 
 
+def status_once_it_answers(target: str, *, deadline_s: float = 20.0) -> GetStatusResponse:
+    """The report of a node that may be starting again.
+
+    Raises:
+        NodeFailed: none answered in time.
+    """
+    until_s = time.monotonic() + deadline_s
+    while True:
+        try:
+            return status_of(target)
+        except grpc.RpcError as error:
+            if time.monotonic() > until_s:
+                raise NodeFailed(
+                    f"no node has answered at {target} for {deadline_s:g} s: {error.code().name}"
+                ) from None
+        time.sleep(_POLL_S)
+
+
 def _channel(target: str) -> grpc.Channel:
     named = parse_target(target)
     return grpc.insecure_channel(named.address, options=named.channel_options)
