@@ -69,7 +69,8 @@ async def measure_lone(target: str, count: int, pause_s: float = 0.005) -> dict[
 def _account_pairs(workload: Workload) -> list[tuple[int, int]]:
     """Pairs of different accounts, drawn before the clock runs."""
     draw = random.Random(workload.seed)
-    return [tuple(draw.sample(range(1, workload.accounts), 2)) for _ in range(_PAIRS)]  # type: ignore[misc]
+    pairs = (draw.sample(range(1, workload.accounts), 2) for _ in range(_PAIRS))
+    return [(debit, credit) for debit, credit in pairs]
 
 
 def _histogram() -> HdrHistogram:

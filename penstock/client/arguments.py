@@ -30,7 +30,7 @@ def integer(value: object, name: str, lowest: int, highest: int) -> int:
     if isinstance(value, bool):
         raise InvalidOperation(f"{name} must be an integer, not bool")
     try:
-        number = operator.index(value)  # type: ignore[arg-type]
+        number = operator.index(value)  # type: ignore[arg-type] # what is none raises TypeError
     except TypeError:
         raise InvalidOperation(f"{name} must be an integer, not {type(value).__name__}") from None
     if not lowest <= number <= highest:
@@ -70,7 +70,7 @@ def bytes_view(value: object, name: str) -> memoryview:
         InvalidOperation: it holds no bytes, or Python objects.
     """
     try:
-        view = memoryview(value)  # type: ignore[arg-type]
+        view = memoryview(value)  # type: ignore[arg-type] # what holds none raises TypeError
     except (TypeError, ValueError, BufferError):
         hint = ": encode it first" if isinstance(value, str) else ""
         raise InvalidOperation(f"{name} must be bytes, not {type(value).__name__}{hint}") from None
@@ -99,7 +99,7 @@ def real(value: object, name: str, lowest: float, highest: float) -> float:
     if isinstance(value, bool | str | bytes | bytearray):
         raise InvalidOperation(f"{name} must be a number, not {type(value).__name__}")
     try:
-        number = float(value)  # type: ignore[arg-type]
+        number = float(value)  # type: ignore[arg-type] # what is none raises TypeError
     except (TypeError, ValueError, OverflowError):
         raise InvalidOperation(f"{name} must be a number, not {type(value).__name__}") from None
     if math.isnan(number) or not lowest <= number <= highest:

@@ -24,7 +24,7 @@ class InstalledCommands(click.Group):
         """Name all commands, in order."""
         return sorted(entry_points(group=_GROUP).names)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as click calls it
         """Import a command, or give None where no package registers it."""
         # Those of our own distribution are found without reading all that is installed.
         own = distribution(DISTRIBUTION).entry_points.select(group=_GROUP, name=cmd_name)
@@ -34,7 +34,7 @@ class InstalledCommands(click.Group):
             return command
         return None
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as click calls it
         """List the commands with what each does, without importing any."""
         rows = [(entry.name, _summary(entry)) for entry in sorted(entry_points(group=_GROUP))]
         with formatter.section("Commands"):
