@@ -39,6 +39,7 @@ from services.refusal import Refusal
 from services.rpc.buffer_leases import BufferLeases
 from services.rpc.node_service import NodeService
 from services.rpc.pool_service import PoolService
+from services.rpc.serving.status_server import StatusServer
 from services.rpc.state_service import StateService
 from services.rpc.txqueue_service import TxQueueService
 from services.runtime.condition_probe import ConditionProbe
@@ -115,6 +116,7 @@ class Node:
         self._connect_stages(opened)
         self._offer_services()
         self._pipeline.start()
+        opened.push_async_callback(self._status_server.stop)
         opened.push_async_callback(self._answer_what_was_accepted)
         self._probe.start()
         await put_into_force(
@@ -126,6 +128,9 @@ class Node:
             self._probe.hanging,
         )
         addresses = await self._server.start()
+        status_at = self._status_server.start()
+        if status_at:
+            _log.info("health and status are told at %s besides", ", ".join(status_at))
         self._maintenance.start()
         self._health.phase = "serving"
         opened.callback(self._health.stop)
@@ -217,7 +222,7 @@ class Node:
             block_clock=block_clock,
             results_file=self._results_file,
             executor=parts.executor,
-            lost_addresses=lambda: self._server.lost_addresses(),
+            lost_addresses=lambda: self._server.lost_addresses() + self._status_server.lost_addresses(),
         )
         opened.push_async_callback(self._probe.stop)
         loop = asyncio.get_running_loop()
@@ -269,6 +274,9 @@ class Node:
         services = (self._txqueue_service, self._state_service, pool_service, node_service)
         offered = [service.handler() for service in services]
         self._server = self._parts.server(settings.listen.addresses, offered, self._fail)
+        self._status_server = StatusServer(
+            settings.listen.status_at(), self._server.health.status_of, node_service.describe
+        )
 
     async def _answer_what_was_accepted(self) -> None:
         """Accept nothing more, and wait for the answers of what was accepted; a failure gives them at once."""

@@ -190,6 +190,12 @@ class Reason(Enum):
     BLOCK_GONE = _Terms(
         "OUT_OF_RANGE", "the log no longer holds this block", "watch from 0, the oldest that it holds", _STATE
     )
+    DIGEST_ELSEWHERE = _Terms(
+        "FAILED_PRECONDITION",
+        "the digest of the state takes time, and this address answers at once",
+        "ask for it at one of listen.addresses",
+        ("NodeService",),
+    )
     LOG_DAMAGED = _Terms(
         "DATA_LOSS",
         "a block of the log is damaged; transactions and reads are not affected",

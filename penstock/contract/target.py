@@ -96,6 +96,14 @@ def parse_listen_address(text: str) -> Target:
     return Target(f"{host}:{port}", _is_loopback(host))
 
 
+def status_target(address: str) -> str | None:
+    """The address beside a Unix socket at which a node tells its status; None where there is none."""
+    beside = f"{address}.status"
+    if not address.startswith("unix:") or len(beside.removeprefix("unix:").encode()) > UNIX_PATH_BYTES_MAX:
+        return None
+    return beside
+
+
 def _unix(text: str) -> Target:
     path = text.removeprefix("unix:")
     if path.startswith("//"):

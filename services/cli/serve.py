@@ -66,7 +66,7 @@ def _run(settings: "NodeSettings", run: RunNode | None) -> int:
     from services import node_process
     from services.admission.session_bounds import BoundsNotTaken
     from services.pipeline.block_clock import ClockAhead
-    from services.rpc.serving.server import ListenError
+    from services.rpc.serving.listening import ListenError
     from services.runtime.debug_monitor import MonitorError
     from services.telemetry.telemetry import TelemetryError
     from statestore.errors import StateStoreError

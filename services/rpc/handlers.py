@@ -87,8 +87,13 @@ async def parse(message: bytes, request: type[Request], context: Context, reques
     try:
         return request.FromString(message)
     except DecodeError:
-        text = f"the message is no {request.DESCRIPTOR.full_name}: it was cut short, or is something else altogether"
-        await abort(context, Refusal(Reason.REQUEST_MALFORMED, text, field="request"))
+        await abort(context, malformed(request))
+
+
+def malformed(request: type[Message]) -> Refusal:
+    """Refuse a message that cannot be parsed."""
+    text = f"the message is no {request.DESCRIPTOR.full_name}: it was cut short, or is something else altogether"
+    return Refusal(Reason.REQUEST_MALFORMED, text, field="request")
 
 
 async def explain(error: Exception, context: Context) -> NoReturn:

@@ -67,19 +67,31 @@ class NodeService:
         except ChannelClosed:
             await abort(context, Refusal(Reason.SHUTTING_DOWN))
 
+    def describe(self, timeout_s: float) -> node_pb2.GetStatusResponse:
+        """Describe the node without the digest of its state, waiting for the applier; for any thread.
+
+        Raises:
+            ChannelClosed: the pipeline has ended.
+            TimeoutError: the applier has not answered in time.
+        """
+        applied_index, applied, effects = self._query(_applied).result(timeout_s)
+        return self._response(applied_index, applied, effects, 0)
+
     async def _describe(self, with_state_digest: bool) -> node_pb2.GetStatusResponse:
         if with_state_digest:
             applied_index, applied, effects, digest = await self._digest.get()
         else:
-            asked = self._query(lambda state: (state.applied_index, state.applied_position, state.effects_digest))
-            applied_index, applied, effects = await asyncio.wrap_future(asked)
+            applied_index, applied, effects = await asyncio.wrap_future(self._query(_applied))
             digest = 0
+        return await asyncio.to_thread(self._response, applied_index, applied, effects, digest)
+
+    def _response(self, applied_index: int, applied: int, effects: int, digest: int) -> node_pb2.GetStatusResponse:
         # Read in this order: what moves on in between is then ahead, as it must be.
         committed_index = self._counters[Counter.COMMITTED_INDEX]
         durable_index = self._counters[Counter.DURABLE_INDEX]
         sealed_index = self._counters[Counter.SEALED_INDEX]
         assert applied_index <= committed_index <= durable_index <= sealed_index
-        resident, mapped = await asyncio.to_thread(malloc_tuning.resident_bytes)
+        resident, mapped = malloc_tuning.resident_bytes()
         return node_pb2.GetStatusResponse(
             version=running_version(),
             cluster_id=self._settings.node.cluster_id,
@@ -117,3 +129,7 @@ class NodeService:
                 for condition, detail, since_ns in self._conditions.active()
             ],
         )
+
+
+def _applied(state: StateMachine) -> tuple[int, int, int]:
+    return state.applied_index, state.applied_position, state.effects_digest

@@ -32,15 +32,24 @@ def encode_frame_error(frame_id: int, refusal: Refusal) -> bytes:
     return txqueue_pb2.SubmitStreamResponse(frame_id=frame_id, error=error).SerializeToString()
 
 
+def code_of(refusal: Refusal) -> grpc.StatusCode:
+    """Give the status code of a refused call."""
+    return _CODES[refusal.reason]
+
+
+def trailers_of(refusal: Refusal) -> tuple[tuple[str, bytes]]:
+    """Give the metadata that a refused call ends with."""
+    return ((_STATUS_TRAILER, status_of(refusal).SerializeToString()),)
+
+
 async def abort(context: Context, refusal: Refusal) -> NoReturn:
     """End a call with `refusal`; raises what grpc.aio raises to leave a handler.
 
     Raises:
         CancelledError: the client has gone meanwhile, so that there is nobody to tell.
     """
-    trailers = ((_STATUS_TRAILER, status_of(refusal).SerializeToString()),)
     try:
-        await context.abort(_CODES[refusal.reason], refusal.message, trailing_metadata=trailers)
+        await context.abort(code_of(refusal), refusal.message, trailing_metadata=trailers_of(refusal))
     except grpc.aio.InternalError:
         raise asyncio.CancelledError from None
     raise AssertionError("context.abort always raises")

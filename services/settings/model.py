@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ByteSize, Field, field_validator, model_validator
 
-from penstock.contract.target import PORT_MAX, parse_listen_address
+from penstock.contract.target import PORT_MAX, parse_listen_address, status_target
 from services.settings.memory_settings import PoolingSettings, QueueSettings, StateSettings
 from services.settings.written_values import MIB, NAMESPACE_MAX, OR_NONE, PAGE_BYTES, Group, TextList, namespace_range
 
@@ -37,14 +37,32 @@ class ListenSettings(Group):
     addresses: TextList = Field(default=("127.0.0.1:50051",), min_length=1)
     """Each ``host:port`` (port 0: any free one), ``[ipv6]:port`` or ``unix:/path``."""
 
-    @field_validator("addresses")
+    status_addresses: Annotated[TextList | None, OR_NONE] = None
+    """Where health and status are told besides, by threads of their own, whatever goes on at ``addresses``: for
+    readiness probes, and for operators. none: beside each Unix socket, its path with ``.status`` behind."""
+
+    @field_validator("addresses", "status_addresses")
     @classmethod
-    def _check_addresses(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
-        for address in addresses:
+    def _check_addresses(cls, addresses: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for address in addresses or ():
             parse_listen_address(address)
-        if len(set(addresses)) != len(addresses):
+        if len(set(addresses or ())) != len(addresses or ()):
             raise ValueError("an address is named twice; name each once")
         return addresses
+
+    @model_validator(mode="after")
+    def _check_addresses_differ(self) -> Self:
+        for address in self.status_addresses or ():
+            if address in self.addresses and not address.endswith(":0"):
+                raise ValueError(f"listen.status_addresses names {address}, one of listen.addresses; choose another")
+        return self
+
+    def status_at(self) -> list[str]:
+        """Give the addresses at which health and status are told besides."""
+        if self.status_addresses is not None:
+            return list(self.status_addresses)
+        beside = [status_target(address) for address in self.addresses]
+        return [address for address in beside if address is not None]
 
 
 class LogSettings(Group):

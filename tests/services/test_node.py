@@ -23,7 +23,8 @@ from services.pipeline.applier import Applier
 from services.pipeline.log_writer import LogWriter
 from services.pipeline.sequencer import Sequencer
 from services.pipeline.threaded_stage import ThreadedStage
-from services.rpc.serving.server import ListenError, NodeServer
+from services.rpc.serving.listening import ListenError
+from services.rpc.serving.server import NodeServer
 from services.runtime.maintenance import Maintenance
 from services.settings.model import NodeSettings
 from services.telemetry import telemetry

@@ -23,7 +23,7 @@ SOURCES = {
         "rpc/serving/call_server.py admission/namespaces.py node.py"
     ),
     "PoolService": "rpc/pool_service.py rpc/buffer_leases.py rpc/handlers.py rpc/serving/call_server.py",
-    "NodeService": "rpc/node_service.py rpc/handlers.py rpc/serving/call_server.py",
+    "NodeService": "rpc/node_service.py rpc/handlers.py rpc/serving/call_server.py rpc/serving/status_server.py",
 }
 """What answers the calls of each service."""
 

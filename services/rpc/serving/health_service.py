@@ -28,6 +28,12 @@ _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 _UNKNOWN: Final = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
+def unknown_service(name: str) -> Refusal:
+    """Refuse to tell the health of a service that there is not."""
+    text = f"the node has no service {name!r}: ask for one that reflection lists"
+    return Refusal(Reason.SERVICE_UNKNOWN, text, field="service")
+
+
 class HealthService:
     """The health of the services of one node. Lives in the event loop. Nothing serves before it is said to."""
 
@@ -63,12 +69,15 @@ class HealthService:
         self._ended = True
         self._set(dict.fromkeys(self._statuses, _NOT_SERVING))
 
+    def status_of(self, name: str) -> int | None:
+        """Give a service's health, or None where there is no such service; for any thread."""
+        return self._statuses.get(name)
+
     async def check(self, request: health_pb2.HealthCheckRequest, context: Context) -> health_pb2.HealthCheckResponse:
         """Give the health of one service."""
-        status = self._statuses.get(request.service)
+        status = self.status_of(request.service)
         if status is None:
-            text = f"the node has no service {request.service!r}: ask for one that reflection lists"
-            await abort(context, Refusal(Reason.SERVICE_UNKNOWN, text, field="service"))
+            await abort(context, unknown_service(request.service))
         return health_pb2.HealthCheckResponse(status=status)
 
     async def list(self, _request: health_pb2.HealthListRequest, _context: Context) -> health_pb2.HealthListResponse:

@@ -1,7 +1,5 @@
 """gRPC server of a node: its limits, where it listens, and the standard health and reflection services."""
 
-import errno
-import socket
 from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
@@ -10,7 +8,7 @@ from services.rpc.serving import health_service
 from services.rpc.serving.call_server import CallServer
 from services.rpc.serving.health_service import HealthService
 from services.rpc.serving.lazy_reflection import LazyReflection
-from services.rpc.serving.socket_claim import SocketClaim, SocketInUse
+from services.rpc.serving.listening import ListenError, Listening
 
 MESSAGE_BYTES_MAX: Final = 6 << 20
 """Largest message that is received, which a client can make the node hold per call before anybody looks at it. The
@@ -43,10 +41,6 @@ OPTIONS: Final = (
 )
 
 
-class ListenError(Exception):
-    """An address cannot be listened on."""
-
-
 class NodeServer:
     """A gRPC server over a node's services. It accepts calls from `start` on and is healthy from `set_serving` on.
 
@@ -62,12 +56,11 @@ class NodeServer:
         """
         assert addresses
         assert services
-        self._addresses = tuple(addresses)
-        self._claims: dict[str, SocketClaim] = {}
+        self._listening = Listening(addresses)
         names = [service.service_name() for service in services]
-        self._health = HealthService(["", *names])
+        self.health: Final = HealthService(["", *names])
         reflection = LazyReflection([*names, health_service.SERVICE])
-        offered = [*services, self._health.handler(), *reflection.handlers()]
+        offered = [*services, self.health.handler(), *reflection.handlers()]
         self._server = CallServer(offered, OPTIONS, calls_max=CALLS_MAX, on_failure=on_failure)
 
     async def start(self) -> list[str]:
@@ -76,73 +69,30 @@ class NodeServer:
         Raises:
             ListenError: an address is in use, or not this machine's.
         """
-        bound = []
-        for address in self._addresses:
-            try:
-                self._claim(address)
-                port = self._server.add_insecure_port(address)
-            except (RuntimeError, OSError, SocketInUse) as error:
-                # gRPC lets go of the addresses before this one when a server stops that had started, and not before.
-                await self._server.start()
-                await self._server.shutdown(None)
-                self._release_claims()
-                raise ListenError(
-                    f"cannot listen on {address}: it is in use, not an address of this machine, or in a directory that "
-                    "does not exist or cannot be written; choose another in listen.addresses"
-                ) from error
-            if address in self._claims:
-                self._claims[address].note_bound()
-            bound.append(address if address.startswith("unix:") else f"{address.rpartition(':')[0]}:{port}")
+        try:
+            bound = self._listening.bind(self._server.add_insecure_port)
+        except ListenError:
+            # gRPC lets go of the addresses before this one when a server stops that had started, and not before.
+            await self._server.start()
+            await self._server.shutdown(None)
+            self._listening.release()
+            raise
         await self._server.start()
         return bound
 
     def set_serving(self, but_not: Collection[str] = ()) -> None:
         """Report the node, which is "", and each service as healthy, all but those in ``but_not``."""
-        self._health.set_serving(but_not)
+        self.health.set_serving(but_not)
 
     async def stop(self, grace_s: float) -> None:
         """Report the node as unhealthy, take no new call, and cut what is left after `grace_s` seconds.
 
         End streams and watches of the node's own services first. Watches of its health end here.
         """
-        self._health.end()
+        self.health.end()
         await self._server.shutdown(grace_s)
-        self._release_claims()
+        self._listening.release()
 
     def lost_addresses(self) -> list[str]:
         """Give the Unix addresses at which somebody else listens by now, or nobody does."""
-        return [address for address, claim in self._claims.items() if claim.lost]
-
-    def _claim(self, address: str) -> None:
-        """Make sure that nobody else is reached by an address, which gRPC does not for sockets and names.
-
-        Raises:
-            SocketInUse: somebody listens at the path of a Unix socket.
-            OSError: a lock cannot be made, or one of the addresses that a name stands for cannot be bound.
-        """
-        if address.startswith("unix:"):
-            self._claims[address] = SocketClaim(address.removeprefix("unix:").removeprefix("//"))
-            return
-        host, _, port = address.rpartition(":")
-        if host.startswith("[") or port == "0":
-            return
-        # gRPC is content with one of a name's addresses: localhost would be ::1 where another has 127.0.0.1.
-        for family, kind, protocol, _, place in socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM):
-            try:
-                probe = socket.socket(family, kind, protocol)
-            except OSError:
-                continue  # a family that this machine does not have
-            with probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6:
-                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                try:
-                    probe.bind(place)
-                    probe.listen()
-                except OSError as error:
-                    if error.errno == errno.EADDRINUSE:
-                        raise
-
-    def _release_claims(self) -> None:
-        while self._claims:
-            self._claims.popitem()[1].release()
+        return self._listening.lost()

@@ -14,7 +14,7 @@ from services.cli.dev import dev
 from services.cli.main import main
 from services.cli.serve import serve
 from services.release import running_version
-from services.rpc.serving.server import ListenError
+from services.rpc.serving.listening import ListenError
 from services.settings.model import NodeSettings
 
 

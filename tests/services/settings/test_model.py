@@ -109,3 +109,16 @@ def test_a_pool_that_would_not_fit_its_budget_is_refused(pooling: dict[str, obje
     assert NodeSettings.model_validate({"pooling": small})
     with pytest.raises(ValidationError, match="raise it or lower them"):
         NodeSettings.model_validate({"pooling": small | pooling})
+
+
+def test_status_is_told_beside_each_unix_socket_unless_said_otherwise() -> None:
+    def at(**listen: object) -> list[str]:
+        return NodeSettings.model_validate({"listen": listen}).listen.status_at()
+
+    assert at() == []
+    assert at(addresses="unix:/run/a, localhost:1, unix:///run/b") == ["unix:/run/a.status", "unix:///run/b.status"]
+    assert at(addresses=f"unix:/{'x' * 105}") == [], "there is no room in such a path"
+    assert at(addresses="unix:/run/a", status_addresses="localhost:2") == ["localhost:2"]
+    assert at(addresses="unix:/run/a", status_addresses="none") == ["unix:/run/a.status"]
+    with pytest.raises(ValidationError, match="choose another"):
+        at(addresses="localhost:1", status_addresses="localhost:1")

@@ -14,7 +14,8 @@ from grpc_reflection.v1alpha import reflection_pb2
 from penstock.contract.reasons import Reason
 from penstock.v1 import txqueue_pb2  # noqa: F401 - what reflection describes
 from services.rpc.handlers import ServiceHandler
-from services.rpc.serving.server import MESSAGE_BYTES_MAX, ListenError, NodeServer
+from services.rpc.serving.listening import ListenError
+from services.rpc.serving.server import MESSAGE_BYTES_MAX, NodeServer
 from tests.services.rpc.in_process import refused
 
 SERVICE = "penstock.v1.TxQueueService"
