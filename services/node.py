@@ -311,7 +311,7 @@ class Node:
             await self._server_stopped
 
     def _fail(self, error: BaseException) -> None:
-        """Take a failure of a stage, the log or the server: whether what is under way is in the log stays unknown."""
+        """Take a failure, of a stage, the log or the server: whether what is under way is in the log is unknown now."""
         if self.failure.done():
             _log.error("while the node stops: %s", error, exc_info=error)
             return
