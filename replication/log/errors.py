@@ -54,6 +54,27 @@ class LogForeign(LogError):
         self.found = found
 
 
+class LogOfAnotherNode(LogError):
+    """The log belongs to another node of the cluster."""
+
+    def __init__(self, directory: Path, found: int, wanted: int) -> None:
+        super().__init__(
+            f"{directory} is the log of node {found}, and this is node {wanted}: point the node at its own log; "
+            "to replace a node, start the new one with an empty directory"
+        )
+        self.found = found
+
+
+class PromiseLost(LogError):
+    """What the node promised is not known any more."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"what this node promised is damaged or missing in {path}: it must not vote before it has recovered from "
+            "the other nodes; nothing that it promised may be taken as not promised"
+        )
+
+
 class LogVersionUnsupported(LogError):
     """The log is in a format newer than this program, or uses something that is."""
 

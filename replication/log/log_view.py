@@ -20,8 +20,8 @@ from replication.log.directory.log_beginning import read_beginning
 from replication.log.directory.log_metadata import read_metadata
 from replication.log.disk import Disk
 from replication.log.errors import LogCorrupted, LogMissing
-from replication.log.recovery import TornTail, recover
-from replication.log.replay import read_blocks
+from replication.log.recovery.recovery import TornTail, recover
+from replication.log.recovery.replay import read_blocks
 from replication.log.segments.segment import Segment
 from replication.log.segments.segment_discovery import find_segments
 

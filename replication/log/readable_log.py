@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator
 
+from replication.log.ballot import Ballot
 from replication.log.block import Block, ChainTip
 from replication.log.disk import Disk
 from replication.log.errors import LogCorrupted, LogTruncated
-from replication.log.replay import read_blocks
+from replication.log.recovery.replay import read_blocks
 from replication.log.segments.segment_index import SegmentIndex, read_mapped
 
 
@@ -36,6 +37,11 @@ class ReadableLog:
         """Hash of the last block appended: the next one's ``previous_hash``."""
         assert self._tip.hash is not None
         return self._tip.hash
+
+    @property
+    def last_ballot(self) -> Ballot:
+        """Ballot under which the last block was sealed; `NO_BALLOT` for an empty log."""
+        return self._tip.ballot
 
     @property
     def last_time_ns(self) -> int:

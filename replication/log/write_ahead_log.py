@@ -9,13 +9,15 @@ for all of them. Any thread may :meth:`~WriteAheadLog.read` at any time. :meth:`
 blocks off the end again, :meth:`~WriteAheadLog.recycle_below` off the beginning.
 
 A directory holds ``lock`` (``directory_lock.py``), ``cluster`` (``log_metadata.py``), ``durable``
-(``durable_watermark.py``), ``beginning`` (``log_beginning.py``), the segments (``segment.py``), and files ending in
-``.recycled`` and ``.new``, which are space kept or in preparation and no data.
+(``durable_watermark.py``), ``beginning`` (``log_beginning.py``), the segments (``segment.py``), where the log is one of
+several nodes' ``promise`` (``promise_record.py``), while it is being cut ``cut`` (``cut_intention.py``), and files
+ending in ``.recycled`` and ``.new``, which are space kept or in preparation and no data.
 """
 
 import contextlib
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -27,12 +29,14 @@ from replication.log.block import PAGE_BYTES, Block, ChainTip
 from replication.log.directory.directory_lock import DirectoryLock
 from replication.log.directory.durable_watermark import DurableWatermark
 from replication.log.directory.log_beginning import BeginningRecord, LogBeginning
-from replication.log.directory.log_metadata import adopt_metadata
+from replication.log.directory.log_metadata import LogMetadata
+from replication.log.directory.promise_record import PromiseStore
 from replication.log.disk import Disk
 from replication.log.errors import LogFailed, LogRecycled
 from replication.log.log_maintenance import LogMaintenance
 from replication.log.readable_log import ReadableLog
-from replication.log.recovery import RecoveredLog, TornTail, recover
+from replication.log.recovery.opening import adopt, commit_index_of, cut_what_is_behind, recover_with
+from replication.log.recovery.recovery import RecoveredLog, SuspectTail, TornTail
 from replication.log.segments.growth_probe import probe_growth
 from replication.log.segments.log_end import LogEnd
 from replication.log.segments.segment import (
@@ -45,7 +49,6 @@ from replication.log.segments.segment import (
 from replication.log.segments.segment_index import SegmentIndex
 from replication.log.shortage import shortages_told
 from replication.log.sync_mode import SyncMode
-from replication.log.truncation import cut_torn_tail
 
 
 class WriteAheadLog(ReadableLog):
@@ -55,7 +58,8 @@ class WriteAheadLog(ReadableLog):
         self,
         directory: Path,
         lock: DirectoryLock,
-        cluster_id: int,
+        metadata: LogMetadata,
+        promises: PromiseStore | None,
         recovered: RecoveredLog,
         prepared: Sequence[Path],
         *,
@@ -68,25 +72,36 @@ class WriteAheadLog(ReadableLog):
     ) -> None:
         super().__init__(SegmentIndex(recovered.segments, recovered.tip.index), recovered.tip, disk)
         self.directory: Final = directory
-        self.cluster_id: Final = cluster_id
+        self.cluster_id: Final = metadata.cluster_id
+        self.log_id: Final = metadata.log_id
+        """Random identity of the log on this disk."""
+        self.node: Final = metadata.node
+        """Number of the node that has the log; 0 where the log has only ever had one node, without a number."""
+        self.promises: Final = promises
+        """What the node has bound itself to; None where it has no number. Closed with the log."""
         self.sync_mode: Final = sync_mode
         self.torn_tail: Final[TornTail | None] = recovered.torn_tail
         """What recovery cut off, for the operator to know."""
+        self.suspect: Final[SuspectTail | None] = recovered.suspect
+        """What recovery cut off that the node may have acknowledged: it does not vote until others gave it again."""
+        self.commit_index: Final = commit_index_of(metadata, promises, recovered)
+        """Up to where blocks were known to be committed when the log was opened: its replay ends there."""
         self._failure: str | None = None
         self._lock = lock
         self._on_failure: Callable[[LogFailed], object] = lambda _: None
         self._closed = False
         with contextlib.ExitStack() as opened:  # a log that cannot be opened touches nothing once its lock is released
-            self._watermark = DurableWatermark(directory, cluster_id, disk)
+            self._watermark = DurableWatermark(directory, metadata.cluster_id, disk)
             opened.callback(self._watermark.close)
-            self._beginning = BeginningRecord(directory, cluster_id, disk)
+            self._beginning = BeginningRecord(directory, metadata.cluster_id, disk)
             opened.callback(self._beginning.close)
             self._end = LogEnd(
                 directory,
                 self._index,
                 prepared,
                 recovered.end,
-                cluster_id=cluster_id,
+                cluster_id=metadata.cluster_id,
+                log_id=metadata.log_id,
                 segment_bytes=segment_bytes,
                 disk=disk,
                 clock=clock,
@@ -118,11 +133,12 @@ class WriteAheadLog(ReadableLog):
         clock: Clock = SYSTEM_CLOCK,
         executor: Executor = THREADS,
         rng: random.Random | None = None,
+        node: int | None = None,
     ) -> Self:
         """Open or create the log in ``directory``: find its end, cut a torn tail, and be ready to append.
 
-        A torn tail is told in :attr:`torn_tail`. Of the blocks, only those of the last segment are read and verified;
-        :meth:`replay` and :meth:`read` verify what they give.
+        A torn tail is told in :attr:`torn_tail`, a :attr:`suspect` one beside it. Of the blocks, only those of the last
+        segment are read and verified; :meth:`replay` and :meth:`read` verify what they give.
 
         Args:
             directory: Where the log is or will be.
@@ -135,12 +151,15 @@ class WriteAheadLog(ReadableLog):
                 is there keeps its own.
             clock: What background work waits by.
             executor: What background work runs on.
-            rng: Where a random cluster id comes from; the operating system where not given.
+            rng: Where a random cluster id and the log's id come from; the operating system where not given.
+            node: Number of the node among those that hold the log, from 1. The log keeps it, and from then on what the
+                node promises (:attr:`promises`). None or 0 takes the directory's.
 
         Raises:
             LogInUse: another process has it open.
             LogReadOnly: the directory cannot be written.
             LogForeign: it is another cluster's.
+            LogOfAnotherNode: it is another node's.
             LogVersionUnsupported: it is in a newer format.
             LogFull: there is no room for what a log needs at least.
             LogBusy: the system is short of something else that it needs at least.
@@ -160,8 +179,11 @@ class WriteAheadLog(ReadableLog):
             opened.callback(disk.release_spares)
             disk.hold_spares()
             is_empty = not segment_files(directory)
-            cluster_id = adopt_metadata(directory, cluster_id, parameters or {}, disk, rng, is_empty=is_empty)
-            recovered = recover(directory, cluster_id, disk)
+            metadata = adopt(directory, cluster_id, node, parameters or {}, disk, rng, is_empty=is_empty)
+            promises = PromiseStore(directory, metadata, disk) if metadata.node else None
+            if promises is not None:
+                opened.callback(promises.close)
+            recovered = recover_with(directory, metadata, promises, disk)
             truncated_path(directory).unlink(missing_ok=True)
             for path in recovered.given_up:
                 disk.rename(path, recycled_path(path))
@@ -169,9 +191,10 @@ class WriteAheadLog(ReadableLog):
             log = cls(
                 directory,
                 lock,
-                cluster_id,
+                metadata,
+                promises,
                 recovered,
-                cut_torn_tail(recovered, segment_bytes, disk),
+                cut_what_is_behind(directory, metadata, promises, recovered, segment_bytes, disk),
                 segment_bytes=segment_bytes,
                 sync_mode=SyncMode(sync_mode),
                 interval_ms=interval_ms,
@@ -254,13 +277,13 @@ class WriteAheadLog(ReadableLog):
     def truncate_after(self, index: int) -> None:
         """Remove all blocks behind block ``index``, durably; 0 empties a log that holds its first block.
 
-        A crash in the middle leaves a log that holds all up to ``index``, as far as it was durable, and perhaps some of
-        the blocks behind it. Called by the thread that appends, while no other reserves; reservations are void
-        afterwards. Blocks that somebody holds stay as they are. What remains is durable on return.
+        A crash in the middle leaves the log as it was, or one that ends with ``index`` when it is opened again. Called
+        by the thread that appends, while no other reserves; reservations are void afterwards. Blocks that somebody
+        holds stay as they are. What remains is durable on return.
 
         Raises:
-            LogFull: there is no room for a copy of one segment; nothing has been changed.
-            LogBusy: the system is short of what the copy takes; nothing has been changed.
+            LogFull: there is no room for a copy of one segment and a page; nothing has been changed.
+            LogBusy: the system is short of what these take; nothing has been changed.
             LogFailed: the disk failed, and the log takes no more.
             LogRecycled: block ``index`` is older than the log reaches back; nothing has been changed.
             LogMoved: the log's directory was moved; nothing has been changed.
@@ -280,6 +303,21 @@ class WriteAheadLog(ReadableLog):
                 self._tip = self._end.truncate_after(index, self._watermark.lower_to)
             except OSError as error:
                 raise self._fail(error) from error
+
+    def give_up_after(self, index: int) -> None:
+        """Remove the blocks behind block ``index``, one of which is damaged, and give up the node's vote before.
+
+        It is for a log with peers, whose replay found the damage: the node may have acknowledged what it removes, and
+        does not vote until others gave it again. The rest is as of :meth:`truncate_after`.
+
+        Raises:
+            PromiseLost: the node has no record to give up its vote in, and has none; nothing has been changed.
+            LogFailed: the disk failed, and the log takes no more.
+            LogError: as of :meth:`truncate_after`; the vote has been given up.
+        """
+        assert self.promises is not None, "a log that only one node has gives up nothing"
+        self.promises.store(replace(self.promises.read(), voting=False))
+        self.truncate_after(index)
 
     def recycle_below(self, index: int) -> int:
         """Give up whole segments whose blocks are all below ``index`` and durable, for new ones; return how many.
@@ -324,6 +362,8 @@ class WriteAheadLog(ReadableLog):
             self._end.close()
             self._watermark.close()
             self._beginning.close()
+            if self.promises is not None:
+                self.promises.close()
             self._disk.release_spares()
             self._lock.release()
 

@@ -6,13 +6,15 @@ from pathlib import Path
 from penstock.host.clock import Clock
 from penstock.host.executor import Executor
 from replication.log.block import EMPTY_CHAIN, PAGE_BYTES, Block, ChainTip
+from replication.log.directory.cut_intention import Cut, forget_cut, record_cut
 from replication.log.disk import Disk
-from replication.log.segments.segment import Segment, segment_files
+from replication.log.errors import LogError
+from replication.log.recovery.truncation import copy_segment, remove_last_segments
+from replication.log.segments.segment import Segment, segment_files, truncated_path
 from replication.log.segments.segment_index import SegmentIndex, read_mapped
 from replication.log.segments.segment_preallocator import SegmentPreallocator
 from replication.log.segments.segment_writer import SegmentWriter
 from replication.log.shortage import shortages_told
-from replication.log.truncation import copy_segment, remove_last_segments
 
 
 class LogEnd:
@@ -26,6 +28,7 @@ class LogEnd:
         end: int,
         *,
         cluster_id: int,
+        log_id: int,
         segment_bytes: int,
         disk: Disk,
         clock: Clock,
@@ -38,7 +41,7 @@ class LogEnd:
             OSError: a segment cannot be opened or synced; nothing stays open.
         """
         self._directory, self._index = directory, index
-        self._cluster_id, self._segment_bytes = cluster_id, segment_bytes
+        self._cluster_id, self._log_id, self._segment_bytes = cluster_id, log_id, segment_bytes
         self._disk, self._clock, self._executor, self._check_place = disk, clock, executor, check_place
         self._continue(prepared, end)
 
@@ -79,7 +82,7 @@ class LogEnd:
     def truncate_after(self, index: int, lower_watermark: Callable[[int], None]) -> ChainTip:
         """Remove all blocks behind block ``index``, durably; return what the next block has to follow.
 
-        `replication.log.truncation` argues the order of the steps, of which ``lower_watermark`` is one.
+        `replication.log.recovery.truncation` argues the order of the steps, of which ``lower_watermark`` is one.
 
         Raises:
             LogFull: there is no room for a copy of one segment; nothing has been changed.
@@ -94,6 +97,7 @@ class LogEnd:
             end, tip = offset + block.stored_bytes, ChainTip.of(block)
             if run.to_index > index:
                 copy = self._copy(run.segment, end)
+        self._record_cut(tip)
         self._preallocator.close()
         self._writer.close_at(index)
         prepared = segment_files(self._directory)
@@ -106,6 +110,7 @@ class LogEnd:
         if run is not None and copy is not None:
             self._disk.rename(copy, run.segment.path)
             self._index.drop_mapping(run.segment.number)
+        forget_cut(self._directory, self._disk)
         self._continue(prepared, end)
         self._preallocator.start()
         return tip
@@ -123,13 +128,24 @@ class LogEnd:
             self._executor,
             self._check_place,
         )
-        self._writer = SegmentWriter(self._index, self._preallocator, self._disk, self._cluster_id, self._segment_bytes)
+        self._writer = SegmentWriter(
+            self._index, self._preallocator, self._disk, self._cluster_id, self._log_id, self._segment_bytes
+        )
         if segments:
             try:
                 self._writer.continue_in(segments[-1], end, self._index.last_index)
             except BaseException:
                 self.close()
                 raise
+
+    def _record_cut(self, tip: ChainTip) -> None:
+        assert tip.hash is not None
+        try:
+            with shortages_told(self._directory, PAGE_BYTES):
+                record_cut(self._directory, self._cluster_id, Cut(tip.index, tip.hash), self._disk)
+        except LogError:
+            truncated_path(self._directory).unlink(missing_ok=True)
+            raise
 
     def _copy(self, segment: Segment, end: int) -> Path:
         with shortages_told(self._directory, segment.segment_bytes):

@@ -16,6 +16,8 @@ import numpy as np
 from pooling.buffers import Buffer, aligned_buffer
 from replication.log.block import PAGE_BYTES, Block, padded
 from replication.log.disk import Disk
+from replication.log.format.header import VERSION_1
+from replication.log.format.version_2 import stamp
 from replication.log.segments.prepared_segment import PreparedSegment
 from replication.log.segments.segment import Segment, segment_number
 from replication.log.segments.segment_index import SegmentIndex
@@ -26,9 +28,16 @@ class SegmentWriter:
     """The end of the log. One thread reserves, one writes, any syncs."""
 
     def __init__(
-        self, index: SegmentIndex, preallocator: SegmentPreallocator, disk: Disk, cluster_id: int, segment_bytes: int
+        self,
+        index: SegmentIndex,
+        preallocator: SegmentPreallocator,
+        disk: Disk,
+        cluster_id: int,
+        log_id: int,
+        segment_bytes: int,
     ) -> None:
-        self._index, self._preallocator, self._disk, self._cluster_id = index, preallocator, disk, cluster_id
+        self._index, self._preallocator, self._disk = index, preallocator, disk
+        self._cluster_id, self._log_id = cluster_id, log_id
         self._segment_bytes = segment_bytes
         self.durable_index = 0
         self._segment: Segment | None = None
@@ -37,6 +46,7 @@ class SegmentWriter:
         self._room = 0
         self._reservations = 0
         self._header_page = aligned_buffer(PAGE_BYTES)
+        self._stamped_pages: list[Buffer] = []
         self._reserved_segments: deque[PreparedSegment] = deque()
         self._reserving = threading.Lock()
         self._syncing = threading.Lock()
@@ -90,6 +100,7 @@ class SegmentWriter:
             self._reservations -= len(blocks)
         run: list[Buffer] = []
         run_bytes = 0
+        unused_pages = self._stamped_pages.copy()  # all that were used before have been written
         for block in blocks:
             size = block.stored_bytes
             if self._segment is None or self._end + run_bytes + size > self._segment.segment_bytes:
@@ -97,7 +108,10 @@ class SegmentWriter:
                 run, run_bytes = [self._roll(block)], PAGE_BYTES
             assert self._segment is not None
             self._segment.add_offset(block.index, self._end + run_bytes)
-            run.append(block.buffer[:size])
+            if block.log_id == self._log_id or block.version == VERSION_1:
+                run.append(block.buffer[:size])
+            else:
+                run += self._stamped(block, unused_pages)
             run_bytes += size
         self._write_run(run, run_bytes)
 
@@ -134,6 +148,20 @@ class SegmentWriter:
         if run:
             self._disk.write(self._fd, run, self._end)
             self._end += run_bytes
+
+    def _stamped(self, block: Block, unused_pages: list[Buffer]) -> tuple[Buffer, Buffer]:
+        """Return a block that was sealed for another log as this one writes it: with what *it* knows to be synced.
+
+        Else recovery would take what another disk held for what this one did. Only the page that tells it is copied;
+        the block may lie in memory that is not to be written.
+        """
+        if not unused_pages:
+            unused_pages.append(aligned_buffer(PAGE_BYTES))
+            self._stamped_pages.append(unused_pages[-1])
+        page = unused_pages.pop()
+        page[:] = block.buffer[:PAGE_BYTES]
+        stamp(page, self._log_id, self.durable_index)
+        return page, block.buffer[PAGE_BYTES : block.stored_bytes]
 
     def _roll(self, block: Block) -> Buffer:
         """Turn to the next segment, which ``block`` starts; return its header page, to be written before the block."""

@@ -10,8 +10,8 @@ from pooling.buffers import aligned_buffer
 from replication.log.ballot import Ballot
 from replication.log.block import HEADER_BYTES, Block, stored_bytes
 from replication.log.disk import Disk
-from replication.log.recovery import recover
-from replication.log.replay import read_blocks
+from replication.log.recovery.recovery import recover
+from replication.log.recovery.replay import read_blocks
 from replication.log.write_ahead_log import WriteAheadLog
 
 CLUSTER = 0xC0FFEE
@@ -37,6 +37,7 @@ def seal_after(
         time_ns=1_700_000_000_000_000_000 + last_index,
         previous_hash=previous.hash if previous else log.last_hash,
         durable_index=log.durable_index,
+        log_id=log.log_id,
     )
 
 

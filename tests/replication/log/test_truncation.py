@@ -3,6 +3,7 @@
 import random
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replication.log.block import Block, stored_bytes
+from replication.log.directory.cut_intention import Cut, forget_cut, read_cut, record_cut
 from replication.log.directory.durable_watermark import read_durable_watermark
 from replication.log.disk import Disk
 from replication.log.errors import LogCorrupted, LogFailed, LogFull, LogRecycled, LogTruncated
@@ -24,6 +26,7 @@ from tests.replication.log.unsafe_disk import (
     FailingDisk,
     PowerCut,
     abandon,
+    power_cut_while_opening,
     run_background,
 )
 
@@ -203,6 +206,68 @@ def test_reservations_made_before_a_cut_are_void_and_leave_no_gap(tmp_path: Path
     assert recovered(tmp_path)[0] == 5
 
 
+@pytest.mark.parametrize("call", ["write", "rename"])
+def test_no_room_to_record_a_cut_refuses_it_and_nothing_has_changed(tmp_path: Path, call: str) -> None:
+    disk = FailingDisk()
+    with _open(tmp_path, disk) as log:
+        written = _fill(log, FOUR_SEGMENTS)
+        disk.failing[call] = NO_SPACE
+        with pytest.raises(LogFull, match="free or add disk space"):
+            log.truncate_after(6)
+        disk.failing.clear()
+        assert hashes(log) == written
+        assert read_cut(tmp_path, CLUSTER) is None
+        log.truncate_after(6)
+        assert hashes(log) == written[:6]
+
+
+def _cut_under_way(directory: Path, steps: int) -> list[bytes]:
+    """A log of eight blocks that a crash left while it was cut behind the third; return what was written."""
+    with _open(directory) as log:
+        written = _fill(log, FOUR_SEGMENTS)
+    disk = CrashDisk()
+    log = _open(directory, disk)
+    disk.steps_left = steps
+    with pytest.raises(PowerCut):
+        log.truncate_after(3)
+    disk.steps_left = None
+    abandon(log)
+    assert read_cut(directory, CLUSTER) is not None
+    return written
+
+
+@pytest.mark.parametrize("begun", [11, 15])
+def test_a_power_cut_at_any_step_of_finishing_a_cut_leaves_one_that_can_be_finished(tmp_path: Path, begun: int) -> None:
+    written = _cut_under_way(tmp_path / "begun", begun)
+    done, steps = False, 0
+    while not done:
+        directory = tmp_path / str(steps)
+        shutil.copytree(tmp_path / "begun", directory)
+        done = power_cut_while_opening(partial(_open, directory), steps, random.Random(steps))
+        assert recovered(directory) == (3, written[:3])
+        with _open(directory) as log:
+            assert hashes(log) == written[:3]
+            assert read_durable_watermark(directory, CLUSTER) <= 3
+            _fill(log, [7], epoch=2)
+        steps += 1
+    assert steps > 6
+
+
+def test_a_cut_that_was_meant_for_another_block_is_corruption(tmp_path: Path) -> None:
+    _cut_under_way(tmp_path, 12)
+    forget_cut(tmp_path, Disk())
+    record_cut(tmp_path, CLUSTER, Cut(3, b"another block's".ljust(32, b"\0")), Disk())
+    with pytest.raises(LogCorrupted, match="being cut behind block 3"):
+        _open(tmp_path)
+
+
+def test_a_record_of_a_cut_that_cannot_be_read_is_corruption(tmp_path: Path) -> None:
+    _cut_under_way(tmp_path, 12)
+    flip(tmp_path / "cut", 20)
+    with pytest.raises(LogCorrupted, match="record of where the log was being cut"):
+        _open(tmp_path)
+
+
 def test_a_cut_makes_what_stays_durable_in_every_mode(tmp_path: Path) -> None:
     disk = CrashDisk()
     log = _open(tmp_path, disk, mode="none")
@@ -278,7 +343,7 @@ def _interrupted(
 
 
 @pytest.mark.parametrize(("back", "recycled"), [(1, False), (2, False), (5, False), (8, False), (3, True), (8, True)])
-def test_a_power_cut_at_any_step_of_a_cut_leaves_a_log_that_holds_all_up_to_it(
+def test_a_power_cut_at_any_step_of_a_cut_leaves_the_log_as_it_was_or_one_that_ends_at_the_cut(
     tmp_path: Path, back: int, recycled: bool
 ) -> None:
     done, steps = False, 0
@@ -293,11 +358,14 @@ def test_a_power_cut_at_any_step_of_a_cut_leaves_a_log_that_holds_all_up_to_it(
             last, found = recovered(directory)
             assert index <= last <= len(written)
             assert found == written[last - len(found) : last]
-            assert last == index or not done
+            assert last == index or (not done and last == len(written)), "the tail is there whole or not at all"
             with _open(directory) as log:
-                # Whoever wanted the cut makes it again, and goes on.
-                log.truncate_after(index)
+                assert log.torn_tail is None
+                assert hashes(log, log.first_index) == written[log.first_index - 1 : last]
+                assert read_cut(directory, CLUSTER) is None
                 assert not list(directory.glob("truncated*"))
+                # Whoever wanted the cut makes it again where it was not begun, and goes on.
+                log.truncate_after(index)
                 written = written[:index] + _fill(log, [200, 400, 100], epoch=2)
             last, found = recovered(directory)
             assert last == len(written)
@@ -329,6 +397,7 @@ def test_a_power_cut_after_a_cut_never_brings_back_what_was_cut(tmp_path: Path, 
             done, written, durable = _interrupted(directory, steps, cut_and_append, random.Random(seed), recycled)
             index = len(written) - back
             last, found = recovered(directory)
+            assert index <= last
             if appended:
                 written = written[:index] + appended
                 assert durable <= last

@@ -4,7 +4,7 @@ import errno
 import os
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from replication.log.disk import Buffer, Disk
@@ -165,5 +165,23 @@ def abandon(log: WriteAheadLog) -> None:
     log._end.close()
     log._watermark.close()
     log._beginning.close()
+    if log.promises is not None:
+        log.promises.close()
     log._disk.release_spares()
     log._lock.release()
+
+
+def power_cut_while_opening(open_on: Callable[[Disk], WriteAheadLog], steps: int, rng: random.Random) -> bool:
+    """Open a log, with a power cut after so many steps; return whether it was open before."""
+    disk = CrashDisk()
+    disk.steps_left = steps
+    try:
+        log = open_on(disk)
+    except PowerCut:
+        disk.steps_left = None
+        disk.lose(rng)
+        return False
+    disk.steps_left = None
+    abandon(log)
+    disk.lose(rng)
+    return True

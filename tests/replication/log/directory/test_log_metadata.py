@@ -4,22 +4,29 @@ import errno
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from replication.log.directory.log_metadata import read_metadata
+from replication.log.directory.promise_record import PromiseRecord
+from replication.log.disk import Disk
 from replication.log.errors import (
     LogCorrupted,
     LogForeign,
     LogInUse,
+    LogOfAnotherNode,
     LogReadOnly,
     LogVersionUnsupported,
 )
 from replication.log.write_ahead_log import WriteAheadLog
+from tests.fakes import ManualExecutor
 from tests.replication.log.chain import CLUSTER, SEGMENT_BYTES, append
+from tests.replication.log.unsafe_disk import power_cut_while_opening
 
 
 def _open(directory: Path, cluster_id: int | None = CLUSTER) -> WriteAheadLog:
@@ -82,7 +89,7 @@ def test_a_random_cluster_id_comes_from_the_source_that_was_injected(tmp_path: P
 
 
 def test_a_directory_of_a_newer_format_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "cluster").write_text(json.dumps({"format": 2, "cluster_id": "7"}))
+    (tmp_path / "cluster").write_text(json.dumps({"format": 3, "cluster_id": "7"}))
     with pytest.raises(LogVersionUnsupported, match="at least as new"):
         _open(tmp_path)
 
@@ -103,6 +110,76 @@ def test_a_directory_that_cannot_be_written_says_so(
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(LogReadOnly, match="write access"):
         _open(tmp_path)
+
+
+def _identity(directory: Path) -> tuple[int, int]:
+    found = read_metadata(directory)
+    assert found is not None
+    return found.log_id, found.node
+
+
+def test_each_log_has_an_id_of_its_own_that_it_keeps(tmp_path: Path) -> None:
+    with _open(tmp_path / "a") as log, _open(tmp_path / "b") as other:
+        assert 0 != log.log_id != other.log_id != 0
+    with _open(tmp_path / "a") as again:
+        assert again.log_id == log.log_id
+    shutil.rmtree(tmp_path / "a")
+    with _open(tmp_path / "a") as replaced:
+        assert replaced.log_id != log.log_id, "a disk that was wiped is another one"
+
+
+def test_a_log_of_format_1_gets_an_id_when_it_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "cluster").write_text(json.dumps({"format": 1, "cluster_id": "7", "parameters": {"a": 3}}))
+    assert _identity(tmp_path) == (0, 0)
+    with WriteAheadLog.open(tmp_path, segment_bytes=SEGMENT_BYTES) as log:
+        assert (log.cluster_id, log.node) == (7, 0)
+        assert _identity(tmp_path) == (log.log_id, 0)
+        found = read_metadata(tmp_path)
+        assert found is not None
+        assert found.parameters == {"a": 3}
+
+
+def test_a_log_without_a_number_takes_the_nodes_and_keeps_it(tmp_path: Path) -> None:
+    with _open(tmp_path) as log:
+        append(log, [1])
+        assert (log.node, log.promises) == (0, None)
+    with WriteAheadLog.open(tmp_path, CLUSTER, segment_bytes=SEGMENT_BYTES, node=3) as named:
+        assert (named.node, named.log_id) == (3, log.log_id)
+        assert named.promises is not None
+        assert not named.promises.read().voting
+    with _open(tmp_path) as again:
+        assert again.node == 3
+
+
+def test_the_log_of_another_node_is_refused_and_unchanged(tmp_path: Path) -> None:
+    WriteAheadLog.open(tmp_path, CLUSTER, segment_bytes=SEGMENT_BYTES, node=2).close()
+    before = _identity(tmp_path)
+    with pytest.raises(LogOfAnotherNode, match="log of node 2, and this is node 3: point the node at its own"):
+        WriteAheadLog.open(tmp_path, CLUSTER, segment_bytes=SEGMENT_BYTES, node=3)
+    assert _identity(tmp_path) == before
+
+
+def _open_as_node_3(directory: Path, disk: Disk) -> WriteAheadLog:
+    return WriteAheadLog.open(
+        directory, CLUSTER, segment_bytes=SEGMENT_BYTES, node=3, disk=disk, executor=ManualExecutor()
+    )
+
+
+@pytest.mark.parametrize("began", ["new", "alone"])
+def test_a_crash_at_any_step_of_giving_a_log_its_number_leaves_one_that_can_be_given_it(
+    tmp_path: Path, began: str
+) -> None:
+    done, steps = False, 0
+    while not done:
+        directory = tmp_path / str(steps)
+        if began == "alone":
+            _open(directory).close()
+        done = power_cut_while_opening(partial(_open_as_node_3, directory), steps, random.Random(steps))
+        with WriteAheadLog.open(directory, CLUSTER, segment_bytes=SEGMENT_BYTES, node=3) as log:
+            assert log.promises is not None
+            assert log.promises.read() == PromiseRecord()
+        steps += 1
+    assert steps > 6
 
 
 def test_a_log_keeps_the_parameters_it_began_with(tmp_path: Path) -> None:

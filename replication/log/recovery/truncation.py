@@ -4,22 +4,27 @@
 they may go in any order. The rest of the last segment is zeroed, and the files behind it are removed.
 
 **Durable blocks** have to go where a follower's log differs from its leader's. They are evidence that their
-predecessors were durable, so a log that loses some of them in the wrong order looks corrupted; and those that stay
-somewhere would follow the chain perfectly and could be taken for the log's later. Hence this order, in which each step
-is durable before the next begins, and each but the first leaves a shorter log that needs nothing else to be whole:
+predecessors were durable, so a log that loses some of them looks damaged; and those that stay somewhere would follow
+the chain perfectly and could be taken for the log's later. Hence this order, in which each step is durable before the
+next begins:
 
 1. A copy of the last segment that stays, up to the cut and zeros behind it, is written beside the log, as a file that
    recovery does not look at. Where there is no room for it, nothing has changed.
-2. The durable watermark is lowered to the cut. It is a lower bound, so it is right before the cut as after it.
-3. Where segments have to go, the prepared ones behind them are renamed to recycled ones, from the last one down, so
+2. The intention is recorded (`replication.log.directory.cut_intention`). From here on the log ends at the cut for
+   whoever opens it, and whatever a crash leaves behind the cut is nobody's evidence.
+3. The durable watermark is lowered to the cut.
+4. Where segments have to go, the prepared ones behind them are renamed to recycled ones, from the last one down, so
    that numbers stay without gaps. They hold nothing, or blocks from before the log's first.
-4. Segments behind the cut are removed, from the last one down: the log then ends with a segment that is full and
-   synced, whose blocks claim nothing about later ones. They are removed and not recycled, so that none of their blocks
-   is left in space that the log writes again. Who has one mapped keeps its bytes.
-5. The copy is renamed over the segment that it was made of, which is atomic: readers of the old file keep it.
+5. Segments behind the cut are removed, from the last one down. They are removed and not recycled, so that none of their
+   blocks is left in space that the log writes again. Who has one mapped keeps its bytes.
+6. The copy is renamed over the segment that it was made of, which is atomic: readers of the old file keep it.
+7. The intention is removed. Only then blocks are appended again, so a log never holds some of either.
 
-A crash before step 5 leaves some of the blocks behind the cut, in order and whole, and the cut is made again by whoever
-wanted it. No intention has to be recorded: there is no state between that would have to be finished.
+A crash before step 2 leaves the log as it was. After a crash behind it the cut is finished when the log is opened, by
+`cut_tail`: nobody reads then, so the last segment is zeroed behind the cut where it stands.
+
+**A suspect tail** (`replication.log.recovery.recovery`) is cut the same way, once it is recorded that the node does not
+vote: from then on its disk does not tell any more what it may have acknowledged.
 """
 
 import os
@@ -29,21 +34,22 @@ from pathlib import Path
 from pooling.buffers import aligned_buffer
 from replication.log.block import PAGE_BYTES
 from replication.log.disk import Disk
-from replication.log.recovery import RecoveredLog
+from replication.log.recovery.recovery import RecoveredLog
 from replication.log.segments.segment import Segment, recycled_path, truncated_path
 
 _COPY_BYTES = 8 << 20
 
 
-def cut_torn_tail(log: RecoveredLog, segment_bytes: int, disk: Disk) -> list[Path]:
-    """Remove what a torn tail left, and prepared segments of another size; return the prepared ones that stay.
+def cut_tail(log: RecoveredLog, segment_bytes: int, disk: Disk) -> list[Path]:
+    """Remove what stands behind the log's end, and prepared segments of another size; return the prepared ones left.
 
     Raises:
         OSError: the disk failed; the log can be recovered again.
     """
-    if log.torn_tail is not None and log.segments:
+    has_tail = any(tail is not None for tail in (log.torn_tail, log.suspect, log.cut))
+    if has_tail and log.segments:
         _zero_from(log.segments[-1], log.end, disk)
-    if log.torn_tail is None and all(path.stat().st_size == segment_bytes for path in log.unused):
+    if not has_tail and all(path.stat().st_size == segment_bytes for path in log.unused):
         return log.unused
     # From the last one down, so that a crash in between leaves no gap in the numbers.
     for path in reversed(log.unused):
@@ -81,7 +87,7 @@ def copy_segment(segment: Segment, end: int, disk: Disk) -> Path:
 
 
 def remove_last_segments(removed: Sequence[Segment], prepared: Sequence[Path], disk: Disk) -> None:
-    """Carry out steps 3 and 4: take out the prepared segments, and those in use from the first of ``removed`` on.
+    """Carry out steps 4 and 5: take out the prepared segments, and those in use from the first of ``removed`` on.
 
     Raises:
         OSError: the disk failed; the log has to be recovered.
