@@ -172,7 +172,7 @@ class Node:
         started_ns = parts.clock.monotonic_ns()
         self._log = parts.log(settings, parts.clock, parts.executor)
         opened.push_async_callback(self._close_log)
-        self._log.replay(self._applier.replay)
+        self._log.replay(self._applier.replay, to_index=self._log.commit_index)
         if self._log.last_index:
             _log.info(
                 "replayed %d transactions in %d blocks in %.2f s",

@@ -53,6 +53,10 @@ class ReservableLog(Protocol):
     """What the sequencer needs of the log: `replication.log.write_ahead_log.WriteAheadLog` in a node."""
 
     @property
+    def log_id(self) -> int:
+        """Identity of the log on this disk."""
+
+    @property
     def last_index(self) -> int:
         """Index of the last block appended."""
 
@@ -214,6 +218,7 @@ class Sequencer(ThreadedStage):
             payload_bytes=batch.payload_bytes,
             time_ns=self._block_clock.next_ns(),
             previous_hash=self._hash,
+            log_id=self._log.log_id,
             durable_index=self._log.durable_index,
         )
         self._index, self._position, self._hash = block.index, block.next_position, block.hash

@@ -122,6 +122,7 @@ class FakeLog:
     """A log that keeps the headers of what it was given."""
 
     def __init__(self) -> None:
+        self.log_id = 77
         self.last_index = 0
         self.last_position = 0
         self.last_hash = NO_HASH

@@ -78,7 +78,9 @@ def test_blocks_are_chained_and_numbered_without_gaps_behind_the_log_s_last() ->
     assert [block.index for block in blocks] == [8, 9, 10]
     assert [block.first_position for block in blocks] == [100, 100 + RECORDS, 100 + 2 * RECORDS]
     assert [block.previous_hash for block in blocks] == [b"h" * 16, blocks[0].hash, blocks[1].hash]
-    assert {(block.cluster_id, block.ballot.epoch, block.durable_index) for block in blocks} == {(CLUSTER_ID, EPOCH, 6)}
+    assert {(block.cluster_id, block.ballot, block.log_id, block.durable_index) for block in blocks} == {
+        (CLUSTER_ID, Ballot(EPOCH, 0), log.log_id, 6)
+    }
     for block in blocks:
         block.verify()
         assert block.body.tobytes() == rows(RECORDS).tobytes()
