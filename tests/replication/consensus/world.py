@@ -462,6 +462,11 @@ class World:
                 return f"a quorum may forget the committed block {index}: nodes {lacking}"
         return ""
 
+    def arrives(self, number: int, together: set[int]) -> bool:
+        """Tell whether a message goes from one of these nodes to another."""
+        sent = self._messages[number]
+        return sent.sender in together and sent.to in together
+
     def without_dead_messages(self, state: State) -> State:
         """Leave out messages of ballots that the receiver's disk has sealed: nothing can come of them."""
         promises = [self._states[number][1].promise for number in state.nodes]
