@@ -25,6 +25,7 @@ from simulation.world.crash import Crash
 
 SECTOR_BYTES: Final = 512
 _PAGE_WORDS: Final = PAGE_BYTES // 4
+_MAGIC: Final = BLOCK_MAGIC.to_bytes(4, "little")
 
 
 class PowerCut(BaseException):
@@ -63,10 +64,15 @@ class VirtualDisk(Disk):
         self._unsynced: dict[Path, list[_Write]] = {}
         self._copies: dict[Path, dict[int, _Copy]] = {}
         self._durable: Counter[tuple[int, bytes]] = Counter()
+        self._destroyed: set[tuple[int, bytes]] = set()
 
     def holds(self, index: int, block_hash: bytes) -> bool:
         """Tell whether this block stands here so that a power cut leaves it."""
         return self._durable[index, block_hash] > 0
+
+    def held(self, index: int, block_hash: bytes) -> bool:
+        """Tell whether this block stands here durably, or did until a fault destroyed it."""
+        return self._durable[index, block_hash] > 0 or (index, block_hash) in self._destroyed
 
     def hold_spares(self) -> None:
         """Keep none: there is no lack of descriptors."""
@@ -167,7 +173,9 @@ class VirtualDisk(Disk):
         with path.open("r+b") as file:
             (byte,) = os.pread(file.fileno(), 1, position)
             os.pwrite(file.fileno(), bytes([byte ^ 1 << rng.randrange(8)]), position)
-        self._drop_copy(self._copies[path].pop(offset))
+        copy = self._copies[path].pop(offset)
+        self._drop_copy(copy)
+        self._destroyed.add((copy.index, copy.hash))
         return True
 
     def wipe(self) -> None:
@@ -176,6 +184,7 @@ class VirtualDisk(Disk):
         shutil.rmtree(self.directory, ignore_errors=True)
         self._unsynced.clear()
         self._copies.clear()
+        self._destroyed.update(block for block, count in self._durable.items() if count)
         self._durable.clear()
 
     def _step(self) -> None:
@@ -201,14 +210,13 @@ class VirtualDisk(Disk):
                 if start in copies:
                     self._drop_copy(copies.pop(start))
         for page in _pages_with_blocks(buffer):
-            try:
-                block = Block.parse_header(buffer[page * PAGE_BYTES :])
-            except BlockInvalid:
-                continue
+            block = Block.parse_header(buffer[page * PAGE_BYTES :])
             copies[offset + page * PAGE_BYTES] = _Copy(block.index, block.hash)
 
 
 def _pages_with_blocks(buffer: Buffer) -> list[int]:
+    if buffer.size == PAGE_BYTES:
+        return [0] if buffer[:4].tobytes() == _MAGIC else []
     words = buffer[: buffer.size - buffer.size % PAGE_BYTES].view(np.uint32)[::_PAGE_WORDS]
     return np.flatnonzero(words == BLOCK_MAGIC).tolist()
 

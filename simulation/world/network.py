@@ -8,11 +8,13 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
+from typing import Final
 
 from simulation.fault_kind import FaultKind
 from simulation.world.timeline import MS, Timeline
 
-_LATENCY_NS = (MS // 20, MS // 2)
+_LATENCY_NS_MIN: Final = MS // 20
+_LATENCY_NS: Final = MS // 2
 
 
 @dataclass(slots=True)
@@ -72,7 +74,7 @@ class Network:
 
     def _carry(self, link: Link, source: int, target: int, message: object) -> None:
         now_ns = self.timeline.now_ns
-        arrival_ns = now_ns + self.rng.randint(*_LATENCY_NS)
+        arrival_ns = now_ns + _LATENCY_NS_MIN + int(self.rng.random() * _LATENCY_NS)
         if link.delay_ns:
             self.occurred[FaultKind.DELAY] += 1
             arrival_ns += self.rng.randint(0, link.delay_ns)
