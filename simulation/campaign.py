@@ -1,5 +1,6 @@
 """Campaign: many schedules on all processors, and what came of them together."""
 
+import logging
 import multiprocessing
 import os
 import tempfile
@@ -77,6 +78,11 @@ def run_seed(seed: int, machine_type: type[Machine] = Machine) -> Outcome:
         return run_schedule(Schedule.from_seed(seed), directory / "disks", machine_type)
 
 
+def _silence() -> None:
+    """Logs of simulated nodes tell of what the schedule does to them."""
+    logging.disable(logging.CRITICAL)
+
+
 def run_campaign(
     schedules: int, seed: int, *, processes: int = 0, tell: Callable[[Report], None] = lambda _report: None
 ) -> Report:
@@ -84,7 +90,7 @@ def run_campaign(
     report = Report(seed)
     seeds = iter(range(seed, seed + 4 * schedules))
     context = multiprocessing.get_context("spawn")
-    with context.Pool(processes or os.cpu_count() or 1) as pool:
+    with context.Pool(processes or os.cpu_count() or 1, _silence) as pool:
         for outcome in pool.imap(run_seed, seeds, _AT_ONCE):
             report.add(outcome)
             tell(report)

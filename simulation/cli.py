@@ -13,9 +13,13 @@ import click
 @click.option("--seed", default=1, show_default=True, help="Of the first; the others have those behind it.")
 @click.option("--processes", default=0, help="At once; by default as many as there are processors.")
 @click.option("--replay", type=int, metavar="SEED", help="Only this one; where it breaks a promise, make it smaller.")
+@click.option("--variants", is_flag=True, help="Break each rule on purpose; say how many schedules it takes to notice.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-def simulate(schedules: int, seed: int, processes: int, replay: int | None, as_json: bool) -> None:
+def simulate(schedules: int, seed: int, processes: int, replay: int | None, variants: bool, as_json: bool) -> None:
     """Run whole clusters under faults in virtual time, and check at every step what a cluster promises."""
+    if variants:
+        _hunt(schedules, seed, as_json=as_json)
+        return
     if replay is not None:
         _replay(replay, as_json=as_json)
         return
@@ -71,3 +75,27 @@ def _replay(seed: int, *, as_json: bool) -> None:
                 f"node {fault.node or 'that leads'}, peer {fault.peer}, amount {fault.amount}"
             )
     raise click.ClickException(f"seed {seed} broke a promise")
+
+
+def _hunt(schedules_max: int, seed: int, *, as_json: bool) -> None:
+    from simulation.variants.hunt import VARIANTS, hunt
+
+    catches = [hunt(variant, schedules_max, seed) for variant in VARIANTS]
+    if as_json:
+        rows = [
+            {
+                "variant": catch.variant.name,
+                "rule": catch.variant.rule,
+                "schedules": catch.schedules,
+                "violation": catch.outcome.violation if catch.outcome else None,
+            }
+            for catch in catches
+        ]
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        for catch in catches:
+            found = catch.outcome.violation if catch.outcome else "not noticed"
+            click.echo(f"{catch.variant.name:44} {catch.schedules:>6}  {found}")
+    missed = [catch.variant.name for catch in catches if catch.outcome is None]
+    if missed:
+        raise click.ClickException(f"not noticed in {schedules_max} schedules: {', '.join(missed)}")

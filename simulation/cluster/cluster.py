@@ -13,6 +13,7 @@ from replication.log.block import Block
 from simulation.cluster.applier import Applier
 from simulation.cluster.client import Client
 from simulation.cluster.machine import Machine
+from simulation.cluster.promise_store import PromiseStore
 from simulation.cluster.surroundings import Surroundings
 from simulation.fault_kind import FaultKind
 from simulation.promises.ledger import Ledger
@@ -49,7 +50,8 @@ class Cluster:
             self.timeline, Random(rng.random()), membership, self._tell_content
         )
         disks: dict[int, VirtualDisk] = {}
-        self.ledger: Final = Ledger(disks, membership.voters)
+        promises: dict[int, PromiseStore] = {}
+        self.ledger: Final = Ledger(disks, promises, membership.voters)
         self.receipts: Final = Receipts()
         self.rng: Final = Random(rng.random())
         world = Surroundings(
@@ -67,6 +69,7 @@ class Cluster:
             for number in numbers
         }
         disks.update((number, machine.disk) for number, machine in self.machines.items())
+        promises.update((number, machine.promises) for number, machine in self.machines.items())
         self.clients: Final = {
             number: Client(number, list(numbers), self.timeline, self.network, self.receipts, rng.getrandbits(64))
             for number in range(_FIRST_CLIENT, _FIRST_CLIENT + clients)
@@ -185,6 +188,7 @@ class Cluster:
             machine.node is not None
             and machine.node.applier.index == end
             and len(machine.node.hashes) == end + 1
+            and machine.node.log.durable_index == end
             and machine.promises.stored is not None
             and machine.promises.stored.voting
             for machine in self.machines.values()

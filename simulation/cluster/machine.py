@@ -20,10 +20,10 @@ from simulation.world.crash import Crash
 from simulation.world.disk import PowerCut, VirtualDisk
 from simulation.world.executor import TurnExecutor
 from simulation.world.simulated_log import SimulatedLog
-from simulation.world.timeline import MS, SECOND
+from simulation.world.timeline import MS
 
 _RETRY_NS: Final = 100 * MS
-_WATERMARK_NS: Final = SECOND
+_WATERMARK_NS: Final = 150 * MS
 
 
 class Machine:

@@ -47,7 +47,11 @@ class Node:
         self.machine, self.world, self.log = machine, world, log
         self.number, self.run = machine.number, machine.runs
         self.process = Process(
-            lambda: machine.pauses > 0, lambda: world.power_cut(self.number), self._fail, machine.give_up
+            lambda: machine.pauses > 0,
+            lambda: world.power_cut(self.number),
+            self._fail,
+            machine.give_up,
+            world.rng,
         )
         self.applier = Applier(world.rng)
         self.bodies = Bodies(log)

@@ -1,6 +1,7 @@
 """Process: what happens in one run of a node: now, after a pause, or never."""
 
 from collections.abc import Callable
+from random import Random
 
 from replication.log.errors import LogCorrupted, LogFailed
 from simulation.world.disk import PowerCut
@@ -15,12 +16,14 @@ class Process:
         power_cut: Callable[[], None],
         fail: Callable[[], None],
         damaged: Callable[[], None],
+        rng: Random,
     ) -> None:
         """Call ``power_cut`` where the power fails in the middle of something, ``fail`` where the disk does.
 
         ``damaged`` is called where the process needs a block that its log cannot read: it cannot go on.
         """
         self._is_paused, self._power_cut, self._fail, self._damaged = is_paused, power_cut, fail, damaged
+        self._rng = rng
         self._deferred: list[Callable[[], None]] = []
         self.alive = True
 
@@ -41,7 +44,8 @@ class Process:
             self._damaged()
 
     def resume(self) -> None:
-        """Do what a pause put off."""
+        """Do what a pause put off, in any order: all of it is ready at once."""
         deferred, self._deferred = self._deferred, []
+        self._rng.shuffle(deferred)
         for action in deferred:
             self.do(action)

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Final
 
 from replication.consensus.interface.events import HandOverRequested
+from replication.log.directory.durable_watermark import read_durable_watermark
+from simulation.cluster.blocks import CLUSTER_ID
 from simulation.cluster.cluster import Cluster
 from simulation.cluster.machine import Machine
 from simulation.fault_kind import FaultKind
@@ -46,7 +48,7 @@ def _on_link(cluster: Cluster, machine: Machine, fault: Fault) -> bool:
         link = cluster.network.link(*ends)
         match fault.kind:
             case FaultKind.DELAY:
-                link.delay_ns = 1 + fault.amount * 100_000
+                link.delay_ns = 1 + fault.amount * (1_000_000 if fault.amount % 3 == 0 else 100_000)
             case FaultKind.DROP:
                 link.drop = share
             case FaultKind.DUPLICATE:
@@ -118,8 +120,15 @@ def _may_destroy(cluster: Cluster) -> bool:
 
 
 def _rot(cluster: Cluster, machine: Machine, fault: Fault) -> bool:
-    """Flip a bit, which is found when somebody reads it, at the latest at the node's next start."""
-    if not _may_destroy(cluster) or not machine.disk.rot(cluster.rng):
+    """Flip a bit, which is found when somebody reads it, at the latest at the node's next start.
+
+    Only of a block that the log's own mark covers, once that is on the disk: a damaged block behind it cannot be told
+    from one that was never synced.
+    """
+    if not _may_destroy(cluster):
+        return False
+    machine.disk.write_back()
+    if not machine.disk.rot(read_durable_watermark(machine.disk.directory, CLUSTER_ID), cluster.rng):
         return False
     machine.rotten = True
 

@@ -13,6 +13,8 @@ _FIRST_NS: Final = 100 * MS
 _SPAN_NS: Final = 1_400 * MS
 _DURATION_NS: Final = (10 * MS, 500 * MS)
 _COUNT: Final = (6, 12)
+_SWARMS: Final = 0.7
+_KINDS: Final = (2, 6)
 
 
 class Fault(NamedTuple):
@@ -30,7 +32,12 @@ class Fault(NamedTuple):
 
 
 def plan_faults(rng: Random, nodes: int, kinds: Sequence[FaultKind] = tuple(FaultKind)) -> tuple[Fault, ...]:
-    """Choose faults, all kinds alike."""
+    """Choose faults: of all kinds, or, mostly, of a few that then meet each other.
+
+    Source: Groce et al., "Swarm Testing" (ISSTA 2012).
+    """
+    if rng.random() < _SWARMS:
+        kinds = rng.sample(kinds, min(len(kinds), rng.randint(*_KINDS)))
     faults = [
         Fault(
             _FIRST_NS + rng.randrange(_SPAN_NS),

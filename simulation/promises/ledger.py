@@ -9,6 +9,7 @@ from typing import Final
 
 from replication.consensus.interface.messages import Ack, Message, Sealed
 from replication.log.ballot import NO_BALLOT, Ballot
+from simulation.cluster.promise_store import PromiseStore
 from simulation.promises.violation import Rule, Violation
 from simulation.world.disk import VirtualDisk
 
@@ -16,11 +17,15 @@ from simulation.world.disk import VirtualDisk
 class Ledger:
     """What nodes promised so far. Nodes are numbers; a run of a node's process is a number, too."""
 
-    def __init__(self, disks: Mapping[int, VirtualDisk], voters: frozenset[int]) -> None:
-        self._disks, self._voters = disks, voters
+    def __init__(
+        self, disks: Mapping[int, VirtualDisk], promises: Mapping[int, PromiseStore], voters: frozenset[int]
+    ) -> None:
+        self._disks, self._promises, self._voters = disks, promises, voters
         self._leaders: Final[dict[Ballot, tuple[int, int]]] = {}
         self._written: Final[dict[tuple[Ballot, int], bytes]] = {}
         self._sealed: Final[dict[int, Ballot]] = {}
+        self._acknowledged: Final[dict[int, dict[Ballot, tuple[int, bytes]]]] = {}
+        """By node and ballot, the last block that the node acknowledged."""
         self._commit_indexes: Final[dict[tuple[int, int], int]] = {}
         self._digests: Final[dict[int, int]] = {}
         self.committed: Final[list[bytes]] = [b""]
@@ -47,6 +52,11 @@ class Ledger:
                     Rule.PROMISE_SURVIVES, f"node {node} sealed {tuple(message.ballot)} after {tuple(sealed)}"
                 )
             self._sealed[node] = message.ballot
+            stored = self._promises[node].stored
+            if stored is None or stored.ballot < message.ballot:
+                raise Violation(Rule.STORED_BEFORE_PROMISED, f"node {node} promised {tuple(message.ballot)} unstored")
+            if message.voting:
+                self._check_memory(node)
 
     def wiped(self, node: int) -> None:
         """Take note that a node's disk was replaced: it can keep no promise of its earlier one."""
@@ -93,6 +103,7 @@ class Ledger:
                 raise Violation(
                     Rule.DURABLE_ON_A_QUORUM, f"node {node} committed block {index}, durable on nodes {holders} alone"
                 )
+            self._check_survival(index, log[index])
             self.committed.extend(log[self.commit_index + 1 : index + 1])
 
     def applies(self, node: int, index: int, block_hash: bytes, digest: int) -> None:
@@ -101,6 +112,29 @@ class Ledger:
             raise Violation(Rule.COMMITTED_BEFORE_APPLIED, f"node {node} applied block {index}, not committed")
         if self._digests.setdefault(index, digest) != digest:
             raise Violation(Rule.DIGESTS_EQUAL, f"node {node} has another digest than others after block {index}")
+
+    def _check_memory(self, node: int) -> None:
+        """Check that a node whose promise counts has every committed block that it once acknowledged."""
+        for index, block_hash in self._acknowledged.get(node, {}).values():
+            is_committed = index <= self.commit_index and self.committed[index] == block_hash
+            if is_committed and not self._disks[node].kept(index, block_hash):
+                raise Violation(Rule.VOTERS_REMEMBER, f"node {node} votes without block {index}, which it acknowledged")
+
+    def _check_survival(self, index: int, block_hash: bytes) -> None:
+        """Check that the best log of every majority has a block: the highest ballot at its end, then the highest index.
+
+        A log without it, or one that no majority would prefer, may be anything. One that was destroyed after it had
+        the block does not vote.
+        """
+        tips = {voter: self._disks[voter].tip() for voter in self._voters}
+        for voter, tip in tips.items():
+            if not self._disks[voter].held(index, block_hash):
+                followers = [other for other in self._voters if tips[other] <= tip]
+                if 2 * len(followers) > len(self._voters):
+                    raise Violation(
+                        Rule.SURVIVES_WHOEVER_LEADS,
+                        f"block {index} is committed, and {followers} would follow node {voter}, which lacks it",
+                    )
 
     def _check_ack(self, node: int, ack: Ack) -> None:
         sealed = self._sealed.get(node, NO_BALLOT)
@@ -113,3 +147,5 @@ class Ledger:
             raise Violation(
                 Rule.SYNCED_BEFORE_ACKNOWLEDGED, f"node {node} acknowledged block {ack.durable_index} before its sync"
             )
+        if ack.durable_hash:
+            self._acknowledged.setdefault(node, {})[ack.ballot] = ack.durable_index, ack.durable_hash

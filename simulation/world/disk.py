@@ -18,6 +18,7 @@ from typing import Final
 
 import numpy as np
 
+from replication.log.ballot import NO_BALLOT, Ballot
 from replication.log.block import BLOCK_MAGIC, PAGE_BYTES, Block
 from replication.log.disk import Buffer, Disk
 from replication.log.errors import BlockInvalid
@@ -44,6 +45,7 @@ class _Write:
 class _Copy:
     """A block at a place of a file."""
 
+    ballot: Ballot
     index: int
     hash: bytes
     durable: bool = False
@@ -64,15 +66,26 @@ class VirtualDisk(Disk):
         self._unsynced: dict[Path, list[_Write]] = {}
         self._copies: dict[Path, dict[int, _Copy]] = {}
         self._durable: Counter[tuple[int, bytes]] = Counter()
-        self._destroyed: set[tuple[int, bytes]] = set()
+        self._rotten: set[tuple[int, bytes]] = set()
+        self._wiped: set[tuple[int, bytes]] = set()
 
     def holds(self, index: int, block_hash: bytes) -> bool:
         """Tell whether this block stands here so that a power cut leaves it."""
         return self._durable[index, block_hash] > 0
 
     def held(self, index: int, block_hash: bytes) -> bool:
-        """Tell whether this block stands here durably, or did until a fault destroyed it."""
-        return self._durable[index, block_hash] > 0 or (index, block_hash) in self._destroyed
+        """Tell whether this block stands here durably, or did until the disk was replaced or a bit flipped."""
+        return self.kept(index, block_hash) or (index, block_hash) in self._wiped
+
+    def kept(self, index: int, block_hash: bytes) -> bool:
+        """Tell whether this block stands here durably, or did until a bit flipped."""
+        return self._durable[index, block_hash] > 0 or (index, block_hash) in self._rotten
+
+    def tip(self) -> tuple[Ballot, int]:
+        """Return ballot and index of the last block that stands here durably."""
+        copies = (copy for path in self._copies.values() for copy in path.values() if copy.durable)
+        last = max(copies, key=lambda copy: copy.index, default=None)
+        return (last.ballot, last.index) if last else (NO_BALLOT, 0)
 
     def hold_spares(self) -> None:
         """Keep none: there is no lack of descriptors."""
@@ -119,10 +132,7 @@ class VirtualDisk(Disk):
         self._step()
         path = self._paths[fd]
         self._unsynced.pop(path, None)
-        for copy in self._copies.get(path, {}).values():
-            if not copy.durable:
-                copy.durable = True
-                self._durable[copy.index, copy.hash] += 1
+        self._make_durable(self._copies.get(path, {}))
 
     def rename(self, source: Path, target: Path) -> None:
         """See `Disk.rename`."""
@@ -158,13 +168,19 @@ class VirtualDisk(Disk):
                 if not _is_whole(path, offset):
                     del copies[offset]
 
-    def rot(self, rng: Random) -> bool:
-        """Flip a bit of a block that stands here durably; False where there is none."""
+    def write_back(self) -> None:
+        """Make everything durable that was written, as the kernel does after some seconds without being asked."""
+        self._unsynced.clear()
+        for copies in self._copies.values():
+            self._make_durable(copies)
+
+    def rot(self, last_index: int, rng: Random) -> bool:
+        """Flip a bit of a block up to ``last_index`` that stands here durably; False where there is none."""
         places = [
             (path, offset)
             for path, copies in self._copies.items()
             for offset, copy in copies.items()
-            if copy.durable and path.suffix == ".segment"
+            if copy.durable and copy.index <= last_index and path.suffix == ".segment"
         ]
         if not places:
             return False
@@ -175,7 +191,7 @@ class VirtualDisk(Disk):
             os.pwrite(file.fileno(), bytes([byte ^ 1 << rng.randrange(8)]), position)
         copy = self._copies[path].pop(offset)
         self._drop_copy(copy)
-        self._destroyed.add((copy.index, copy.hash))
+        self._rotten.add((copy.index, copy.hash))
         return True
 
     def wipe(self) -> None:
@@ -184,7 +200,9 @@ class VirtualDisk(Disk):
         shutil.rmtree(self.directory, ignore_errors=True)
         self._unsynced.clear()
         self._copies.clear()
-        self._destroyed.update(block for block, count in self._durable.items() if count)
+        self._wiped.update(block for block, count in self._durable.items() if count)
+        self._wiped |= self._rotten
+        self._rotten.clear()
         self._durable.clear()
 
     def _step(self) -> None:
@@ -203,6 +221,12 @@ class VirtualDisk(Disk):
         if copy.durable:
             self._durable[copy.index, copy.hash] -= 1
 
+    def _make_durable(self, copies: dict[int, _Copy]) -> None:
+        for copy in copies.values():
+            if not copy.durable:
+                copy.durable = True
+                self._durable[copy.index, copy.hash] += 1
+
     def _note_blocks(self, path: Path, buffer: Buffer, offset: int) -> None:
         copies = self._copies.setdefault(path, {})
         if copies:
@@ -211,7 +235,7 @@ class VirtualDisk(Disk):
                     self._drop_copy(copies.pop(start))
         for page in _pages_with_blocks(buffer):
             block = Block.parse_header(buffer[page * PAGE_BYTES :])
-            copies[offset + page * PAGE_BYTES] = _Copy(block.index, block.hash)
+            copies[offset + page * PAGE_BYTES] = _Copy(block.ballot, block.index, block.hash)
 
 
 def _pages_with_blocks(buffer: Buffer) -> list[int]:

@@ -112,7 +112,8 @@ def test_a_flipped_bit_is_a_copy_less_and_is_found(tmp_path: Path) -> None:
     machine = Machine(tmp_path / "node", Random(3))
     blocks = machine.append(3)
     machine.log.sync()
-    assert machine.disk.rot(Random(4))
+    assert machine.disk.rot(3, Random(4))
+    assert not machine.disk.rot(0, Random(4))
     assert sum(machine.disk.holds(block.index, block.hash) for block in blocks) == 2
     with pytest.raises(LogCorrupted):
         machine.log.replay(lambda _block: None)
