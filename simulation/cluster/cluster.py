@@ -14,7 +14,7 @@ from simulation.cluster.applier import Applier
 from simulation.cluster.client import Client
 from simulation.cluster.machine import Machine
 from simulation.cluster.promise_store import PromiseStore
-from simulation.cluster.surroundings import Surroundings
+from simulation.cluster.surroundings import Surroundings, draw_config
 from simulation.fault_kind import FaultKind
 from simulation.promises.ledger import Ledger
 from simulation.promises.receipts import Receipts
@@ -37,15 +37,26 @@ class Cluster:
     """A cluster that is driven step by step."""
 
     def __init__(
-        self, directory: Path, seed: int, nodes: int, *, machine_type: type[Machine] = Machine, clients: int = _CLIENTS
+        self,
+        directory: Path,
+        seed: int,
+        nodes: int,
+        *,
+        machine_type: type[Machine] = Machine,
+        clients: int = _CLIENTS,
+        learners: int = 0,
     ) -> None:
-        """Make ``nodes`` empty machines below ``directory``; all that is random comes from ``seed``."""
+        """Make ``nodes`` empty machines below ``directory``; all that is random comes from ``seed``.
+
+        The last ``learners`` of the nodes do not vote.
+        """
         rng = Random(seed)
         self.timeline: Final = Timeline()
         self.occurred: Final[Counter[FaultKind]] = Counter()
         self.network: Final = Network(self.timeline, Random(rng.random()), self._deliver, self.occurred)
         numbers = range(1, nodes + 1)
-        membership = Membership(1, frozenset(numbers))
+        voters = frozenset(numbers[: nodes - learners])
+        membership = Membership(1, voters, learners=frozenset(numbers) - voters)
         self.coordinator: Final = VirtualCoordinator(
             self.timeline, Random(rng.random()), membership, self._tell_content
         )
@@ -63,6 +74,7 @@ class Cluster:
             self.occurred,
             self._power_cut,
             lambda number: self.restart_later(self.machines[number]),
+            draw_config(rng),
         )
         self.machines: Final = {
             number: machine_type(number, directory / str(number), membership, world, rng.getrandbits(64))
@@ -70,7 +82,7 @@ class Cluster:
         }
         disks.update((number, machine.disk) for number, machine in self.machines.items())
         promises.update((number, machine.promises) for number, machine in self.machines.items())
-        self.clients: Final = {
+        self.clients: Final[dict[int, Client]] = {
             number: Client(number, list(numbers), self.timeline, self.network, self.receipts, rng.getrandbits(64))
             for number in range(_FIRST_CLIENT, _FIRST_CLIENT + clients)
         }

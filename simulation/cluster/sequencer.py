@@ -17,7 +17,7 @@ from simulation.world.timeline import MS
 BLOCK_BYTES: Final = 4096
 """Most that a block takes here."""
 _TRANSACTIONS_MAX: Final = 8
-_UNDER_WAY_MAX: Final = 6
+_UNDER_WAY_MAX: Final = 12
 _JUMP_NS_MAX: Final = 1000 * MS
 """Most by which a block's time is ahead of the last one's: a clock that leaps does not take sessions along."""
 
