@@ -57,6 +57,11 @@ class Machine:
         self._tip: Tip | None = None
 
     @property
+    def ballot(self) -> Ballot | None:
+        """The ballot under which blocks are sealed here; None while none are."""
+        return self._ballot
+
+    @property
     def is_open(self) -> bool:
         return self._ballot is not None
 
