@@ -144,5 +144,5 @@ def test_metrics_tell_who_takes_part_and_how_far_it_is(cluster: Cluster) -> None
     assert all(replica.votes for replica in metrics.replicas)
     assert leader.service.optimize_replication_paths() == {replica.node: () for replica in metrics.replicas}
     proposed = [member.service.get_replication_metrics() for member in cluster.members.values()]
-    assert max(each.entries_committed for each in proposed) == 500
+    assert max(each.entries_committed for each in proposed) >= 500
     assert any(0 < each.commit_p50_ms <= each.commit_p99_ms for each in proposed)
