@@ -17,7 +17,7 @@ from services.node import Node
 from services.settings.model import NodeSettings
 from services.telemetry.counters import Counter
 from tests.frames import frame, transfers
-from tests.services.pipeline.allocation_counter import AllocationCounter
+from tests.services.pipeline.harness.allocation_counter import AllocationCounter
 
 FRAMES = 64
 

@@ -13,8 +13,8 @@ from services.telemetry.conditions import Condition, Conditions
 from services.telemetry.counters import Counter, Counters
 from services.telemetry.telemetry import NoTelemetry
 from tests.fakes import ManualClock
-from tests.services.pipeline.fakes import RECORDS, BlockMaker, FakeResults, FakeState, Submitters
-from tests.services.pipeline.stage_contract import BlockStageContract, ThreadedStageBench, ThreadedStageContract
+from tests.services.pipeline.harness.fakes import RECORDS, BlockMaker, FakeResults, FakeState, Submitters
+from tests.services.pipeline.harness.stage_contract import BlockStageContract, ThreadedStageBench, ThreadedStageContract
 
 
 class ApplierBench(ThreadedStageBench):

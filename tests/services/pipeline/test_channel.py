@@ -6,7 +6,7 @@ import pytest
 
 from services.pipeline import channel as channel_module
 from services.pipeline.channel import Channel, ChannelClosed
-from tests.services.pipeline.interleaving import interleave, preemptions, turn_lock
+from tests.services.pipeline.harness.interleaving import interleave, preemptions, turn_lock
 
 LINES = 8
 """A put and a close have fewer, an abort few more."""

@@ -12,9 +12,9 @@ from services.pipeline.channel import ChannelClosed
 from services.pipeline.commit_gate import DRAIN_S_MAX, CommitGate
 from services.telemetry.counters import Counter, Counters
 from tests.fakes import ManualClock
-from tests.services.pipeline.fakes import BlockMaker, FakePool
-from tests.services.pipeline.interleaving import interleave, preemptions, turn_lock
-from tests.services.pipeline.stage_contract import BlockStageContract, StageBench
+from tests.services.pipeline.harness.fakes import BlockMaker, FakePool
+from tests.services.pipeline.harness.interleaving import interleave, preemptions, turn_lock
+from tests.services.pipeline.harness.stage_contract import BlockStageContract, StageBench
 
 
 class CommitGateBench(StageBench):

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from services.pipeline.log_writer import LogWriter
 from services.telemetry.counters import Counter, Counters
 from tests.fakes import ManualClock
-from tests.services.pipeline.fakes import RECORDS, BlockMaker, FakeLog
-from tests.services.pipeline.stage_contract import BlockStageContract, PassingStageContract, ThreadedStageBench
+from tests.services.pipeline.harness.fakes import RECORDS, BlockMaker, FakeLog
+from tests.services.pipeline.harness.stage_contract import BlockStageContract, PassingStageContract, ThreadedStageBench
 
 
 class LogWriterBench(ThreadedStageBench):

@@ -21,7 +21,7 @@ from services.telemetry.conditions import Conditions
 from services.telemetry.counters import Counter, Counters
 from services.telemetry.telemetry import NoTelemetry
 from tests.fakes import ManualClock, ManualExecutor, Parked
-from tests.services.pipeline.fakes import (
+from tests.services.pipeline.harness.fakes import (
     CLUSTER_ID,
     EPOCH,
     FakeLog,

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from services.pipeline import sealed_block as sealed_block_module
 from services.telemetry.counters import Counters
-from tests.services.pipeline.fakes import BlockMaker, FakePool
-from tests.services.pipeline.interleaving import interleave, preemptions, turn_lock
+from tests.services.pipeline.harness.fakes import BlockMaker, FakePool
+from tests.services.pipeline.harness.interleaving import interleave, preemptions, turn_lock
 
 
 @given(st.lists(st.booleans(), max_size=40))

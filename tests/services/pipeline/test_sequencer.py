@@ -16,8 +16,16 @@ from services.telemetry.conditions import HOLD_S, Condition, Conditions
 from services.telemetry.counters import Counter, Counters
 from tests.fakes import ManualClock
 from tests.frames import rows
-from tests.services.pipeline.fakes import CLUSTER_ID, EPOCH, RECORDS, FakeLog, FakeQueue, FakeResults, Submitters
-from tests.services.pipeline.stage_contract import PassingStageContract, ThreadedStageBench
+from tests.services.pipeline.harness.fakes import (
+    CLUSTER_ID,
+    EPOCH,
+    RECORDS,
+    FakeLog,
+    FakeQueue,
+    FakeResults,
+    Submitters,
+)
+from tests.services.pipeline.harness.stage_contract import PassingStageContract, ThreadedStageBench
 
 DAY_NS = 86_400 * 10**9
 

@@ -9,7 +9,7 @@ from services.pipeline.channel import ChannelClosed
 from services.pipeline.stage import Stage
 from services.pipeline.threaded_stage import ThreadedStage
 from tests.fakes import ManualExecutor, Parked
-from tests.services.pipeline.fakes import FakeIntake, FakePool
+from tests.services.pipeline.harness.fakes import FakeIntake, FakePool
 
 
 class StageBench(ABC):
