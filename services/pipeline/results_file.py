@@ -53,6 +53,7 @@ class ResultsFile:
         self._reserved: int | None = None
         self._retry_ns = 0
         self._is_failing = False
+        self._closed = False
 
     def reserve(self, first_position: int, count: int) -> None:
         """Set room aside for the results of the log's next block; positions never go back.
@@ -106,10 +107,12 @@ class ResultsFile:
         return bytes(results)
 
     def close(self) -> None:
-        """Let go of the file."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        """Let go of the file, once nobody uses it any more."""
+        with self._lock:
+            self._closed = True
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None
 
     def _reserve(self, first_position: int, count: int) -> None:
         end = first_position + count + _EXTENT_BYTES
@@ -159,7 +162,7 @@ class ResultsFile:
 
     def _write_late(self) -> None:
         """Write what is late, where it is time to try again; called with the lock held."""
-        if not self._is_failing or self._clock.monotonic_ns() < self._retry_ns:
+        if not self._is_failing or self._closed or self._clock.monotonic_ns() < self._retry_ns:
             return
         if not self._late.write_with(self._put):
             return

@@ -236,3 +236,42 @@ def test_on_a_full_disk_nothing_is_lost_and_freed_space_is_noticed(small_disk: P
         again.write(position, _block(position, 10_000))
     assert again.read(0, taken) == _block(0, taken)
     again.close()
+
+
+def test_late_results_are_written_by_whoever_only_tries_again_and_told_of_until_then(
+    results: ResultsFile, host: Host, clock: ManualClock
+) -> None:
+    host.failing["pwrite"] = errno.EIO
+    results.write(0, _block(0))
+    told = [results.failed]
+    host.failing.clear()
+    results.try_again()  # it is not time yet
+    told.append(results.failed)
+    clock.advance(1)
+    results.try_again()
+    told.append(results.failed)
+    assert told == [True, True, False]
+    assert results.read(0, 10) == _block(0)
+
+
+def test_results_that_were_lost_stay_told_of(results: ResultsFile, host: Host, clock: ManualClock) -> None:
+    host.failing["pwrite"] = errno.EIO
+    for position in range(0, 200, 10):
+        results.write(position, _block(position))
+    host.failing.clear()
+    clock.advance(1)
+    results.try_again()
+    assert results.failed
+    assert results.read(190, 10) == _block(190)
+
+
+def test_a_file_that_was_closed_is_not_opened_again_by_who_tries_late(
+    results: ResultsFile, host: Host, clock: ManualClock
+) -> None:
+    host.failing["pwrite"] = errno.EIO
+    results.write(0, _block(0))
+    host.failing.clear()
+    clock.advance(1)
+    results.close()
+    results.try_again()
+    assert results._file is None
