@@ -87,24 +87,26 @@ def hash_and_prefetch(state: State, block: Block, start: U64, end: U64, payload_
     for i in u64_range(start, end):
         base = i * RECORD_WORDS
         at = i & LOOKAHEAD_MASK
-        scratch[SCRATCH_PAYLOAD + at] = payload_at
         operation = operation_of(records, base)
         length = payload_length_of(records, base)
         if length > block.payload_bytes - payload_at:
             return PAYLOADS_OVERRUN
-        scratch[SCRATCH_FINGERPRINT + at] = fingerprint(records, block.payloads, base, payload_at)
+        mark = fingerprint(records, block.payloads, base, payload_at)
         if operation == TRANSFER:
-            hashed = key_hash(words, debit_key(records, base))
-            scratch[SCRATCH_DEBIT + at] = hashed
-            prefetch(words, group_in(bucket_at(words, directory, shift, hashed), hashed))
-            hashed = key_hash(words, credit_key(records, base))
-            scratch[SCRATCH_CREDIT + at] = hashed
-            prefetch(words, group_in(bucket_at(words, directory, shift, hashed), hashed))
+            # Nothing is stored between the two: so what their keys have in common is loaded and multiplied once.
+            debit_hash = key_hash(words, debit_key(records, base))
+            credit_hash = key_hash(words, credit_key(records, base))
+            prefetch(words, group_in(bucket_at(words, directory, shift, debit_hash), debit_hash))
+            prefetch(words, group_in(bucket_at(words, directory, shift, credit_hash), credit_hash))
+            scratch[SCRATCH_DEBIT + at] = debit_hash
+            scratch[SCRATCH_CREDIT + at] = credit_hash
         elif operation != APPEND and operation < END_SESSION:
             hashed = hash_of_key(words, records, block.payloads, base, payload_at)
             scratch[SCRATCH_HASH + at] = hashed
             scratch[SCRATCH_DEBIT + at] = hashed
             prefetch(words, group_in(bucket_at(words, directory, shift, hashed), hashed))
+        scratch[SCRATCH_PAYLOAD + at] = payload_at
+        scratch[SCRATCH_FINGERPRINT + at] = mark
         payload_at += length
     # Their tags are on the way now. What is no transfer gets a candidate for a credit that it does not have: cheaper
     # than a branch.
