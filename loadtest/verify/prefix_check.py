@@ -17,21 +17,25 @@ import numpy.typing as npt
 from loadtest.node.child_process import end_with_parent
 from loadtest.verify.log_parser import LogBlock, read_blocks
 from loadtest.verify.reference_model import ReferenceModel
+from loadtest.verify.session_ledger import SessionBounds
 
 U8Array = npt.NDArray[np.uint8]
 
 
 class PrefixCheck:
-    """Compares the first ``transactions_max`` transactions of a log, in whole blocks, with the reference model."""
+    """Compares the first ``transactions_max`` transactions of a log, in whole blocks, with the reference model.
 
-    def __init__(self, directory: Path, transactions_max: int) -> None:
+    ``bounds`` are those on sessions that the log began with.
+    """
+
+    def __init__(self, directory: Path, transactions_max: int, bounds: SessionBounds) -> None:
         self._max: Final = transactions_max
         self._results = bytearray()
         self._effects_digest = 0
         self._full = False
         spawn = multiprocessing.get_context("spawn")  # gRPC does not survive a fork
         self._pool = ProcessPoolExecutor(1, spawn, initializer=end_with_parent, initargs=(os.getpid(),))
-        self._reference = self._pool.submit(_apply_prefix, directory, transactions_max)
+        self._reference = self._pool.submit(_apply_prefix, directory, transactions_max, bounds)
 
     def close(self) -> None:
         """Wait for the process to end."""
@@ -58,9 +62,9 @@ class PrefixCheck:
         return len(results), "" if effects_digest == self._effects_digest else "the digest of effects"
 
 
-def _apply_prefix(directory: Path, transactions_max: int) -> tuple[bytes, int]:
+def _apply_prefix(directory: Path, transactions_max: int, bounds: SessionBounds) -> tuple[bytes, int]:
     """Results and the digest of effects, by the reference model."""
-    model, results = ReferenceModel(), bytearray()
+    model, results = ReferenceModel(bounds), bytearray()
     with closing(read_blocks(directory)) as blocks:
         for block in blocks:
             if len(results) + block.count > transactions_max:

@@ -20,9 +20,11 @@ import numpy as np
 from loadtest.load.frame_outcomes import ACCEPTED, OK, FrameOutcomes, results_digest
 from loadtest.load.frame_source import U8Array, U64Array
 from loadtest.verify.compiled_model import CompiledModel, UnsupportedTransaction
+from loadtest.verify.log_metadata import first_bounds
 from loadtest.verify.log_parser import LogBlock, LogUnreadable, read_blocks
 from loadtest.verify.prefix_check import PrefixCheck
 from loadtest.verify.reference_model import ReferenceModel
+from loadtest.verify.session_ledger import SessionBounds
 
 MODEL_TRANSACTIONS_MAX: Final = 1_000_000
 """Of longer logs the reference model applies a prefix only, or the verification would outlast the run."""
@@ -107,15 +109,16 @@ def verify_log(
     started = time.perf_counter()
     try:
         receipts = _ReceiptCheck(verdict, evidence)
+        bounds = first_bounds(directory)
         length = max(verdict.acknowledged, node.transactions if node else 0)
         is_long = length > model_transactions_max
         with ExitStack() as stack:
             prefix = None
             if is_long and model_transactions_max:
                 prefix = stack.enter_context(
-                    closing(PrefixCheck(directory, min(_PREFIX_TRANSACTIONS, model_transactions_max)))
+                    closing(PrefixCheck(directory, min(_PREFIX_TRANSACTIONS, model_transactions_max), bounds))
                 )
-            results = _ResultCheck(verdict, node, model_transactions_max, prefix)
+            results = _ResultCheck(verdict, node, model_transactions_max, prefix, bounds)
             shown = 0
             for block in stack.enter_context(closing(read_blocks(directory))):
                 receipts.check(block, results.apply(block))
@@ -134,13 +137,18 @@ class _ResultCheck:
     """Recomputes all results by both models, by the reference model as far as it keeps up, and compares the digests."""
 
     def __init__(
-        self, verdict: Verification, node: NodeDigests | None, reference_max: int, prefix: PrefixCheck | None
+        self,
+        verdict: Verification,
+        node: NodeDigests | None,
+        reference_max: int,
+        prefix: PrefixCheck | None,
+        bounds: SessionBounds,
     ) -> None:
         self._verdict = verdict
         self._node = node
-        self._compiled: CompiledModel | None = CompiledModel()
+        self._compiled: CompiledModel | None = CompiledModel(bounds=bounds)
         self._prefix = prefix
-        self._reference: ReferenceModel | None = None if prefix is not None else ReferenceModel()
+        self._reference: ReferenceModel | None = None if prefix is not None else ReferenceModel(bounds)
         self._reference_max = reference_max
         self._reference_end = 0
         self._unsupported = ""

@@ -4,10 +4,16 @@ from pathlib import Path
 
 import numpy as np
 
+from loadtest.verify.log_metadata import first_bounds
 from loadtest.verify.log_parser import read_blocks
+from loadtest.verify.session_ledger import SessionBounds
+from penstock.host.clock import SYSTEM_CLOCK
+from penstock.host.executor import THREADS
 from replication.log.ballot import Ballot
 from replication.log.block import HEADER_BYTES, Block, stored_bytes
 from replication.log.write_ahead_log import WriteAheadLog
+from services.node_parts import open_log
+from services.settings.model import NodeSettings
 from tests.loadtest.verify.transactions import body, record
 
 
@@ -46,3 +52,11 @@ def test_the_node_writes_what_this_reader_expects_over_several_segments(tmp_path
     assert len(list(tmp_path.glob("*.segment"))) > 1
     assert [(records, payloads) for _, _, records, payloads in read] == written
     assert [first for first, *_ in read[1:]] == list(np.cumsum([count for _, count, *_ in read])[:-1])
+
+
+def test_the_bounds_on_sessions_are_read_as_the_node_keeps_them(tmp_path: Path) -> None:
+    state = {"session_capacity": 7, "session_horizon_s": 5, "session_bytes_max": 1 << 20}
+    settings = NodeSettings.model_validate({"node": {"data_dir": tmp_path}, "state": state})
+    open_log(settings, SYSTEM_CLOCK, THREADS).close()
+    kept = settings.state.session_bounds()
+    assert first_bounds(tmp_path / "log") == SessionBounds(kept.capacity, kept.horizon_ns, kept.page_capacity)

@@ -1,5 +1,6 @@
 """A right log is verified; each way of being wrong is found."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,9 @@ from loadtest.load.workload import Workload
 from loadtest.verify.compiled_model import CompiledModel
 from loadtest.verify.log_parser import LogBlock
 from loadtest.verify.reference_model import ReferenceModel
+from loadtest.verify.session_ledger import SessionBounds
 from loadtest.verify.verify_log import Evidence, NodeDigests, Verification, verify_log
+from penstock.contract.result_code import SESSIONS_EXHAUSTED
 from tests.loadtest.verify.transactions import LogWriter, body, record
 
 WORKLOAD = Workload(accounts=700, frame=600, mix={"transfer": 8, "put": 1, "append": 1}, value_bytes=9)
@@ -249,3 +252,32 @@ def test_a_general_log_is_left_to_the_plain_model_while_it_is_short(tmp_path: Pa
     verdict = verify_log(tmp_path, model_transactions_max=0)
     assert not verdict.verified
     assert "plain model takes 0" in verdict.problems[0]
+
+
+@pytest.mark.parametrize("model_transactions_max", [0, 3, 1_000_000])
+def test_a_log_is_replayed_with_the_bounds_on_sessions_that_it_began_with(
+    tmp_path: Path, model_transactions_max: int
+) -> None:
+    """Two sessions, and so a third client is refused: by the defaults, it would be let in."""
+    parameters = {"session.capacity": 2, "session.horizon_ns": 1 << 40, "session.page_capacity": 100}
+    (tmp_path / "cluster").write_text(json.dumps({"format": 1, "cluster_id": "9", "parameters": parameters}))
+    log, model = LogWriter(tmp_path), ReferenceModel(SessionBounds(2, 1 << 40, 100))
+    answers = b""
+    for block in range(4):
+        sent = [record(5, block + 1, client=client, key=bytes(8), amount=1) for client in (1, 2, 3)]
+        answers += model.apply(*body(*sent), log.position, block + 1)
+        log.append(*body(*sent), time_ns=block + 1)
+    node = NodeDigests(log.index, model.effects_digest, model.state_digest(), log.position)
+    verdict = verify_log(tmp_path, node=node, model_transactions_max=model_transactions_max)
+    assert answers == bytes([1, 1, SESSIONS_EXHAUSTED] * 4)
+    assert verdict.problems == []
+    assert verdict.verified
+
+
+@pytest.mark.parametrize("metadata", ["", "[]", '{"parameters": {"session.capacity": 2}}', '{"parameters": 5}'])
+def test_metadata_that_cannot_be_read_are_a_problem_of_the_verdict(tmp_path: Path, metadata: str) -> None:
+    LogWriter(tmp_path).append(*body(record(5, 1, key=bytes(8), amount=1)))
+    (tmp_path / "cluster").write_text(metadata)
+    verdict = verify_log(tmp_path)
+    assert not verdict.verified
+    assert "the bounds on sessions cannot be read" in verdict.problems[0]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from loadtest.verify.log_metadata import first_bounds
 from loadtest.verify.log_parser import read_blocks
 from loadtest.verify.reference_model import ReferenceModel
 from penstock.client.async_client import AsyncClient
@@ -71,7 +72,7 @@ async def _load_and_kill(node: ServeProcess, kills: int, seed: int) -> list[Sent
 
 
 def _check(node: ServeProcess, sent: list[Sent], effects_digest: int, state_digest: int) -> None:
-    model = ReferenceModel()
+    model = ReferenceModel(first_bounds(node.log_directory))
     log_records, log_results = bytearray(), bytearray()
     for block in read_blocks(node.log_directory):
         log_results += model.apply(bytes(block.records), bytes(block.payloads), block.first_position, block.time_ns)
