@@ -126,7 +126,8 @@ def _take_page(clients, windows, pages, ledger, row, sequence):
     held, expired = clients[row, TAIL] - clients[row, HEAD], _U0
     while expired < held:
         oldest = pages[row, _ORDER, (clients[row, HEAD] + expired) & _RING]
-        if oldest * _PAGE + np.uint64(31) + _WINDOW > highest:
+        last = oldest * _PAGE + np.uint64(31)
+        if last >= highest or highest - last < _WINDOW:  # and not `last + window`, which would wrap
             break
         expired += _U1
     while ledger[PAGES] - expired >= ledger[PAGES_MAX]:

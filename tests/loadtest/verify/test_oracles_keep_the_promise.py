@@ -219,3 +219,10 @@ def test_both_agree_on_any_history(history: tuple[SessionBounds, list[Block]]) -
         assert plain.apply(*made.transactions, after_ns=elapsed) == fast.apply(*made.transactions, after_ns=elapsed)
         assert plain.model.effects_digest == fast.model.effects_digest
         assert plain.model.state_digest() == fast.model.state_digest()
+
+
+@both
+def test_pages_near_the_highest_number_expire_no_sooner_than_others(make: Make) -> None:
+    last = 2**64 - 1
+    oracle = make(SessionBounds(64, HORIZON_NS, 2))
+    assert oracle.apply(add(last - 100), add(last - 40), add(last)) == [OK, OK, EXHAUSTED]
