@@ -114,6 +114,27 @@ def test_a_crash_at_any_step_leaves_the_record_before_or_the_new_one_and_never_l
             shutil.rmtree(directory)
 
 
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_power_cut_while_copies_are_made_alike_after_a_kill_loses_neither(tmp_path: Path, steps: int) -> None:
+    """What the killed process wrote into the first page is read, and is not durable yet."""
+    for seed in range(150):
+        directory = tmp_path / str(seed)
+        directory.mkdir()
+        _stored(directory, replace(FULL, ballot=Ballot(4, 1)))
+        disk = CrashDisk()
+        store = _opened(directory, disk)
+        disk.steps_left = 1  # written, not synced
+        with pytest.raises(PowerCut):
+            store.store(FULL)
+        store.close()
+        disk.steps_left = steps
+        with pytest.raises(PowerCut):
+            _opened(directory, disk)
+        disk.steps_left = None
+        disk.lose(random.Random(seed))
+        assert _read(directory).ballot in (Ballot(4, 1), Ballot(5, 3))
+
+
 @pytest.mark.parametrize("page", [0, 1])
 @pytest.mark.parametrize("offset", [0, 9, 17, 40, 60, 4000, 4095])
 def test_damage_to_one_copy_never_brings_an_older_promise_back(tmp_path: Path, page: int, offset: int) -> None:
