@@ -72,6 +72,8 @@ class TornTail:
     offset: int
     index: int
     what: str
+    last_index: int
+    """Highest index of a block that was being written: up to it, damage to the group synced last looks the same."""
 
     def __str__(self) -> str:
         return (
@@ -167,7 +169,7 @@ def recover(
         last_index = max(next_index, leftover.durable_index, leftover.last_index)
         suspect = SuspectTail(file, end, next_index, last_index, damage)
     elif leftover.found:
-        torn_tail = TornTail(file, end, next_index, reason)
+        torn_tail = TornTail(file, end, next_index, reason, max(next_index, leftover.last_index))
     return RecoveredLog(found.used, found.unused, tip, end, torn_tail, found.given_up, suspect)
 
 

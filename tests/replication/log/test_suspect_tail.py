@@ -149,6 +149,7 @@ def test_damage_in_the_last_group_that_was_synced_looks_like_a_torn_tail(tmp_pat
     with _open(tmp_path / "follower") as log:
         assert (log.last_index, log.suspect) == (7, None)
         assert log.torn_tail is not None
+        assert (log.torn_tail.index, log.torn_tail.last_index) == (8, 9), "what the node may have acknowledged"
 
 
 def test_what_was_known_to_be_committed_was_durable_here(tmp_path: Path) -> None:
