@@ -6,15 +6,22 @@ from random import Random
 from typing import Any, Final
 
 import grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
 from loadtest.attack.http2_socket import DATA, call_headers, connect, frame, message_head, opening
 from penstock.contract.record import RECORD
+from penstock.contract.target import status_target
 from penstock.v1.node_pb2 import GetStatusRequest
 from penstock.v1.pooling_pb2 import BorrowBufferRequest, GetPoolMetricsRequest
 from penstock.v1.state_pb2 import BatchReadRequest, Key, ReadRequest, WatchRequest
 from penstock.v1.txqueue_pb2 import Add, SubmitFrameRequest, SubmitRequest, SubmitStreamRequest, Transaction
+from services.rpc.serving.lazy_reflection import OLDER_SERVICE, SERVICE
 
 _CALL_S: Final = 2.0
+_STREAM_S: Final = 0.1
+"""Of a stream, which may have nothing to give."""
+_NO_UTF_8: Final = "/penstock.v1.StateServ\udce9ce/Watch"
 _FRAME_RECORDS: Final = 6
 
 
@@ -28,12 +35,12 @@ def fuzz_messages(target: str, random: Random, end: float, counts: "Counter[str]
                 try:
                     if streams_in:
                         call = channel.stream_stream(name)
-                        answers = call(iter([content] * random.randrange(1, 4)), timeout=_CALL_S)
+                        answers = call(iter([content] * random.randrange(1, 4)), timeout=_STREAM_S)
                         for _ in zip(answers, range(3), strict=False):
                             counts["mutated messages answered"] += 1
                         answers.cancel()
                     elif streams_out:
-                        blocks = channel.unary_stream(name)(content, timeout=_CALL_S)
+                        blocks = channel.unary_stream(name)(content, timeout=_STREAM_S)
                         for _ in zip(blocks, range(2), strict=False):
                             counts["mutated messages answered"] += 1
                         blocks.cancel()
@@ -45,7 +52,8 @@ def fuzz_messages(target: str, random: Random, end: float, counts: "Counter[str]
 
 
 def fuzz_socket(target: str, random: Random, end: float, counts: "Counter[str]") -> None:
-    """Send what is no HTTP/2, no gRPC, or stops in the middle of either."""
+    """Send what is no HTTP/2, no gRPC, or stops in the middle of either, to where status is told, too."""
+    targets = [target, status_target(target) or target]
     while time.monotonic() < end:
         pieces = [
             random.randbytes(random.randrange(1, 4000)),
@@ -55,9 +63,13 @@ def fuzz_socket(target: str, random: Random, end: float, counts: "Counter[str]")
             + call_headers(1, "/penstock.v1.TxQueueService/SubmitStream")
             + frame(DATA, 0, 1, message_head(random.randrange(1 << 32)) + random.randbytes(500)),
             _mutated(opening() + call_headers(1, "/penstock.v1.StateService/Watch"), random),
+            opening() + call_headers(1, _NO_UTF_8) + frame(DATA, 1, 1, message_head(0)),
+            opening()
+            + call_headers(1, "/grpc.health.v1.Health/Check", {"x-name": "Andr\udce9"})
+            + frame(DATA, 1, 1, message_head(0)),
         ]
         try:
-            with connect(target) as connection:
+            with connect(random.choice(targets)) as connection:
                 connection.sendall(random.choice(pieces))
                 if random.random() < 0.5:
                     connection.settimeout(0.2)
@@ -73,6 +85,8 @@ def _messages(random: Random) -> list[tuple[str, tuple[bool, bool], bytes]]:
     client, sequence = random.randrange(1, 1 << 60), random.randrange(1, 1 << 20)
     add = Add(key=random.randbytes(5), amount=random.randrange(-9, 9))
     records = b"".join(_record(client, sequence + i, random) for i in range(random.randrange(1, _FRAME_RECORDS)))
+    service = HealthCheckRequest(service="penstock.v1.StateService")
+    described = ServerReflectionRequest(file_containing_symbol="penstock.v1.StateService")
     queue, state = "/penstock.v1.TxQueueService", "/penstock.v1.StateService"
     submit = SubmitRequest(transaction=Transaction(client_id=client, sequence=sequence, add=add))
     return [
@@ -85,7 +99,11 @@ def _messages(random: Random) -> list[tuple[str, tuple[bool, bool], bytes]]:
         ("/penstock.v1.NodeService/GetStatus", (False, False), GetStatusRequest().SerializeToString()),
         ("/penstock.v1.PoolService/GetPoolMetrics", (False, False), GetPoolMetricsRequest().SerializeToString()),
         ("/penstock.v1.PoolService/BorrowBuffer", (False, False), BorrowBufferRequest().SerializeToString()),
-        ("/grpc.health.v1.Health/Check", (False, False), b""),
+        ("/grpc.health.v1.Health/Check", (False, False), service.SerializeToString()),
+        ("/grpc.health.v1.Health/List", (False, False), b""),
+        ("/grpc.health.v1.Health/Watch", (False, True), service.SerializeToString()),
+        (f"/{SERVICE}/ServerReflectionInfo", (True, True), described.SerializeToString()),
+        (f"/{OLDER_SERVICE}/ServerReflectionInfo", (True, True), described.SerializeToString()),
         ("/penstock.v1.StateService/NoSuchMethod", (False, False), b""),
     ]
 

@@ -20,6 +20,7 @@ from penstock.client.keys import AccountKey, CounterKey, ValueKey
 from penstock.client.operations import Add, OpenAccount, Operation, Put, Transfer
 from penstock.client.options import RetryOptions
 from penstock.client.results import Result, ResultCode
+from penstock.contract.target import status_target
 
 NAMESPACE: Final = 40_000
 """Of all honest keys; no hostile process writes there."""
@@ -29,6 +30,8 @@ _LATE_S: Final = 5.0
 """A call that takes so much longer than its deadline is hung."""
 _PAUSE_S: Final = 0.05
 _READ_EVERY: Final = 5
+_STATUS_S: Final = 3.0
+_LOOK_S: Final = 0.1
 _OVERDRAFT: Final = 1 << 64
 
 
@@ -88,6 +91,7 @@ class HonestClient:
     def __init__(self, target: str, findings: Findings, seed: int) -> None:
         self._findings = findings
         self._lanes = [_Lane(number, Random(seed * LANES + number)) for number in range(LANES)]
+        self._status_at = status_target(target) or target
         self._client = AsyncClient(target, retry=RetryOptions(deadline_s=_DEADLINE_S))
         self._stopping = asyncio.Event()
         self._acknowledged = 0
@@ -96,7 +100,7 @@ class HonestClient:
 
     async def run(self) -> None:
         """Work until :meth:`stop`; then compare everything once more."""
-        watching = asyncio.create_task(self._watch())
+        others = [asyncio.create_task(self._watch()), asyncio.create_task(self._look())]
         try:
             for account in (_OVERDRAFT, *(lane.account for lane in self._lanes)):
                 operation = OpenAccount(account, overdraft=account == _OVERDRAFT, namespace=NAMESPACE)
@@ -104,9 +108,9 @@ class HonestClient:
             await asyncio.gather(*(self._work(lane) for lane in self._lanes))
             await self._finish_watching()
         finally:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
+            for other in others:
+                other.cancel()
+            await asyncio.wait(others)
             await self._client.close()
 
     def stop(self) -> None:
@@ -198,6 +202,18 @@ class HonestClient:
             except Exception as error:
                 self._findings.failed("watch", error, started)
             await asyncio.sleep(_PAUSE_S)
+
+    async def _look(self) -> None:
+        """Ask for the node's status, which is told whatever is done to it."""
+        async with AsyncClient(self._status_at, retry=RetryOptions(deadline_s=_STATUS_S)) as client:
+            while True:
+                started = time.monotonic()
+                try:
+                    await client.status()
+                    self._findings.honest["statuses"] += 1
+                except Exception as error:
+                    self._findings.failed("status", error, started)
+                await asyncio.sleep(_LOOK_S)
 
     async def _finish_watching(self) -> None:
         """Wait until the watch has met the last transaction, and compare the number."""
