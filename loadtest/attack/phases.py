@@ -39,10 +39,11 @@ class Siege:
     directory: Path
     random: Random
 
-    def restart(self) -> None:
-        """Start the node again."""
+    async def restart(self) -> None:
+        """Start the node again, beside the honest client: the process would end with another thread that made it."""
+        self.node.process.spawn()
         try:
-            seconds = self.node.process.start()
+            seconds = await asyncio.to_thread(self.node.process.wait_until_serving)
         except NodeFailed as error:
             self.findings.harmed("node ended", f"it did not start again: {error}")
             raise
@@ -87,7 +88,7 @@ async def _kills(siege: Siege, end: float) -> None:
         with siege.findings.outage():
             siege.node.process.kill()
             siege.findings.attacks["SIGKILL"] += 1
-            await _restarted(siege)
+            await siege.restart()
 
 
 async def _terminations(siege: Siege, end: float) -> None:
@@ -99,11 +100,7 @@ async def _terminations(siege: Siege, end: float) -> None:
                 await asyncio.to_thread(siege.node.process.stop)
             except NodeFailed as error:
                 siege.findings.harmed("node ended", str(error))
-            await _restarted(siege)
-
-
-async def _restarted(siege: Siege) -> None:
-    siege.restart()
+            await siege.restart()
 
 
 async def _full_disk(siege: Siege, end: float) -> None:

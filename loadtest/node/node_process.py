@@ -87,8 +87,16 @@ class NodeProcess:
         Raises:
             NodeFailed: the node ended, or did not serve within two minutes.
         """
-        started = time.monotonic()
         self.spawn()
+        return self.wait_until_serving()
+
+    def wait_until_serving(self) -> float:
+        """Wait until the health service says that the process serves, and return the seconds that took.
+
+        Raises:
+            NodeFailed: the node ended, or did not serve within two minutes.
+        """
+        started = time.monotonic()
         assert self._process is not None
         while not is_serving(self.target):
             if self._process.poll() is not None:
