@@ -9,6 +9,7 @@ from services.rpc.serving.call_server import CallServer
 from services.rpc.serving.health_service import HealthService
 from services.rpc.serving.lazy_reflection import LazyReflection
 from services.rpc.serving.listening import ListenError, Listening
+from services.runtime import descriptors
 
 MESSAGE_BYTES_MAX: Final = 6 << 20
 """Largest message that is received, which a client can make the node hold per call before anybody looks at it. The
@@ -41,6 +42,19 @@ OPTIONS: Final = (
 )
 
 
+_DESCRIPTORS_KEPT: Final = 256
+"""For the log, the state, threads and the status server; a quarter of all where there are few."""
+
+
+def connections_max(descriptors_max: int, addresses: int) -> int:
+    """Give how many connections each of some addresses may have; gRPC closes those that come beyond them.
+
+    Connections that take every descriptor would keep others from the status server, too, and the log from growing.
+    """
+    kept = min(_DESCRIPTORS_KEPT, descriptors_max // 4)
+    return max(1, (descriptors_max - kept) // addresses)
+
+
 class NodeServer:
     """A gRPC server over a node's services. It accepts calls from `start` on and is healthy from `set_serving` on.
 
@@ -61,7 +75,8 @@ class NodeServer:
         self.health: Final = HealthService(["", *names])
         reflection = LazyReflection([*names, health_service.SERVICE])
         offered = [*services, self.health.handler(), *reflection.handlers()]
-        self._server = CallServer(offered, OPTIONS, calls_max=CALLS_MAX, on_failure=on_failure)
+        connections = ("grpc.max_allowed_incoming_connections", connections_max(descriptors.limit(), len(addresses)))
+        self._server = CallServer(offered, (*OPTIONS, connections), calls_max=CALLS_MAX, on_failure=on_failure)
 
     async def start(self) -> list[str]:
         """Listen; returns the addresses with the ports that were taken where 0 was asked for.

@@ -1,6 +1,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import grpc
@@ -15,7 +16,8 @@ from penstock.contract.reasons import Reason
 from penstock.v1 import txqueue_pb2  # noqa: F401 - what reflection describes
 from services.rpc.handlers import ServiceHandler
 from services.rpc.serving.listening import ListenError
-from services.rpc.serving.server import MESSAGE_BYTES_MAX, NodeServer
+from services.rpc.serving.server import MESSAGE_BYTES_MAX, NodeServer, connections_max
+from services.runtime import descriptors
 from tests.services.rpc.in_process import refused
 
 SERVICE = "penstock.v1.TxQueueService"
@@ -275,3 +277,28 @@ async def test_a_burst_of_thousands_of_calls_is_answered_and_none_is_cancelled(s
     assert answers == [b"frame"] * 4_000
     for channel in channels:
         await channel.close()
+
+
+@pytest.mark.parametrize(("limit", "count", "each"), [(20_000, 1, 19_744), (1024, 2, 384), (256, 1, 192), (4, 9, 1)])
+def test_connections_leave_descriptors_to_the_rest_of_the_node(limit: int, count: int, each: int) -> None:
+    assert connections_max(limit, count) == each
+
+
+async def test_connections_beyond_the_bound_are_closed_and_those_within_it_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(descriptors, "limit", lambda: 40)  # 30 connections
+    node = node_server(f"unix:{tmp_path}/s")
+    (address,) = await node.start()
+    async with grpc.aio.insecure_channel(address) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        await health.Check(health_pb2.HealthCheckRequest())
+        with ExitStack() as stack:
+            for _ in range(30):
+                idle = stack.enter_context(socket.socket(socket.AF_UNIX))
+                idle.connect(f"{tmp_path}/s")
+            reader, writer = await asyncio.open_unix_connection(sock=idle)
+            assert await asyncio.wait_for(reader.read(1), 10) == b"", "the last one is closed"
+            writer.close()
+            await health.Check(health_pb2.HealthCheckRequest())
+    await node.stop(0)
