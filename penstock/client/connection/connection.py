@@ -61,7 +61,7 @@ class Connection:
         if retry_in_s is not None:
             self._tries += 1
             level = logging.WARNING if self._tries == 1 and self._lost_at is None else logging.DEBUG
-            _logger.log(level, "%s not reached, trying again in %.2f s: %s", self._target, retry_in_s, error)
+            _logger.log(level, "%s not reached, trying again in %d ms: %s", self._target, retry_in_s * 1e3, error)
             self._tell(ConnectionEvent(ConnectionState.RETRYING, self._target, error, retry_in_s))
 
     def closed(self) -> None:

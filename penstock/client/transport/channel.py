@@ -12,6 +12,8 @@ from penstock.client.process.runtime_support import grpc_left_behind
 from penstock.contract.target import InvalidTarget, parse_target
 
 MESSAGE_BYTES_MAX: Final = 16 << 20
+CONNECT_MS: Final = 5_000
+"""How long one attempt to connect may take. What refuses fails at once all the same."""
 
 
 def open_channel(target: str, credentials: grpc.ChannelCredentials | None, retry: RetryOptions) -> aio.Channel:
@@ -47,7 +49,8 @@ def open_channel(target: str, credentials: grpc.ChannelCredentials | None, retry
         ("grpc.keepalive_timeout_ms", 5_000),
         # gRPC's own waits (1 s to 2 min) are longer than RetryOptions.
         ("grpc.initial_reconnect_backoff_ms", max(100, int(retry.backoff_base_ms))),
-        ("grpc.min_reconnect_backoff_ms", max(100, int(retry.backoff_base_ms))),
+        # In spite of its name this bounds an attempt to connect, which a busy or distant node may take its time for.
+        ("grpc.min_reconnect_backoff_ms", CONNECT_MS),
         ("grpc.max_reconnect_backoff_ms", max(100, int(retry.backoff_cap_ms))),
     )
     if credentials is None:

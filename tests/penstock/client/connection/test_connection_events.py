@@ -1,7 +1,9 @@
 """An application hears what becomes of its client's connection: each change once, with its reason, and in the log."""
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -88,6 +90,41 @@ async def test_a_watch_alone_tells_of_an_outage_too(node: FakeNode) -> None:
         following.cancel()
         await asyncio.wait([following])
     assert told_once(events) == [CONNECTED, LOST, RETRYING, RECONNECTED, CLOSED]
+
+
+@contextlib.asynccontextmanager
+async def slow_relay(path: Path, target: str, delay_s: float) -> AsyncIterator[str]:
+    """An address at which the node is reached, but begins to speak only after a while."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        node_reader, node_writer = await asyncio.open_unix_connection(target.removeprefix("unix:"))
+
+        async def copy(source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
+            while chunk := await source.read(1 << 16):
+                to.write(chunk)
+                await to.drain()
+            to.close()
+
+        async def answer() -> None:
+            await asyncio.sleep(delay_s)
+            await copy(node_reader, writer)
+
+        with contextlib.suppress(OSError):
+            await asyncio.gather(copy(reader, node_writer), answer())
+
+    async with await asyncio.start_unix_server(serve, path):
+        yield f"unix:{path}"
+
+
+async def test_a_node_that_takes_a_while_to_answer_a_connection_is_waited_for(node: FakeNode, tmp_path: Path) -> None:
+    events: list[ConnectionEvent] = []
+    async with (
+        slow_relay(tmp_path / "relay.sock", node.target, 0.5) as target,
+        AsyncClient(target, on_connection=events.append) as client,
+    ):
+        assert (await client.submit(Put(b"k", b"v"))).ok
+        await client.get(b"k")
+    assert told_once(events) == [CONNECTED, CLOSED]
 
 
 async def test_refusals_and_deadlines_are_no_outage(node: FakeNode) -> None:
