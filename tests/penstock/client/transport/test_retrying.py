@@ -122,7 +122,7 @@ async def test_no_answer_by_the_deadline_is_unknown_and_the_same_sequence_finds_
         assert [(error.client_id, error.first_sequence, error.count) for error in unknown] == [
             (client.client_id, sequence, 1) for sequence in (1, 2, 3)
         ]
-        result = await client.submit(OpenAccount(1), sequence=unknown[1].first_sequence)
+        result = await client.submit(OpenAccount(1), sequence=unknown[1].first_sequence, timeout=10)
     assert result.duplicate
     assert client.in_flight == (0, 0)
 
