@@ -137,7 +137,6 @@ async def _work(assignment: Assignment, coordinator: Connection) -> None:
         start_ns, end_ns = await asyncio.to_thread(coordinator.recv)
         loop_s, cpu_s = time.thread_time(), time.process_time()
         recorder.end_ns = end_ns
-        asyncio.get_running_loop().add_reader(coordinator.fileno(), _end_early, recorder, coordinator)
         await asyncio.sleep((start_ns - time.monotonic_ns()) / 1e9)
         reporting = asyncio.create_task(_report_progress(recorder, coordinator))
         if assignment.rate:
@@ -145,7 +144,6 @@ async def _work(assignment: Assignment, coordinator: Connection) -> None:
         else:
             numbers = itertools.count()
             await asyncio.gather(*(_closed_loop(recorder, source, numbers) for _ in range(assignment.in_flight)))
-        asyncio.get_running_loop().remove_reader(coordinator.fileno())
         reporting.cancel()
         if recorder.closing is not None:
             await recorder.closing
@@ -153,14 +151,6 @@ async def _work(assignment: Assignment, coordinator: Connection) -> None:
         result.loop_share = (time.thread_time() - loop_s) / max((time.monotonic_ns() - start_ns) / 1e9, 1e-9)
         result.cpu_s = time.process_time() - cpu_s
         coordinator.send(("result", result))
-
-
-def _end_early(recorder: Recorder, coordinator: Connection) -> None:
-    """Send no more, and wait for the answers to what was sent for a few seconds alone."""
-    loop = asyncio.get_running_loop()
-    loop.remove_reader(coordinator.fileno())
-    recorder.end_ns = time.monotonic_ns()
-    recorder.closing = loop.create_task(recorder.client.close(timeout=LAST_ANSWERS_S))
 
 
 async def _closed_loop(recorder: Recorder, source: FrameSource, numbers: Iterator[int]) -> None:
@@ -206,3 +196,7 @@ async def _report_progress(recorder: Recorder, coordinator: Connection) -> None:
     while True:
         await asyncio.sleep(PROGRESS_INTERVAL_S)
         coordinator.send(("progress", recorder.committed))
+        if recorder.closing is None and coordinator.poll():
+            # Send no more, and wait for the answers to what was sent for a few seconds alone.
+            recorder.end_ns = time.monotonic_ns()
+            recorder.closing = asyncio.create_task(recorder.client.close(timeout=LAST_ANSWERS_S))

@@ -11,6 +11,7 @@ import pytest
 
 from loadtest.load.account_setup import open_accounts
 from loadtest.load.coordinator import LoadPlan, LoadRun, run_load
+from loadtest.load.frame_outcomes import ACCEPTED
 from loadtest.load.frame_source import AccountSetupSource
 from loadtest.load.load_report import summarize
 from loadtest.load.workload import Workload, parse_mix
@@ -49,6 +50,19 @@ def test_closed_and_open_loops_are_verified_to_the_state_digest(node: NodeProces
     figures = summarize(runs[1])
     assert figures["attempted_tps"] == pytest.approx(20_000, rel=0.2)
     assert figures["workload"]["frame"] == 20
+
+
+def test_a_coordinator_that_is_slow_to_read_gets_the_whole_result(node: NodeProcess) -> None:
+    workload = Workload(accounts=2000, frame=1, mix=parse_mix("append=100"), value_bytes=8)
+    plan = LoadPlan(node.target, workload, in_flight=64, seconds=3.0, warmup_s=0.0)
+    pause = threading.Event()
+
+    def slowly(_committed: int, _elapsed_s: float) -> None:
+        pause.wait(0.7)
+
+    frames = run_load(plan, slowly).results[0].frames
+    assert frames.nbytes > 250_000, "more than the connection between the processes holds"
+    assert (frames["outcome"] == ACCEPTED).all()
 
 
 def test_a_node_killed_under_load_loses_nothing_acknowledged_and_applies_nothing_twice(tmp_path: Path) -> None:
