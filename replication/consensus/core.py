@@ -237,10 +237,11 @@ class Core:
     def _received(self, event: events.Received) -> None:
         state = self.state
         sender, message = event.sender, event.message
-        if sender not in state.membership.nodes:
+        membership = state.promise.membership
+        if sender not in membership.nodes:
             return
         state.see_ballot(message.ballot)
-        if message.generation == state.membership.generation or type(message) is messages.Refused:
+        if message.generation == membership.generation or type(message) is messages.Refused:
             _ON_MESSAGE[type(message)](self, sender, message)
         else:
             self._tell_membership(sender, message.ballot)

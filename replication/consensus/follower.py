@@ -7,6 +7,7 @@ The stream begins where the leader found both logs equal. What it carries is pro
 from replication.consensus.adoption import adopt
 from replication.consensus.interface.effects import Concern
 from replication.consensus.interface.messages import (
+    NO_ROUND,
     Ack,
     Append,
     Heartbeat,
@@ -73,7 +74,8 @@ class Follower:
         self.commit(state)
         if message.sent_index > self.matched_index:
             self._refuse(state, Refusal.GAP, self.matched_index)
-        self.acknowledge(state)
+        if message.round != NO_ROUND:
+            self.acknowledge(state)
 
     def acknowledge(self, state: NodeState) -> None:
         """Tell the leader what is synced and equal to its log."""

@@ -9,7 +9,7 @@ from replication.consensus.hand_over import HandOver
 from replication.consensus.interface.effects import BeginEpoch, Concern, LeaderChanged, OpenIntake, SteppedDown
 from replication.consensus.interface.events import BlocksRead, Timer
 from replication.consensus.interface.header import Header
-from replication.consensus.interface.messages import Ack, Heartbeat, Refusal, Refused, StreamOpened
+from replication.consensus.interface.messages import NO_ROUND, Ack, Heartbeat, Refusal, Refused, StreamOpened
 from replication.consensus.node_state import NodeState
 from replication.consensus.progress import Progress
 from replication.consensus.reads import Reads
@@ -106,11 +106,15 @@ class Leader:
         peer.counts = message.voting and not peer.regressed
         peer.round = max(peer.round, message.round)
         peer.acknowledge(message.durable_index)
-        self._advance(state)
-        self.reads.confirm(state, self._quorum_answered(state, self.reads.round))
-        self._ask_round(state)
-        peer.send(state, self.ballot)
-        self.hand_over.permit(state, self.ballot, peer)
+        if peer.durable_index > state.commit_index:
+            self._advance(state)
+        if self.reads.round:
+            self.reads.confirm(state, self._quorum_answered(state, self.reads.round))
+            self._ask_round(state)
+        if peer.next_index <= state.outline.tip.index:
+            peer.send(state, self.ballot)
+        if self.hand_over.to:
+            self.hand_over.permit(state, self.ballot, peer)
 
     def refused(self, state: NodeState, sender: int, message: Refused) -> None:
         """Begin a stream anew, or send again what did not arrive."""
@@ -154,7 +158,7 @@ class Leader:
                 peer.ask_to_open(state, self.ballot)
                 continue
             peer.heartbeat()
-            self._send_heartbeat(state, peer)
+            self._send_heartbeat(state, peer, self.round)
             peer.send(state, self.ballot)
             self.hand_over.permit(state, self.ballot, peer)
 
@@ -163,7 +167,7 @@ class Leader:
         self.reads.add(read)
         self._ask_round(state)
 
-    def _send_heartbeat(self, state: NodeState, peer: Progress) -> None:
+    def _send_heartbeat(self, state: NodeState, peer: Progress, round_: int) -> None:
         message = Heartbeat(
             self.ballot,
             state.membership.generation,
@@ -172,7 +176,7 @@ class Leader:
             state.outline.tip.index,
             peer.sent_index,
             self._disk_progress,
-            self.round,
+            round_,
         )
         state.send(peer.node, message)
 
@@ -191,22 +195,26 @@ class Leader:
         if not self.epoch_index:
             return
         outline = state.outline
-        durable = {peer.node: peer.durable_index for peer in self.peers.values() if peer.counts}
-        durable[state.node] = outline.durable_index
+        durable = {state.node: outline.durable_index}
+        for peer in self.peers.values():
+            if peer.counts:
+                durable[peer.node] = peer.durable_index
         index = state.membership.quorum_index(durable)
         if index <= state.commit_index or index < self.epoch_index:
             return
-        assert outline.ballot_at(index) == self.ballot
+        own = outline.runs[-1]
+        assert own.ballot == self.ballot
+        assert own.first_index == self.epoch_index
         state.commit(index)
         if not self.intake_opened:
             self.intake_opened = True
             state.effects += [LeaderChanged(self.ballot), OpenIntake(self.ballot)]
             self._ask_round(state)
         if index == outline.tip.index:
-            # Nothing follows that would tell the others.
+            # Nothing follows that would tell the others. Nor need they answer.
             for peer in self.peers.values():
                 if peer.opened:
-                    self._send_heartbeat(state, peer)
+                    self._send_heartbeat(state, peer, NO_ROUND)
 
     def _hears_quorum(self, state: NodeState) -> bool:
         heard_since = state.now_ns - state.config.suspicion_ns

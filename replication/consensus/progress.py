@@ -111,6 +111,10 @@ class Progress:
         config = state.config
         outline = state.outline
         while self.next_index <= outline.tip.index and self._has_room(config):
+            newest = outline.recent[-1]
+            if newest.index == self.next_index:  # as it is while the node keeps up
+                self._send(state, ballot, (newest,))
+                return
             if outline.header(self.next_index) is None:
                 self._read(state)
                 return
@@ -180,7 +184,9 @@ class Progress:
         assert headers[0].index == self.next_index
         message = Append(ballot, state.membership.generation, self.stream, headers, state.commit_index)
         state.send(self.node, message)
-        byte_count = sum(header.stored_bytes for header in headers)
+        byte_count = 0
+        for header in headers:
+            byte_count += header.stored_bytes
         self._in_flight.append((headers[-1].index, byte_count))
         self._bytes_in_flight += byte_count
         self.next_index = headers[-1].index + 1

@@ -4,7 +4,7 @@ Whatever counts nodes asks `Membership.is_quorum` or `Membership.quorum_index`; 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,21 +23,17 @@ class Membership:
     """Nodes that get every block and decide nothing."""
     leaving: frozenset[int] = frozenset()
     """The voters before a change that is under way; empty where there is none."""
+    electors: frozenset[int] = field(init=False, compare=False, repr=False)
+    """All nodes that any decision asks: the voters, during a change those before it, too."""
+    nodes: frozenset[int] = field(init=False, compare=False, repr=False)
+    """All nodes that get the log."""
 
     def __post_init__(self) -> None:
         assert self.generation >= 1
         assert self.voters, "a log without voters can commit nothing"
         assert not self.learners & (self.voters | self.leaving)
-
-    @property
-    def electors(self) -> frozenset[int]:
-        """All nodes that any decision asks: the voters, during a change those before it, too."""
-        return self.voters | self.leaving
-
-    @property
-    def nodes(self) -> frozenset[int]:
-        """All nodes that get the log."""
-        return self.voters | self.leaving | self.learners
+        object.__setattr__(self, "electors", self.voters | self.leaving)
+        object.__setattr__(self, "nodes", self.electors | self.learners)
 
     def is_quorum(self, nodes: Iterable[int]) -> bool:
         """Tell whether ``nodes`` may decide. Any two sets that may have a voter in common."""
@@ -46,10 +42,8 @@ class Membership:
 
     def quorum_index(self, durable: Mapping[int, int]) -> int:
         """Return the highest index that a quorum has reached; who is not in ``durable`` has reached 0."""
-        return min(
-            sorted((durable.get(node, 0) for node in voters), reverse=True)[len(voters) // 2]
-            for voters in self._voter_sets()
-        )
+        index = _majority_index(self.voters, durable)
+        return min(index, _majority_index(self.leaving, durable)) if self.leaving else index
 
     def shares_quorums_with(self, other: "Membership") -> bool:
         """Tell whether every quorum of this membership surely has a voter in common with every one of ``other``'s.
@@ -60,3 +54,9 @@ class Membership:
 
     def _voter_sets(self) -> tuple[frozenset[int], ...]:
         return (self.voters, self.leaving) if self.leaving else (self.voters,)
+
+
+def _majority_index(voters: frozenset[int], durable: Mapping[int, int]) -> int:
+    reached = [durable.get(node, 0) for node in voters]
+    reached.sort()
+    return reached[(len(voters) - 1) // 2]

@@ -8,7 +8,7 @@ Being tuples, messages of two kinds are equal where their fields are; who keeps 
 
 from bisect import bisect_right
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from replication.consensus.interface.header import Header, Tip
 from replication.consensus.interface.membership import Membership
@@ -144,6 +144,10 @@ class Append(NamedTuple):
     commit_index: int
 
 
+NO_ROUND: Final = 0
+"""Of a heartbeat that only tells what is committed."""
+
+
 class Heartbeat(NamedTuple):
     """The leader leads: what is committed, and whether its own disk makes progress."""
 
@@ -158,7 +162,7 @@ class Heartbeat(NamedTuple):
     progress: int
     """Grows with every proof that the leader's disk works; 0 growth with writes outstanding is no sign of life."""
     round: int
-    """Numbers heartbeats; an answer proves that the ballot was the highest when it was given."""
+    """Numbers heartbeats; an answer proves that the ballot was the highest when it was given; none to `NO_ROUND`."""
 
 
 class Ack(NamedTuple):

@@ -47,4 +47,7 @@ class Promise:
 
     def incarnation_of(self, node: int) -> Incarnation:
         """Return the highest incarnation of another node that this one heard of."""
-        return next((incarnation for other, incarnation in self.incarnations if other == node), UNKNOWN)
+        for other, incarnation in self.incarnations:
+            if other == node:
+                return incarnation
+        return UNKNOWN

@@ -43,7 +43,7 @@ def found_in_walks(variant: Variant, patch: pytest.MonkeyPatch, walks: int) -> b
 
 @pytest.mark.parametrize("variant", FOUND_SOON)
 def test_a_missing_rule_is_noticed_soon(variant: Variant, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert found_in_walks(variant, monkeypatch, 12)
+    assert found_in_walks(variant, monkeypatch, 60)
 
 
 @pytest.mark.slow
