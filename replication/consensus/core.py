@@ -25,7 +25,7 @@ from replication.consensus.interface.effects import (
 from replication.consensus.interface.events import Event, Timer
 from replication.consensus.interface.membership import Membership
 from replication.consensus.interface.messages import Message, Presence, Refusal
-from replication.consensus.interface.promise import Promise
+from replication.consensus.interface.promise import Incarnation, Promise
 from replication.consensus.leader import Leader
 from replication.consensus.node_state import NodeState
 from replication.consensus.outline import Outline
@@ -113,8 +113,12 @@ class Core:
         state.sign_of_progress()
         if state.commit_index:
             state.effects.append(Committed(state.commit_index))
-        if self.doubtful_index > state.outline.tip.index:
-            state.bind(voting=False)
+        if self.doubtful_index <= state.outline.tip.index:
+            self.doubtful_index = 0
+        if self.doubtful_index or not state.voting:
+            # It will deny what it may have acknowledged: to others that must not look like the same disk.
+            own = state.promise.incarnation
+            state.bind(voting=False, incarnation=Incarnation(own.number + 1, own.log_id))
         if not state.voting and state.node in state.membership.electors:
             self.rejoining = Rejoining()
             self.rejoining.ask(state)

@@ -19,7 +19,7 @@ class Incarnation(NamedTuple):
     """
 
     number: int
-    """0 for the disk that the cluster began with; each loss of it takes one that is higher than all known ones."""
+    """0 for the disk that the cluster began with; higher than all known ones after each start without a vote."""
     log_id: int
     """Random identity of the log on the disk."""
 

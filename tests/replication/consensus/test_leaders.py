@@ -218,6 +218,22 @@ def test_a_damaged_end_is_cut_only_once_it_is_stored_that_the_node_does_not_vote
     assert cluster.logs[3][:4] == cluster.logs[1][:4]
 
 
+def test_a_node_that_was_damaged_counts_again_under_the_leader_that_it_had_before() -> None:
+    cluster = Cluster()
+    cluster.elect(1)
+    cluster.propose(1, 3)
+    for _ in range(2):
+        doubtful_index = len(cluster.logs[3])
+        cluster.logs[3] = cluster.logs[3][:2]
+        cluster.start(3, doubtful_index)
+        cluster.pass_time(SECOND_NS)
+        cluster.propose(1)
+    cluster.hanging = {2: []}
+    cluster.propose(1)
+    assert cluster.leaders() == [1]
+    assert cluster.cores[1].commit_index == len(cluster.logs[1])
+
+
 def test_a_node_that_keeps_the_log_alone_votes_and_never_leads() -> None:
     cluster = Cluster(config=replace(ConsensusConfig(), may_lead=False))
     cluster.pass_time(5 * SECOND_NS)
