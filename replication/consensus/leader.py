@@ -5,6 +5,8 @@ that no later leader lacks it (Ongaro and Ousterhout, section 5.4.2). So a leade
 until that is committed it answers no read and takes no transactions.
 """
 
+from typing import Final
+
 from replication.consensus.hand_over import HandOver
 from replication.consensus.interface.effects import BeginEpoch, Concern, LeaderChanged, OpenIntake, SteppedDown
 from replication.consensus.interface.events import BlocksRead, Timer
@@ -14,6 +16,9 @@ from replication.consensus.node_state import NodeState
 from replication.consensus.progress import Progress
 from replication.consensus.reads import Reads
 from replication.log.ballot import Ballot
+
+_HEARTBEATS_PER_RECORD: Final = 8
+"""How seldom the commit index is stored: that syncs a file beside the log, and others know it anyway."""
 
 
 class Leader:
@@ -141,7 +146,8 @@ class Leader:
         if not self._hears_quorum(state) or self._disk_hangs(state):
             return False
         state.sign_of_progress()
-        state.store_commit_index()
+        if self.round % _HEARTBEATS_PER_RECORD == 0:
+            state.store_commit_index()
         self.heartbeat(state)
         state.set_timer(Timer.HEARTBEAT, state.config.heartbeat_ns)
         return True
