@@ -24,6 +24,7 @@ class Report:
     """The sum of schedules."""
 
     seed: int
+    last_seed: int = 0
     schedules: int = 0
     """That count."""
     too_easy: int = 0
@@ -37,6 +38,7 @@ class Report:
 
     def add(self, outcome: Outcome) -> None:
         """Count a schedule."""
+        self.last_seed = outcome.seed
         if outcome.violation is not None:
             self.failures.append(outcome)
         if outcome.counts:

@@ -26,6 +26,8 @@ def simulate(schedules: int, seed: int, processes: int, replay: int | None, vari
     from simulation.campaign import Report, run_campaign
 
     def tell(report: Report) -> None:
+        if report.failures and report.failures[-1].seed == report.last_seed:
+            click.echo(f"seed {report.last_seed}: {report.failures[-1].violation}", err=True)
         done = report.schedules + report.too_easy
         if done % 100 == 0:
             click.echo(f"{done} schedules, {report.steps} steps, {len(report.failures)} violations", err=True)
@@ -41,8 +43,6 @@ def simulate(schedules: int, seed: int, processes: int, replay: int | None, vari
         for name, count in figures["faults"].items():
             click.echo(f"  {name.replace('_', ' '):22} {count:>8,}")
     if report.failures:
-        for outcome in report.failures[:10]:
-            click.echo(f"seed {outcome.seed}: {outcome.violation}", err=True)
         raise click.ClickException(
             f"{len(report.failures)} schedules broke a promise: penstock simulate --replay {report.failures[0].seed}"
         )

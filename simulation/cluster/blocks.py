@@ -20,9 +20,18 @@ _KEY_BYTES: Final = 8
 
 
 def seal(
-    ballot: Ballot, tip: Tip, time_ns: int, submissions: Sequence[Submission] = (), *, durable_index: int = 0
+    ballot: Ballot,
+    tip: Tip,
+    time_ns: int,
+    submissions: Sequence[Submission] = (),
+    *,
+    log_id: int,
+    durable_index: int,
 ) -> Block:
-    """Seal a block of transactions behind ``tip``; without any, the empty one that opens a ballot."""
+    """Seal a block of transactions behind ``tip``; without any, the empty one that opens a ballot.
+
+    ``log_id`` and ``durable_index`` are those of the log that it is sealed for.
+    """
     count = len(submissions)
     buffer = aligned_buffer(stored_bytes(count, 0))
     words = buffer[HEADER_BYTES : HEADER_BYTES + count * RECORD_WORDS * 8].view(np.uint64).reshape(-1, RECORD_WORDS)
@@ -37,6 +46,7 @@ def seal(
         cluster_id=CLUSTER_ID,
         ballot=ballot,
         generation=_GENERATION,
+        log_id=log_id,
         index=tip.index + 1,
         first_position=tip.next_position,
         count=count,

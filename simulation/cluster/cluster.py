@@ -13,7 +13,6 @@ from replication.log.block import Block
 from simulation.cluster.applier import Applier
 from simulation.cluster.client import Client
 from simulation.cluster.machine import Machine
-from simulation.cluster.promise_store import PromiseStore
 from simulation.cluster.surroundings import Surroundings, draw_config
 from simulation.fault_kind import FaultKind
 from simulation.promises.ledger import Ledger
@@ -61,8 +60,7 @@ class Cluster:
             self.timeline, Random(rng.random()), membership, self._tell_content
         )
         disks: dict[int, VirtualDisk] = {}
-        promises: dict[int, PromiseStore] = {}
-        self.ledger: Final = Ledger(disks, promises, membership.voters)
+        self.ledger: Final = Ledger(disks, lambda number: self.machines[number].stored, membership.voters)
         self.receipts: Final = Receipts()
         self.rng: Final = Random(rng.random())
         world = Surroundings(
@@ -81,7 +79,6 @@ class Cluster:
             for number in numbers
         }
         disks.update((number, machine.disk) for number, machine in self.machines.items())
-        promises.update((number, machine.promises) for number, machine in self.machines.items())
         self.clients: Final[dict[int, Client]] = {
             number: Client(number, list(numbers), self.timeline, self.network, self.receipts, rng.getrandbits(64))
             for number in range(_FIRST_CLIENT, _FIRST_CLIENT + clients)
@@ -201,8 +198,8 @@ class Cluster:
             and machine.node.applier.index == end
             and len(machine.node.hashes) == end + 1
             and machine.node.log.durable_index == end
-            and machine.promises.stored is not None
-            and machine.promises.stored.voting
+            and machine.stored is not None
+            and machine.stored.voting
             for machine in self.machines.values()
         )
 

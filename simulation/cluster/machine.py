@@ -1,6 +1,8 @@
-"""Machine: what of a node outlives its process: disk, clock, stored promise; and how the process starts and ends."""
+"""Machine: what of a node outlives its process, the disk and the clock; and how the process starts and ends."""
 
+import contextlib
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -9,11 +11,11 @@ from replication.consensus.interface.effects import Concern
 from replication.consensus.interface.membership import Membership
 from replication.consensus.interface.promise import Incarnation, Promise
 from replication.log.ballot import NO_BALLOT
-from replication.log.errors import LogBusy, LogCorrupted, LogFull
+from replication.log.errors import LogBusy, LogCorrupted, LogFull, PromiseLost
 from simulation.cluster.blocks import CLUSTER_ID
 from simulation.cluster.device import Device
 from simulation.cluster.node import Node
-from simulation.cluster.promise_store import PromiseStore
+from simulation.cluster.promise_records import promise_of, record_of
 from simulation.cluster.surroundings import Surroundings
 from simulation.world.clock import NodeClock
 from simulation.world.crash import Crash
@@ -38,7 +40,8 @@ class Machine:
         self.disk = VirtualDisk(directory)
         self.device = Device(world.timeline, self.rng)
         self.clock = NodeClock(world.timeline, self.rng.uniform(0.95, 1.05))
-        self.promises = PromiseStore()
+        self.stored: Promise | None = None
+        """The promise that stands on the disk."""
         self.node: Node | None = None
         self.runs = 0
         self.pauses = 0
@@ -47,8 +50,8 @@ class Machine:
         """Whether its disk was replaced, so that what is empty is not new."""
         self.damaged = False
         """Whether its log cannot be opened any more; an operator has to replace the disk."""
-        self.rotten = False
-        """Whether a block on its disk was damaged, and nobody replaced that yet."""
+        self.rotten_index = 0
+        """The block in which a bit flipped that nobody has found yet; 0 where there is none."""
         self.alarms: Counter[Concern] = Counter()
         self._log: SimulatedLog | None = None
         self._executor = TurnExecutor()
@@ -59,14 +62,19 @@ class Machine:
             return
         self.runs += 1
         self._executor = TurnExecutor()
+        if self.rotten_index:
+            self.disk.count_as_lost(self.rotten_index)
         try:
-            log = self._log = SimulatedLog.on(self.disk, CLUSTER_ID, self.clock, self._executor, self.rng)
-            self.node = self.node_type(self, log, self._stored(), self.world)
+            log = self._log = SimulatedLog.on(self.disk, CLUSTER_ID, self.number, self.clock, self._executor, self.rng)
+            if log.suspect is not None:
+                self.rotten_index = 0
+            self.stored = self._load(log)
+            self.node = self.node_type(self, log, self.stored, self.world)
         except PowerCut:
             self.crash(Crash.LOST)
             self._start_later()
-        except LogCorrupted:
-            self.give_up()
+        except LogCorrupted as error:
+            self.give_up(error)
         except (LogFull, LogBusy):
             self.crash(Crash.PROCESS)
             self._start_later()
@@ -74,10 +82,33 @@ class Machine:
             self.world.timeline.after(_WATERMARK_NS, lambda: self._raise_watermark(log))
             self.node.start()
 
-    def give_up(self) -> None:
-        """Stop, since the log is damaged: an operator replaces the disk."""
-        self.damaged = True
-        self.crash(Crash.PROCESS)
+    def store(self, promise: Promise) -> None:
+        """Store a promise, durably."""
+        assert self._log is not None
+        assert self._log.promises is not None
+        self._log.promises.store(record_of(promise))
+        self.stored = promise
+
+    def give_up(self, error: LogCorrupted) -> None:
+        """Stop at a damaged block, and give it up with those behind it, and the vote before that.
+
+        Where the log does not even open, an operator replaces the disk.
+        """
+        if self._log is None or error.index is None:
+            self.damaged = True
+            self.crash(Crash.PROCESS)
+        else:
+            self.disk.count_as_lost(error.index)
+            how = Crash.PROCESS
+            try:
+                with contextlib.suppress(LogFull, LogBusy):
+                    self._log.give_up_after(error.index - 1)
+                    self.rotten_index = 0
+                    assert self.stored is not None
+                    self.stored = replace(self.stored, voting=False)
+            except PowerCut:
+                how = Crash.LOST
+            self.crash(how)
         self.world.node_gave_up(self.number)
 
     def crash(self, how: Crash) -> None:
@@ -90,16 +121,14 @@ class Machine:
             self._log.die()
             self._log = None
         self.disk.crash(how, self.rng)
-        if how is not Crash.PROCESS:
-            self.promises.crash(self.rng)
 
     def wipe(self) -> None:
         """Replace the disk by an empty one, while the node is down."""
         assert self.node is None
         self.disk.wipe()
-        self.promises.wipe()
+        self.stored = None
         self.world.ledger.wiped(self.number)
-        self.wiped, self.damaged, self.rotten = True, False, False
+        self.wiped, self.damaged, self.rotten_index = True, False, 0
 
     def pause(self) -> None:
         """Stop the process where it is."""
@@ -111,14 +140,24 @@ class Machine:
         if not self.pauses and self.node is not None:
             self.node.process.resume()
 
-    def _stored(self) -> Promise:
-        if self.promises.stored is None:
-            log_id = self.rng.getrandbits(64)
-            first = Promise(NO_BALLOT, self.membership, Incarnation(int(self.wiped), log_id), voting=not self.wiped)
-            self.promises.write(first)
-            self.promises.sync()
-            return first
-        return self.promises.stored
+    def _load(self, log: SimulatedLog) -> Promise:
+        """Return what the disk says was promised; a new cluster's nodes begin as voters, others have to come back."""
+        assert log.promises is not None
+        try:
+            record = log.promises.read()
+        except PromiseLost:
+            log.promises.begin_anew()
+            record = log.promises.read()
+        if record.generation:
+            if not record.voting:
+                # It may have given up blocks that it acknowledged: what it said in its earlier life is void.
+                record = replace(record, incarnation=record.incarnation + 1)
+                log.promises.store(record)
+            return promise_of(record, log.log_id)
+        incarnation = Incarnation(int(self.wiped), log.log_id)
+        promise = Promise(NO_BALLOT, self.membership, incarnation, voting=not self.wiped)
+        log.promises.store(record_of(promise))
+        return promise
 
     def _start_later(self) -> None:
         self.world.timeline.after(_RETRY_NS, self.start)

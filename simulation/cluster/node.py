@@ -22,6 +22,7 @@ from simulation.cluster.bodies import Bodies
 from simulation.cluster.front import Front
 from simulation.cluster.log_thread import LogThread
 from simulation.cluster.process import Process
+from simulation.cluster.promise_thread import PromiseThread
 from simulation.cluster.sequencer import Sequencer
 from simulation.cluster.surroundings import Surroundings
 from simulation.cluster.wire import Envelope, ReadRequest, Submission
@@ -71,10 +72,16 @@ class Node:
         self._log_thread = self.log_thread_type(
             log, machine.device, world.timeline, self._body, self.tell, self.process.do, self.now_ns
         )
+        self._promise_thread = PromiseThread(
+            machine.device,
+            machine.store,
+            lambda number: self.tell(ev.PromiseStored(number, self.now_ns())),
+            self.process.do,
+        )
         self._inbox: deque[ev.Event] = deque()
         self._handling = False
         self._timers: dict[ev.Timer, int] = {}
-        self.core = self.core_type(self.number, stored, self._recover(stored.commit_index), world.config)
+        self.core = self.core_type(self.number, stored, self._recover(log.commit_index), world.config)
 
     def start(self) -> None:
         """Begin."""
@@ -183,14 +190,7 @@ class Node:
         self._log_thread.submit(effect)
 
     def _store_promise(self, effect: fx.StorePromise) -> None:
-        store = self.machine.promises
-        store.write(effect.promise)
-
-        def end() -> None:
-            store.sync()
-            self.tell(ev.PromiseStored(effect.number, self.now_ns()))
-
-        self.machine.device.complete(lambda: self.process.do(end))
+        self._promise_thread.submit(effect)
 
     def _read_blocks(self, effect: fx.ReadBlocks) -> None:
         def end() -> None:

@@ -15,7 +15,7 @@ class Process:
         is_paused: Callable[[], bool],
         power_cut: Callable[[], None],
         fail: Callable[[], None],
-        damaged: Callable[[], None],
+        damaged: Callable[[LogCorrupted], None],
         rng: Random,
     ) -> None:
         """Call ``power_cut`` where the power fails in the middle of something, ``fail`` where the disk does.
@@ -40,8 +40,8 @@ class Process:
             self._power_cut()
         except LogFailed:
             self._fail()
-        except LogCorrupted:
-            self._damaged()
+        except LogCorrupted as error:
+            self._damaged(error)
 
     def resume(self) -> None:
         """Do what a pause put off, in any order: all of it is ready at once."""

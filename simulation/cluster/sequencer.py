@@ -75,7 +75,14 @@ class Sequencer:
         wall_ns = self._clock.time_ns()
         if tip.time_ns:
             wall_ns = min(wall_ns, tip.time_ns + _JUMP_NS_MAX)
-        block = seal(self._ballot, tip, max(tip.time_ns + 1, wall_ns), submissions)
+        block = seal(
+            self._ballot,
+            tip,
+            max(tip.time_ns + 1, wall_ns),
+            submissions,
+            log_id=self._log.log_id,
+            durable_index=min(self._log.durable_index, tip.index),
+        )
         self._tip = header_of(block).tip
         self.sealed[block.index] = (block.hash, submissions)
         self._propose(block)

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from typing import Final
 
 from replication.consensus.interface.events import HandOverRequested
-from replication.log.directory.durable_watermark import read_durable_watermark
-from simulation.cluster.blocks import CLUSTER_ID
 from simulation.cluster.cluster import Cluster
 from simulation.cluster.machine import Machine
 from simulation.fault_kind import FaultKind
@@ -18,6 +16,8 @@ from simulation.faults.plan import LEADER, Fault
 from simulation.world.crash import Crash
 from simulation.world.timeline import MS, SECOND
 
+ROTTEN_BEHIND: Final = 0
+"""Blocks at the end of a log in which no bit flips."""
 _CRASHES: Final = {
     FaultKind.KILL: Crash.PROCESS,
     FaultKind.POWER_CUT_LOST: Crash.LOST,
@@ -112,25 +112,19 @@ def _cut_within(_cluster: Cluster, machine: Machine, fault: Fault) -> bool:
 
 
 def _may_destroy(cluster: Cluster) -> bool:
-    for machine in cluster.machines.values():
-        stored = machine.promises.stored
-        if machine.damaged or machine.rotten or stored is None or not stored.voting:
-            return False
-    return True
+    return all(
+        machine.stored is not None and machine.stored.voting and not machine.damaged and not machine.rotten_index
+        for machine in cluster.machines.values()
+    )
 
 
 def _rot(cluster: Cluster, machine: Machine, fault: Fault) -> bool:
-    """Flip a bit, which is found when somebody reads it, at the latest at the node's next start.
-
-    Only of a block that the log's own mark covers, once that is on the disk: a damaged block behind it cannot be told
-    from one that was never synced.
-    """
-    if not _may_destroy(cluster):
+    """Flip a bit, which is found when somebody reads it, at the latest at the node's next start."""
+    if machine.node is None or not _may_destroy(cluster):
         return False
-    machine.disk.write_back()
-    if not machine.disk.rot(read_durable_watermark(machine.disk.directory, CLUSTER_ID), cluster.rng):
+    machine.rotten_index = machine.disk.rot(machine.node.log.durable_index - ROTTEN_BEHIND, cluster.rng)
+    if not machine.rotten_index:
         return False
-    machine.rotten = True
 
     def restart() -> None:
         machine.crash(Crash.PROCESS)

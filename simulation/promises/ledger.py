@@ -4,12 +4,12 @@ It knows messages that left a node, blocks on disks (which the disks themselves 
 clients and state machines. Where a promise is broken it raises `Violation` at that very step.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from replication.consensus.interface.messages import Ack, Message, Sealed
+from replication.consensus.interface.promise import Promise
 from replication.log.ballot import NO_BALLOT, Ballot
-from simulation.cluster.promise_store import PromiseStore
 from simulation.promises.violation import Rule, Violation
 from simulation.world.disk import VirtualDisk
 
@@ -18,9 +18,10 @@ class Ledger:
     """What nodes promised so far. Nodes are numbers; a run of a node's process is a number, too."""
 
     def __init__(
-        self, disks: Mapping[int, VirtualDisk], promises: Mapping[int, PromiseStore], voters: frozenset[int]
+        self, disks: Mapping[int, VirtualDisk], stored: Callable[[int], Promise | None], voters: frozenset[int]
     ) -> None:
-        self._disks, self._promises, self._voters = disks, promises, voters
+        """Look at nodes' disks, and at the promise that stands on each."""
+        self._disks, self._stored, self._voters = disks, stored, voters
         self._leaders: Final[dict[Ballot, tuple[int, int]]] = {}
         self._written: Final[dict[tuple[Ballot, int], bytes]] = {}
         self._sealed: Final[dict[int, Ballot]] = {}
@@ -52,7 +53,7 @@ class Ledger:
                     Rule.PROMISE_SURVIVES, f"node {node} sealed {tuple(message.ballot)} after {tuple(sealed)}"
                 )
             self._sealed[node] = message.ballot
-            stored = self._promises[node].stored
+            stored = self._stored(node)
             if stored is None or stored.ballot < message.ballot:
                 raise Violation(Rule.STORED_BEFORE_PROMISED, f"node {node} promised {tuple(message.ballot)} unstored")
             if message.voting:

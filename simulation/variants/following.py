@@ -9,15 +9,15 @@ from replication.consensus.follower import Follower
 from replication.consensus.interface.effects import StorePromise
 from replication.consensus.interface.events import BlocksDurable, PromiseStored
 from replication.consensus.interface.header import Header
-from replication.consensus.interface.promise import Incarnation, Promise
+from replication.consensus.interface.promise import Promise
 from replication.consensus.node_state import NodeState
 from replication.consensus.rejoin import Rejoining
-from replication.log.ballot import NO_BALLOT
 from simulation.cluster import node as node_module
 from simulation.cluster.log_thread import LogThread
 from simulation.cluster.machine import Machine
 from simulation.cluster.node import Node
 from simulation.variants.variant import Change, Variant
+from simulation.world.simulated_log import SimulatedLog
 
 
 def _acknowledge_before_sync(self: LogThread) -> None:
@@ -99,13 +99,13 @@ def _apply_whole_log(self: Node, commit_index: int) -> Any:
 _recover: Final = Node._recover
 
 
-def _new_disk_votes(self: Machine) -> Promise:
-    """`Machine._stored` for which an empty disk is a new node's."""
-    if self.promises.stored is None:
-        self.promises.write(Promise(NO_BALLOT, self.membership, Incarnation(0, self.rng.getrandbits(64))))
-        self.promises.sync()
-    assert self.promises.stored is not None
-    return self.promises.stored
+def _new_disk_votes(self: Machine, log: SimulatedLog) -> Promise:
+    """`Machine._load` for which an empty disk is a new node's."""
+    self.wiped = False
+    return _load(self, log)
+
+
+_load: Final = Machine._load
 
 
 def _rejoin_at_once(self: Rejoining, state: NodeState, matched_index: int) -> bool:  # noqa: ARG001
@@ -168,7 +168,7 @@ BROKEN_FOLLOWERS: Final = (
     Variant(
         "votes-with-a-new-disk",
         "A node that lost its disk votes for nothing until it has recovered.",
-        (Change(Machine, "_stored", _new_disk_votes),),
+        (Change(Machine, "_load", _new_disk_votes),),
     ),
     Variant(
         "votes-before-it-recovered",

@@ -174,8 +174,8 @@ class VirtualDisk(Disk):
         for copies in self._copies.values():
             self._make_durable(copies)
 
-    def rot(self, last_index: int, rng: Random) -> bool:
-        """Flip a bit of a block up to ``last_index`` that stands here durably; False where there is none."""
+    def rot(self, last_index: int, rng: Random) -> int:
+        """Flip a bit of a block up to ``last_index`` that stands here durably; return which, 0 where there is none."""
         places = [
             (path, offset)
             for path, copies in self._copies.items()
@@ -183,7 +183,7 @@ class VirtualDisk(Disk):
             if copy.durable and copy.index <= last_index and path.suffix == ".segment"
         ]
         if not places:
-            return False
+            return 0
         path, offset = rng.choice(places)
         position = offset + rng.randrange(256)
         with path.open("r+b") as file:
@@ -192,7 +192,11 @@ class VirtualDisk(Disk):
         copy = self._copies[path].pop(offset)
         self._drop_copy(copy)
         self._rotten.add((copy.index, copy.hash))
-        return True
+        return copy.index
+
+    def count_as_lost(self, first_index: int) -> None:
+        """Take note that the blocks from an index on are given up, as one of them is damaged; see `held`."""
+        self._wiped.update(block for block, count in self._durable.items() if count and block[0] >= first_index)
 
     def wipe(self) -> None:
         """Replace the disk by an empty one, while nobody has a file open."""

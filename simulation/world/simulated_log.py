@@ -16,8 +16,16 @@ class SimulatedLog(WriteAheadLog):
     """A `WriteAheadLog` whose process can end at any moment."""
 
     @classmethod
-    def on(cls, disk: VirtualDisk, cluster_id: int, clock: NodeClock, executor: TurnExecutor, rng: Random) -> Self:
-        """Open the log that stands on a disk.
+    def on(
+        cls,
+        disk: VirtualDisk,
+        cluster_id: int,
+        node: int,
+        clock: NodeClock,
+        executor: TurnExecutor,
+        rng: Random,
+    ) -> Self:
+        """Open the log of a node that stands on a disk.
 
         Raises:
             LogCorrupted: its end is damaged.
@@ -31,6 +39,7 @@ class SimulatedLog(WriteAheadLog):
             clock=clock,
             executor=executor,
             rng=rng,
+            node=node,
         )
 
     def die(self) -> None:

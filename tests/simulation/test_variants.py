@@ -12,7 +12,6 @@ NOTICED_AT_ONCE = {
     "cuts-what-does-not-differ",
     "keeps-its-promise-in-memory",
     "replies-before-the-promise",
-    "seals-for-lower-ballots",
 }
 """Within a schedule or two."""
 SCHEDULES_MAX = 2000

@@ -50,7 +50,6 @@ def test_copies_of_an_old_ballot_that_are_counted_are_noticed(tmp_path: Path) ->
     assert noticed
 
 
-@pytest.mark.parametrize("seed", range(4))
 def acknowledgement_of_an_old_ballot(stage: Stage) -> None:
     """A delayed acknowledgement of blocks that were cut since arrives when their sender leads again."""
     first = stage.leader()
@@ -100,6 +99,7 @@ def test_an_acknowledgement_of_an_old_ballot_that_is_counted_is_noticed(tmp_path
         acknowledgement_of_an_old_ballot(stage)
 
 
+@pytest.mark.parametrize("seed", range(4))
 def test_a_stale_tail_is_not_committed_by_a_high_commit_index(tmp_path: Path, seed: int) -> None:
     with staged(tmp_path, seed=seed) as stage:
         first = stage.leader()

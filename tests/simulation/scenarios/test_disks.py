@@ -104,9 +104,8 @@ def test_a_damaged_log_is_repaired_before_its_node_votes(tmp_path: Path) -> None
         stage.settle()
         damaged = stage.others(first)[0]
         machine = stage.machine(damaged)
-        stage.node(damaged).log.raise_watermark()
-        machine.disk.write_back()
-        assert machine.disk.rot(stage.commit_index, stage.cluster.rng)
+        machine.rotten_index = machine.disk.rot(stage.commit_index, stage.cluster.rng)
+        assert machine.rotten_index
         machine.crash(Crash.PROCESS)
         machine.start()
         stage.crash(first)

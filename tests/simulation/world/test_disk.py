@@ -26,7 +26,7 @@ class Machine:
 
     def start(self) -> None:
         self.executor = TurnExecutor()
-        self.log = SimulatedLog.on(self.disk, CLUSTER, NodeClock(Timeline()), self.executor, self.rng)
+        self.log = SimulatedLog.on(self.disk, CLUSTER, 1, NodeClock(Timeline()), self.executor, self.rng)
 
     def append(self, count: int) -> list[Block]:
         blocks: list[Block] = []
