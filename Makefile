@@ -7,7 +7,7 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 unexport PYTHONDONTWRITEBYTECODE
 
 
-.PHONY: help setup demo attack bench-pair test test-long verify lint docs protos protos-check clean
+.PHONY: help setup demo attack simulate bench-pair test test-long verify lint docs protos protos-check clean
 
 help: ## This list.
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ demo: setup ## Start a node, load it, verify the result, print a summary; writes
 
 attack: setup ## MINUTES=60 of every known attack on a node, beside one honest client that must come to no harm.
 	@$(BIN)/penstock attack --minutes $(or $(MINUTES),5) $(ATTACK_OPTIONS)
+
+simulate: setup ## SCHEDULES=10000 of whole clusters under faults in virtual time, from SEED on; writes build/simulation.json.
+	@mkdir -p build
+	@$(BIN)/penstock simulate --schedules $(or $(SCHEDULES),10000) --seed $(or $(SEED),1) --json $(SIMULATE_OPTIONS) > build/simulation.json
 
 # The options of `penstock bench pair` by their names: PAIRS, METRIC, FLOOR, SECONDS, HEAD, COMMAND, OUT.
 _PAIR_OPTIONS = $(foreach option,BASE HEAD PAIRS METRIC FLOOR SECONDS COMMAND OUT,$(if $($(option)),--$(shell echo $(option) | tr A-Z a-z) '$($(option))'))
