@@ -127,10 +127,14 @@ class Ledger:
         A log without it, or one that no majority would prefer, may be anything. One that was destroyed after it had
         the block does not vote.
         """
-        tips = {voter: self._disks[voter].tip() for voter in self._voters}
+        tips = {}
+        for voter in self._voters:
+            disk = self._disks[voter]
+            if disk.kept(index, block_hash) or not disk.held(index, block_hash):
+                tips[voter] = disk.tip()
         for voter, tip in tips.items():
-            if not self._disks[voter].held(index, block_hash):
-                followers = [other for other in self._voters if tips[other] <= tip]
+            if not self._disks[voter].kept(index, block_hash):
+                followers = [other for other in tips if tips[other] <= tip]
                 if 2 * len(followers) > len(self._voters):
                     raise Violation(
                         Rule.SURVIVES_WHOEVER_LEADS,
