@@ -50,6 +50,18 @@ def test_copies_of_an_old_ballot_that_are_counted_are_noticed(tmp_path: Path) ->
     assert noticed
 
 
+def test_blocks_of_an_old_ballot_that_are_taken_for_the_leaders_are_noticed(tmp_path: Path) -> None:
+    noticed = 0
+    for seed in range(6):
+        with BROKEN["commits-what-does-not-match"].applied(), staged(tmp_path / str(seed), seed=seed) as stage:
+            try:
+                copies_of_an_old_ballot(stage)
+                stage.settle()
+            except Violation as violation:
+                noticed += violation.rule is Rule.COMMITTED_SURVIVES
+    assert noticed
+
+
 def acknowledgement_of_an_old_ballot(stage: Stage) -> None:
     """A delayed acknowledgement of blocks that were cut since arrives when their sender leads again."""
     first = stage.leader()

@@ -91,8 +91,9 @@ def test_a_replaced_disk_votes_once_it_has_what_it_may_have_acknowledged(tmp_pat
         recovery_of_a_replaced_disk(stage)
 
 
-def test_a_replaced_disk_that_votes_before_it_has_everything_is_noticed(tmp_path: Path) -> None:
-    with BROKEN["votes-before-it-recovered"].applied(), staged(tmp_path) as stage, pytest.raises(Violation):
+@pytest.mark.parametrize("name", ["votes-before-it-recovered", "votes-with-a-new-disk"])
+def test_a_replaced_disk_that_votes_before_it_has_everything_is_noticed(tmp_path: Path, name: str) -> None:
+    with BROKEN[name].applied(), staged(tmp_path) as stage, pytest.raises(Violation):
         recovery_of_a_replaced_disk(stage)
 
 
