@@ -49,6 +49,8 @@ class _Copy:
     index: int
     hash: bytes
     durable: bool = False
+    rotten: bool = False
+    """Whether a bit of it flipped, which its node does not know yet."""
 
 
 class VirtualDisk(Disk):
@@ -82,7 +84,7 @@ class VirtualDisk(Disk):
         return self._durable[index, block_hash] > 0 or (index, block_hash) in self._rotten
 
     def tip(self) -> tuple[Ballot, int]:
-        """Return ballot and index of the last block that stands here durably."""
+        """Return ballot and index of the last block that stands here durably, for all that its node knows."""
         copies = (copy for path in self._copies.values() for copy in path.values() if copy.durable)
         last = max(copies, key=lambda copy: copy.index, default=None)
         return (last.ballot, last.index) if last else (NO_BALLOT, 0)
@@ -180,7 +182,7 @@ class VirtualDisk(Disk):
             (path, offset)
             for path, copies in self._copies.items()
             for offset, copy in copies.items()
-            if copy.durable and copy.index <= last_index and path.suffix == ".segment"
+            if copy.durable and not copy.rotten and copy.index <= last_index and path.suffix == ".segment"
         ]
         if not places:
             return 0
@@ -189,8 +191,9 @@ class VirtualDisk(Disk):
         with path.open("r+b") as file:
             (byte,) = os.pread(file.fileno(), 1, position)
             os.pwrite(file.fileno(), bytes([byte ^ 1 << rng.randrange(8)]), position)
-        copy = self._copies[path].pop(offset)
+        copy = self._copies[path][offset]
         self._drop_copy(copy)
+        copy.rotten = True
         self._rotten.add((copy.index, copy.hash))
         return copy.index
 
@@ -222,7 +225,7 @@ class VirtualDisk(Disk):
             self._drop_copy(copy)
 
     def _drop_copy(self, copy: _Copy) -> None:
-        if copy.durable:
+        if copy.durable and not copy.rotten:
             self._durable[copy.index, copy.hash] -= 1
 
     def _make_durable(self, copies: dict[int, _Copy]) -> None:
