@@ -670,6 +670,7 @@ class Heartbeat(_message.Message):
     SENT_INDEX_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
     ROUND_FIELD_NUMBER: _builtins.int
+    INCARNATION_FIELD_NUMBER: _builtins.int
     generation: _builtins.int
     stream: _builtins.int
     commit_index: _builtins.int
@@ -679,6 +680,10 @@ class Heartbeat(_message.Message):
     round: _builtins.int
     @_builtins.property
     def ballot(self) -> Global___Ballot: ...
+    @_builtins.property
+    def incarnation(self) -> Global___Incarnation:
+        """The receiver's, as the sender knows it."""
+
     def __init__(
         self,
         *,
@@ -690,10 +695,11 @@ class Heartbeat(_message.Message):
         sent_index: _builtins.int = ...,
         progress: _builtins.int = ...,
         round: _builtins.int = ...,
+        incarnation: Global___Incarnation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ballot", b"ballot"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ballot", b"ballot", "incarnation", b"incarnation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ballot", b"ballot", "commit_index", b"commit_index", "generation", b"generation", "last_index", b"last_index", "progress", b"progress", "round", b"round", "sent_index", b"sent_index", "stream", b"stream"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ballot", b"ballot", "commit_index", b"commit_index", "generation", b"generation", "incarnation", b"incarnation", "last_index", b"last_index", "progress", b"progress", "round", b"round", "sent_index", b"sent_index", "stream", b"stream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

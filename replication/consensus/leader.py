@@ -183,6 +183,7 @@ class Leader:
             peer.sent_index,
             self._disk_progress,
             round_,
+            peer.incarnation,
         )
         state.send(peer.node, message)
 

@@ -6,7 +6,7 @@ from replication.consensus.interface.config import ConsensusConfig
 from replication.consensus.interface.effects import Concern, ReadBlocks
 from replication.consensus.interface.header import Header
 from replication.consensus.interface.messages import Append, OpenStream, Presence, Refusal, Refused, StreamOpened
-from replication.consensus.interface.promise import Incarnation
+from replication.consensus.interface.promise import UNKNOWN, Incarnation
 from replication.consensus.node_state import NodeState
 from replication.log.ballot import Ballot
 
@@ -45,7 +45,7 @@ class Progress:
         """Whether what the node acknowledges counts. It says so itself, with what it acknowledges."""
         self.regressed = False
         """Whether the node denies what this incarnation of it acknowledged: then nothing it says counts."""
-        self.incarnation: Incarnation | None = None
+        self.incarnation: Incarnation = UNKNOWN
         self.first_index = 1
         """Where the stream begins."""
         self.next_index = 1

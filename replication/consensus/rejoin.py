@@ -7,7 +7,8 @@ contradict them any more (Liskov and Cowling, "Viewstamped Replication Revisited
    more. Every ballot that this node may have helped to seal, and that may still lead, is among those, or the candidate
    finds the new incarnation among its promises and does without the old one's.
 2. A leader of the highest of these ballots, or of a higher one, brings the log up to what that leader's was at a time
-   after the loss. This contains every block that the node may have acknowledged and that may be committed.
+   after the loss. Its heartbeat names the incarnation, which proves the time. This contains every block that the node
+   may have acknowledged and that may be committed.
 """
 
 from replication.consensus.interface.events import Timer
@@ -51,7 +52,8 @@ class Rejoining:
 
     def heard(self, state: NodeState, message: Heartbeat) -> None:
         """A leader said how long its log is."""
-        if self.target_index is None and self._answered_by_quorum(state):
+        after_the_loss = message.incarnation == state.promise.incarnation
+        if self.target_index is None and after_the_loss and self._answered_by_quorum(state):
             assert message.ballot >= max(answer.ballot for answer in self.answers.values())
             self.target_index = message.last_index
 

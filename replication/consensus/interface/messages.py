@@ -163,6 +163,8 @@ class Heartbeat(NamedTuple):
     """Grows with every proof that the leader's disk works; 0 growth with writes outstanding is no sign of life."""
     round: int
     """Numbers heartbeats; an answer proves that the ballot was the highest when it was given; none to `NO_ROUND`."""
+    incarnation: Incarnation
+    """The receiver's, as the sender knows it: proves that the heartbeat is no older."""
 
 
 class Ack(NamedTuple):

@@ -14,7 +14,18 @@ from replication.consensus.interface.effects import (
 )
 from replication.consensus.interface.events import HandOverRequested, MembershipOffered, ReadRequested, StorageFailed
 from replication.consensus.interface.membership import Membership
-from replication.consensus.interface.messages import Append, Fetch, Fetched, Presence, Refusal, Refused, Seal, Sealed
+from replication.consensus.interface.messages import (
+    Append,
+    Fetch,
+    Fetched,
+    Heartbeat,
+    OpenStream,
+    Presence,
+    Refusal,
+    Refused,
+    Seal,
+    Sealed,
+)
 from replication.consensus.interface.promise import Incarnation, Promise
 from replication.log.ballot import NO_BALLOT, Ballot
 from tests.replication.consensus.cluster import Cluster
@@ -190,6 +201,26 @@ def test_a_node_that_lost_its_disk_votes_only_with_all_that_it_may_have_acknowle
     cluster.pass_time(2 * SECOND_NS)
     assert cluster.promises[3].voting
     assert cluster.logs[3][:4] == cluster.logs[1][:4]
+
+
+def test_a_heartbeat_from_before_a_disk_was_lost_does_not_say_how_long_the_log_must_be() -> None:
+    cluster = Cluster()
+    cluster.elect(1)
+    early = cluster.said(1, OpenStream)[-1], cluster.said(1, Append)[-1], cluster.said(1, Heartbeat)[-1]
+    cluster.propose(1, 3)
+    cluster.logs[3] = ()
+    cluster.promises[3] = Promise(NO_BALLOT, cluster.membership, Incarnation(1, 33), voting=False)
+    cluster.cut = {(1, 3)}
+    cluster.start(3)
+    cluster.cut = set()
+    cluster.pass_time(cluster.config.retry_ns // 2)
+    cluster.logs[3] = ()
+    cluster.promises[3] = Promise(NO_BALLOT, cluster.membership, Incarnation(2, 34), voting=False)
+    cluster.start(3)
+    cluster.cut = {(3, 1)}
+    for message in early:
+        cluster.receive(3, 1, message)
+    assert not cluster.promises[3].voting
 
 
 def test_a_node_that_forgot_says_unknown_and_never_that_it_never_had() -> None:

@@ -18,6 +18,11 @@ def test_nothing_committed_is_lost_whatever_happens(membership: Membership) -> N
     assert walked.committed > 15, "and commits"
 
 
+def test_a_walk_that_once_lost_a_committed_block_does_not() -> None:
+    walked = many_walks(THREE, range(5_085, 5_086))
+    assert not walked.violation, "\n".join([walked.violation, *walked.trace])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("membership", [THREE, FIVE, CHANGING])
 def test_nothing_committed_is_lost_in_many_walks(membership: Membership) -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from replication.consensus.interface.messages import Append, Heartbeat, Message, Seal
+from replication.consensus.interface.promise import Incarnation
 from replication.log.ballot import Ballot
 from replication.log.block import BLOCK_BYTES_MAX
 from replication.transport.transport import OnReceived, Transport
@@ -48,7 +49,7 @@ async def turns_until(true: Callable[[], object]) -> None:
 
 
 def heartbeat(number: int) -> Heartbeat:
-    return Heartbeat(BALLOT, 1, 1, 0, 0, 0, 0, number)
+    return Heartbeat(BALLOT, 1, 1, 0, 0, 0, 0, number, Incarnation(0, 2))
 
 
 def rounds(came: list[Came]) -> list[int]:
