@@ -37,6 +37,8 @@ from services.pipeline.pipeline import Pipeline
 from services.pipeline.sequencer import Sequencer
 from services.refusal import Refusal
 from services.rpc.buffer_leases import BufferLeases
+from services.rpc.limits.arriving_messages import ArrivingMessages
+from services.rpc.limits.memory_guard import MemoryGuard
 from services.rpc.node_service import NodeService
 from services.rpc.pool_service import PoolService
 from services.rpc.serving.status_server import StatusServer
@@ -132,6 +134,8 @@ class Node:
         if status_at:
             _log.info("health and status are told at %s besides", ", ".join(status_at))
         self._maintenance.start()
+        self._memory_guard.start()
+        opened.push_async_callback(self._memory_guard.stop)
         self._health.phase = "serving"
         opened.callback(self._health.stop)
         self._health.start(self._server.set_serving)
@@ -247,8 +251,9 @@ class Node:
             in_flight_frames_max=settings.admission.in_flight_frames_max,
             conditions=self._conditions,
         )
+        arriving = ArrivingMessages()
         self._txqueue_service = TxQueueService(
-            admission, self._pending_frames, counters, settings.admission, self._pools.transactions
+            admission, self._pending_frames, counters, settings.admission, self._pools.transactions, arriving
         )
         self._state_service = StateService(
             self._pipeline.query,
@@ -273,10 +278,11 @@ class Node:
         )
         services = (self._txqueue_service, self._state_service, pool_service, node_service)
         offered = [service.handler() for service in services]
-        self._server = self._parts.server(settings.listen.addresses, offered, self._fail)
+        self._server = self._parts.server(settings.listen.addresses, offered, arriving, self._fail)
         self._status_server = StatusServer(
             settings.listen.status_at(), self._server.health.status_of, node_service.describe
         )
+        self._memory_guard = MemoryGuard(arriving, self._conditions, counters, settings.admission.call_bytes_max)
 
     async def _answer_what_was_accepted(self) -> None:
         """Accept nothing more, and wait for the answers of what was accepted; a failure gives them at once."""

@@ -15,6 +15,7 @@ from replication.log.errors import LogTooOld
 from replication.log.write_ahead_log import WriteAheadLog
 from services.pipeline.results_file import ResultsFile
 from services.rpc.handlers import ServiceHandler
+from services.rpc.limits.arriving_messages import ArrivingMessages
 from services.rpc.serving.server import NodeServer
 from services.runtime import malloc_tuning, warmup
 from services.runtime.maintenance import Maintenance
@@ -98,4 +99,6 @@ class NodeParts:
     maintenance: Callable[[ObjectPoolManager, Counters, PoolingSettings], Maintenance] = Maintenance
     log: Callable[[NodeSettings, Clock, Executor], WriteAheadLog] = open_log
     settle: Callable[[], None] = malloc_tuning.settle_after_start
-    server: Callable[[Sequence[str], Sequence[ServiceHandler], Callable[[Exception], None]], NodeServer] = NodeServer
+    server: Callable[
+        [Sequence[str], Sequence[ServiceHandler], ArrivingMessages, Callable[[Exception], None]], NodeServer
+    ] = NodeServer

@@ -1,6 +1,5 @@
 """Floods: more of everything than any client needs, of which nothing is ever taken back."""
 
-import socket
 import time
 from collections import Counter, deque
 from contextlib import ExitStack, suppress
@@ -10,7 +9,8 @@ from typing import Any, Final
 import grpc
 import numpy as np
 
-from loadtest.attack.http2_socket import DATA, call_headers, connect, frame, message_head, opening
+from loadtest.attack.half_sender import HalfSender
+from loadtest.attack.http2_socket import connect, opening
 from penstock.contract.record import RECORD
 from penstock.v1.state_pb2 import WatchRequest
 from penstock.v1.state_pb2_grpc import StateServiceStub
@@ -23,7 +23,8 @@ _STREAMS: Final = 3000
 _STREAMS_OF_CHANNEL: Final = 90
 _BURST: Final = 3000
 _HALVES: Final = 100
-_HALF_BYTES: Final = 15 << 20
+_HALF_BYTES: Final = (6 << 20) - 1024
+"""Just below what the node takes for one message."""
 _CLIENTS_OF_FRAME: Final = 2000
 _END_SESSION: Final = 8
 
@@ -77,29 +78,24 @@ def bursts(target: str, random: Random, end: float, counts: "Counter[str]") -> N
 
 
 def half_sent_messages(target: str, random: Random, end: float, counts: "Counter[str]") -> None:
-    """Announce messages of 15 MiB, send nearly all of each as far as the node takes it, and stop."""
-    del random
-    chunk = bytes(16 << 10)
-    with ExitStack() as stack:
-        connections: list[socket.socket] = []
-        while time.monotonic() < end and len(connections) < _HALVES:
-            with suppress(OSError):
-                connection = stack.enter_context(connect(target))
-                connection.sendall(opening() + call_headers(1, "/penstock.v1.TxQueueService/SubmitStream"))
-                connection.sendall(frame(DATA, 0, 1, message_head(_HALF_BYTES)))
-                connection.settimeout(0.05)
-                connections.append(connection)
-                counts["half-sent messages"] += 1
-        for _ in range(_HALF_BYTES // len(chunk) - 1):
-            for connection in list(connections):
-                try:
-                    connection.sendall(frame(DATA, 0, 1, chunk))
-                    counts["half-sent KiB"] += len(chunk) >> 10
-                except OSError:
-                    connections.remove(connection)  # its window is used up; it stays open
-            if time.monotonic() > end:
-                break
-        _wait_until(end)
+    """Send nearly all of a message on each of many connections, as fast as the node takes it, and stop."""
+    method = random.choice(["TxQueueService/SubmitStream", "TxQueueService/SubmitFrame", "StateService/BatchRead"])
+    senders: list[HalfSender] = []
+    while time.monotonic() < end and len(senders) < _HALVES:
+        with suppress(OSError):
+            senders.append(HalfSender(target))
+            senders[-1].call(f"/penstock.v1.{method}", _HALF_BYTES)
+            counts["half-sent messages"] += 1
+    sent = 0
+    while time.monotonic() < end:
+        moved = sum(sender.pump() for sender in senders)
+        sent += moved
+        if not moved:
+            time.sleep(0.01)
+    counts["half-sent KiB"] += sent >> 10
+    for sender in senders:
+        counts["half-sent messages ended by the node"] += sender.ended.total()
+        sender.close()
 
 
 def invented_clients(target: str, random: Random, end: float, counts: "Counter[str]") -> None:

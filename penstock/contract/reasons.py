@@ -134,6 +134,20 @@ class Reason(Enum):
         _ALL,
         retryable=True,
     )
+    MEMORY_LIMIT = _Terms(
+        _EXHAUSTED,
+        "clients make the node hold too many bytes, and this call was waiting for a message; nothing was taken of it",
+        "call again after the delay",
+        _ALL,
+        retryable=True,
+    )
+    REQUEST_LATE = _Terms(
+        _EXHAUSTED,
+        "the request did not come whole within 30 s; nothing was taken",
+        "send it again, in smaller parts where the connection is slow",
+        _ALL,
+        retryable=True,
+    )
     ANSWER_UNREAD = _Terms(
         _EXHAUSTED,
         "the client did not read its answer for 30 s, while the node had to hold it",

@@ -32,7 +32,7 @@ class NodeServiceStub:
     - FAILED_PRECONDITION: DIGEST_ELSEWHERE.
     - INTERNAL, again with the same ids (outcome unknown): INTERNAL_ERROR.
     - INVALID_ARGUMENT: REQUEST_MALFORMED, REQUEST_TOO_LARGE.
-    - RESOURCE_EXHAUSTED, again after RetryInfo: CALLS_LIMIT.
+    - RESOURCE_EXHAUSTED, again after RetryInfo: CALLS_LIMIT, MEMORY_LIMIT, REQUEST_LATE.
     - UNAVAILABLE, again after RetryInfo: SHUTTING_DOWN.
     - UNIMPLEMENTED: METHOD_UNKNOWN.
     """
@@ -57,7 +57,7 @@ class NodeServiceServicer:
     - FAILED_PRECONDITION: DIGEST_ELSEWHERE.
     - INTERNAL, again with the same ids (outcome unknown): INTERNAL_ERROR.
     - INVALID_ARGUMENT: REQUEST_MALFORMED, REQUEST_TOO_LARGE.
-    - RESOURCE_EXHAUSTED, again after RetryInfo: CALLS_LIMIT.
+    - RESOURCE_EXHAUSTED, again after RetryInfo: CALLS_LIMIT, MEMORY_LIMIT, REQUEST_LATE.
     - UNAVAILABLE, again after RetryInfo: SHUTTING_DOWN.
     - UNIMPLEMENTED: METHOD_UNKNOWN.
     """
@@ -91,7 +91,7 @@ class NodeService:
     - FAILED_PRECONDITION: DIGEST_ELSEWHERE.
     - INTERNAL, again with the same ids (outcome unknown): INTERNAL_ERROR.
     - INVALID_ARGUMENT: REQUEST_MALFORMED, REQUEST_TOO_LARGE.
-    - RESOURCE_EXHAUSTED, again after RetryInfo: CALLS_LIMIT.
+    - RESOURCE_EXHAUSTED, again after RetryInfo: CALLS_LIMIT, MEMORY_LIMIT, REQUEST_LATE.
     - UNAVAILABLE, again after RetryInfo: SHUTTING_DOWN.
     - UNIMPLEMENTED: METHOD_UNKNOWN.
     """

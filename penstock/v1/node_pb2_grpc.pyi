@@ -33,7 +33,7 @@ class NodeServiceStub:
     - FAILED_PRECONDITION: DIGEST_ELSEWHERE.
     - INTERNAL, again with the same ids (outcome unknown): INTERNAL_ERROR.
     - INVALID_ARGUMENT: REQUEST_MALFORMED, REQUEST_TOO_LARGE.
-    - RESOURCE_EXHAUSTED, again after RetryInfo: CALLS_LIMIT.
+    - RESOURCE_EXHAUSTED, again after RetryInfo: CALLS_LIMIT, MEMORY_LIMIT, REQUEST_LATE.
     - UNAVAILABLE, again after RetryInfo: SHUTTING_DOWN.
     - UNIMPLEMENTED: METHOD_UNKNOWN.
     """
@@ -52,7 +52,7 @@ class NodeServiceAsyncStub(NodeServiceStub):
     - FAILED_PRECONDITION: DIGEST_ELSEWHERE.
     - INTERNAL, again with the same ids (outcome unknown): INTERNAL_ERROR.
     - INVALID_ARGUMENT: REQUEST_MALFORMED, REQUEST_TOO_LARGE.
-    - RESOURCE_EXHAUSTED, again after RetryInfo: CALLS_LIMIT.
+    - RESOURCE_EXHAUSTED, again after RetryInfo: CALLS_LIMIT, MEMORY_LIMIT, REQUEST_LATE.
     - UNAVAILABLE, again after RetryInfo: SHUTTING_DOWN.
     - UNIMPLEMENTED: METHOD_UNKNOWN.
     """
@@ -67,7 +67,7 @@ class NodeServiceServicer(metaclass=_abc_1.ABCMeta):
     - FAILED_PRECONDITION: DIGEST_ELSEWHERE.
     - INTERNAL, again with the same ids (outcome unknown): INTERNAL_ERROR.
     - INVALID_ARGUMENT: REQUEST_MALFORMED, REQUEST_TOO_LARGE.
-    - RESOURCE_EXHAUSTED, again after RetryInfo: CALLS_LIMIT.
+    - RESOURCE_EXHAUSTED, again after RetryInfo: CALLS_LIMIT, MEMORY_LIMIT, REQUEST_LATE.
     - UNAVAILABLE, again after RetryInfo: SHUTTING_DOWN.
     - UNIMPLEMENTED: METHOD_UNKNOWN.
     """

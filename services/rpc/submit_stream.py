@@ -3,11 +3,17 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Final
 
 import grpc
 
 from services.refusal import Refusal
-from services.rpc.rich_status import Context, encode_frame_error
+from services.rpc.limits.arriving_messages import ArrivingMessages
+from services.rpc.rich_status import Context, abort, encode_frame_error
+
+_CUT_S: Final = 1.0
+"""What a stream that is cut gets to take the answers of frames in flight; a client asks again for the others."""
 
 
 class SubmitStream:
@@ -16,23 +22,30 @@ class SubmitStream:
     A client that does not read its receipts is not read from either; other clients are not affected.
     """
 
-    def __init__(self, context: Context, in_flight_frames_max: int) -> None:
+    def __init__(self, context: Context, arriving: ArrivingMessages, in_flight_frames_max: int) -> None:
         self._context = context
+        self._arriving = arriving
         self._in_flight_frames_max = in_flight_frames_max
         self._in_flight = 0
         self._ending = False
         self._failure: Exception | None = None
+        self._cut_by: Refusal | None = None
+        self._cut_off = asyncio.timeout(None)
         self._receipts: deque[bytes] = deque()
         self._answered = asyncio.Event()
         self._written = asyncio.Event()
 
     async def frames(self) -> AsyncIterator[bytes]:
-        """Read frames, each counted as in flight until its receipt is written, until the stream ends."""
+        """Read frames, each counted as in flight until its receipt is written, until the stream ends.
+
+        Raises:
+            MessageCut: the stream is to end, and not to wait for its client any longer.
+        """
         while not self._ending:
             while self._in_flight >= self._in_flight_frames_max:
                 self._written.clear()
                 await self._written.wait()
-            message = await self._context.read()
+            message = await self._arriving.read_of_stream(self._context)
             if message is grpc.aio.EOF or self._ending:
                 return
             self._in_flight += 1
@@ -53,8 +66,25 @@ class SubmitStream:
         self._failure = error
         self._answered.set()
 
+    def cut(self, refusal: Refusal) -> None:
+        """Take no more frames; `write_receipts` ends the call with ``refusal``, and soon where answers are not read."""
+        self._cut_by = refusal
+        with suppress(RuntimeError):  # the call has ended already
+            self._cut_off.reschedule(asyncio.get_running_loop().time() + _CUT_S)
+        self.end()
+
     async def write_receipts(self) -> None:
-        """Write answers as they come until the stream has ended and nothing is in flight."""
+        """Write answers as they come until the stream has ended and nothing is in flight; aborts a call that is cut."""
+        try:
+            async with self._cut_off:
+                await self._write_receipts()
+        except TimeoutError:
+            if self._cut_by is None:
+                raise
+        if self._cut_by is not None:
+            await abort(self._context, self._cut_by)
+
+    async def _write_receipts(self) -> None:
         while self._in_flight or not self._ending:
             if self._failure is not None:
                 raise self._failure

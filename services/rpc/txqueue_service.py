@@ -12,12 +12,14 @@ import grpc
 
 from penstock.contract import limits
 from penstock.contract.frame_codec import MalformedFrame, locate_frame
+from penstock.contract.reasons import Reason
 from penstock.v1 import txqueue_pb2
 from pooling.core.object_pool import ObjectPool
 from services.admission.admission import Admission, Busy
 from services.pipeline.pending_frames import PendingFrames
 from services.refusal import Refusal
 from services.rpc.handlers import ServiceHandler, explain, unary_method
+from services.rpc.limits.arriving_messages import ArrivingMessages, MessageCut
 from services.rpc.limits.connection import connection_of
 from services.rpc.limits.open_calls import OpenCalls
 from services.rpc.rich_status import Context, abort
@@ -30,6 +32,8 @@ SERVICE: Final = "penstock.v1.TxQueueService"
 
 _SUBMIT_BYTES_MAX: Final = 2 * limits.PAYLOAD_BYTES_MAX
 """Of one transaction: a payload that is somewhat too large gets the error that names it."""
+_WAITING_BYTES_MAX: Final = 128 << 20
+"""Frames of all streams that were read and cannot be taken at the moment; more are refused instead of waiting."""
 
 
 class TxQueueService:
@@ -42,13 +46,16 @@ class TxQueueService:
         counters: Counters,
         settings: AdmissionSettings,
         transactions: ObjectPool[Any],
+        arriving: ArrivingMessages,
     ) -> None:
-        """Submit to ``admission``; ``transactions`` lends zeroed ``RECORD[1]`` arrays."""
+        """Submit to ``admission``; ``transactions`` lends zeroed ``RECORD[1]`` arrays, ``arriving`` reads."""
         self._admission = admission
         self._pending_frames = pending_frames
         self._counters = counters
         self._settings = settings
         self._transactions = transactions
+        self._arriving = arriving
+        self._waiting_bytes = 0
         self._streams: set[SubmitStream] = set()
         self._open_streams = OpenCalls(
             "submit streams", calls_max=settings.streams_max, connection_calls_max=settings.connection_streams_max
@@ -123,7 +130,7 @@ class TxQueueService:
         refused = self._admission.closed or self._open_streams.enter(connection)
         if refused is not None:
             await abort(context, refused)
-        stream = SubmitStream(context, self._settings.stream_in_flight_frames_max)
+        stream = SubmitStream(context, self._arriving, self._settings.stream_in_flight_frames_max)
         self._streams.add(stream)
         self._counters.add(Counter.STREAMS_OPENED)
         reader = asyncio.create_task(self._read(stream, _traceparent_of(context)))
@@ -140,14 +147,30 @@ class TxQueueService:
         try:
             async for message in stream.frames():
                 self._received(message)
-                while isinstance(admitted := self._admission.admit(message, stream.deliver, traceparent), Busy):
-                    await self._pending_frames.progress()
+                admitted = self._admission.admit(message, stream.deliver, traceparent)
+                if isinstance(admitted, Busy):
+                    admitted = await self._wait_and_admit(message, stream, traceparent)
                 if isinstance(admitted, Refusal):
                     stream.deliver(_frame_id_of(message), admitted)
+        except MessageCut as cut:
+            stream.cut(cut.refusal)
         except Exception as error:
             stream.fail(error)
         finally:
             stream.end()
+
+    async def _wait_and_admit(self, message: bytes, stream: SubmitStream, traceparent: str) -> int | Refusal:
+        """Have a frame admitted once there is room, where frames that wait do not take up too much memory already."""
+        if self._waiting_bytes + len(message) > _WAITING_BYTES_MAX:
+            self._counters.add(Counter.FRAMES_REFUSED_BUSY)
+            return Refusal(Reason.QUEUE_FULL, retry_after_ms=self._settings.retry_after_ms)
+        self._waiting_bytes += len(message)
+        try:
+            while isinstance(admitted := self._admission.admit(message, stream.deliver, traceparent), Busy):
+                await self._pending_frames.progress()
+        finally:
+            self._waiting_bytes -= len(message)
+        return admitted
 
     def _received(self, message: bytes) -> None:
         self._counters.add(Counter.FRAMES_RECEIVED)

@@ -97,6 +97,10 @@ class AdmissionSettings(Group):
     """Watches open at once. More are refused (``CALLS_LIMIT``). Each can make the node hold about 2 MiB."""
     connection_watches_max: int = Field(default=64, ge=1, le=8192)
     """Watches of one connection; see ``connection_streams_max``."""
+    call_bytes_max: int = Field(default=512 << 20, ge=64 << 20)
+    """Memory that calls may take beyond what the node had when it began to serve. Where it is more, calls that wait for
+    a message are ended (``MEMORY_LIMIT``), the oldest first, until it is not: halves of messages have no other bound.
+    """
     retry_after_ms: int = Field(default=20, ge=1, le=60_000)
     """What a refused client is told to wait (``RetryInfo``)."""
 

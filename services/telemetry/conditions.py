@@ -69,6 +69,12 @@ class Condition(Enum):
         None,
         "few file descriptors are left, and connections will fail: raise the hard limit, or close connections",
     )
+    MEMORY_SHORT = (
+        "memory_short",
+        None,
+        "clients make the node hold too many bytes, and calls that wait for messages are ended, the oldest first: find "
+        "who sends halves of messages, or raise admission.call_bytes_max",
+    )
     ADDRESS_LOST = (
         "address_lost",
         None,

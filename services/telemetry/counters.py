@@ -40,6 +40,7 @@ class Counter(IntEnum):
     ENTRIES_READ = _EVENT_LOOP + 11
     WATCHES_OPENED = _EVENT_LOOP + 12
     WATCHES_CLOSED = _EVENT_LOOP + 13
+    CALLS_CUT = _EVENT_LOOP + 14
 
     # The sequencer: ring to block.
     BLOCKS_SEALED = _SEQUENCER + 0

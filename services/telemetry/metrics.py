@@ -64,6 +64,7 @@ METRICS: Final = (
     Metric(
         "penstock.rpc.watches.open", "{watch}", "Open watches.", Counter.WATCHES_OPENED, less=Counter.WATCHES_CLOSED
     ),
+    Metric("penstock.rpc.calls.cut", "{call}", "Calls ended while they waited for a message.", Counter.CALLS_CUT),
     Metric("penstock.queue.frames.enqueued", "{frame}", "Frames put into the ring.", Counter.FRAMES_ENQUEUED),
     Metric(
         "penstock.queue.transactions.enqueued",

@@ -151,8 +151,8 @@ class ServerBrokenAfterStart(NodeServer):
 
 
 class ServerThatFails(NodeServer):
-    def __init__(self, addresses: Any, services: Any, on_failure: Callable[[Exception], None]) -> None:
-        super().__init__(addresses, services, on_failure)
+    def __init__(self, addresses: Any, services: Any, arriving: Any, on_failure: Callable[[Exception], None]) -> None:
+        super().__init__(addresses, services, arriving, on_failure)
         self.fail = on_failure
 
 

@@ -22,8 +22,13 @@ SOURCES = {
         "rpc/state_service.py rpc/key_codec.py rpc/watching/*.py rpc/handlers.py rpc/limits/*.py "
         "rpc/serving/call_server.py admission/namespaces.py node.py"
     ),
-    "PoolService": "rpc/pool_service.py rpc/buffer_leases.py rpc/handlers.py rpc/serving/call_server.py",
-    "NodeService": "rpc/node_service.py rpc/handlers.py rpc/serving/call_server.py rpc/serving/status_server.py",
+    "PoolService": (
+        "rpc/pool_service.py rpc/buffer_leases.py rpc/handlers.py rpc/limits/memory_guard.py rpc/serving/call_server.py"
+    ),
+    "NodeService": (
+        "rpc/node_service.py rpc/handlers.py rpc/limits/memory_guard.py rpc/serving/call_server.py "
+        "rpc/serving/status_server.py"
+    ),
 }
 """What answers the calls of each service."""
 

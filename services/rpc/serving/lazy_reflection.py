@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 import grpc
+import grpc.aio
 
 from services.rpc.handlers import REQUEST_BYTES_MAX, ServiceHandler, explain, parse
+from services.rpc.limits.arriving_messages import ArrivingMessages, MessageCut
 from services.rpc.limits.connection import connection_of
 from services.rpc.limits.open_calls import OpenCalls
 from services.rpc.rich_status import Context, abort
@@ -26,8 +28,9 @@ _CONNECTION_STREAMS_MAX: Final = 64
 class LazyReflection:
     """Describes services that have registered with protobuf's default pool, and itself. Lives in the event loop."""
 
-    def __init__(self, services: Sequence[str]) -> None:
-        """Describe these services, given by their full names."""
+    def __init__(self, services: Sequence[str], arriving: ArrivingMessages) -> None:
+        """Describe these ``services``, given by their full names; ``arriving`` reads what is asked."""
+        self._arriving = arriving
         self._services = [*services, SERVICE, OLDER_SERVICE]
         self._servicer: Any = None
         self._streams = OpenCalls(
@@ -39,19 +42,28 @@ class LazyReflection:
         describe: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(self.describe)
         return [ServiceHandler(name, {"ServerReflectionInfo": describe}) for name in (SERVICE, OLDER_SERVICE)]
 
-    async def describe(self, requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+    async def describe(self, _: object, context: Context) -> AsyncIterator[bytes]:
         """Answer each request of a stream."""
         connection = connection_of(context)
         refused = self._streams.enter(connection)
         if refused is not None:
             await abort(context, refused)
         try:
-            async for answer in self._imported().ServerReflectionInfo(_parsed(requests, context), context):
+            async for answer in self._imported().ServerReflectionInfo(self._asked(context), context):
                 yield answer.SerializeToString()
         except Exception as error:
             await explain(error, context)
         finally:
             self._streams.leave(connection)
+
+    async def _asked(self, context: Context) -> AsyncIterator[Any]:
+        from grpc_reflection.v1alpha import reflection_pb2
+
+        try:
+            while (message := await self._arriving.read_of_stream(context)) is not grpc.aio.EOF:
+                yield await parse(message, reflection_pb2.ServerReflectionRequest, context, REQUEST_BYTES_MAX)
+        except MessageCut as cut:
+            await abort(context, cut.refusal)
 
     def _imported(self) -> Any:
         if self._servicer is None:
@@ -60,13 +72,6 @@ class LazyReflection:
             _describe_itself(reflection_pb2.DESCRIPTOR.serialized_pb)
             self._servicer = reflection.aio.ReflectionServicer(self._services)
         return self._servicer
-
-
-async def _parsed(requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
-    from grpc_reflection.v1alpha import reflection_pb2
-
-    async for message in requests:
-        yield await parse(message, reflection_pb2.ServerReflectionRequest, context, REQUEST_BYTES_MAX)
 
 
 def _describe_itself(older: bytes) -> None:

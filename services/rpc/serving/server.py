@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from services.rpc.handlers import ServiceHandler
+from services.rpc.limits.arriving_messages import ArrivingMessages, watched
 from services.rpc.serving import health_service
 from services.rpc.serving.call_server import CallServer
 from services.rpc.serving.health_service import HealthService
@@ -62,10 +63,15 @@ class NodeServer:
     """
 
     def __init__(
-        self, addresses: Sequence[str], services: Sequence[ServiceHandler], on_failure: Callable[[Exception], None]
+        self,
+        addresses: Sequence[str],
+        services: Sequence[ServiceHandler],
+        arriving: ArrivingMessages,
+        on_failure: Callable[[Exception], None],
     ) -> None:
         """Offer ``services`` at ``addresses``, each ``host:port``, ``[ipv6]:port`` or ``unix:path``.
 
+        Calls of all methods that take one request wait for it in ``arriving``, from where they can be ended.
         ``on_failure`` is told the error for which the server takes no more calls, which nobody has foreseen.
         """
         assert addresses
@@ -73,8 +79,9 @@ class NodeServer:
         self._listening = Listening(addresses)
         names = [service.service_name() for service in services]
         self.health: Final = HealthService(["", *names])
-        reflection = LazyReflection([*names, health_service.SERVICE])
-        offered = [*services, self.health.handler(), *reflection.handlers()]
+        reflection = LazyReflection([*names, health_service.SERVICE], arriving)
+        everything = [*services, self.health.handler(), *reflection.handlers()]
+        offered = [watched(service, arriving) for service in everything]
         connections = ("grpc.max_allowed_incoming_connections", connections_max(descriptors.limit(), len(addresses)))
         self._server = CallServer(offered, (*OPTIONS, connections), calls_max=CALLS_MAX, on_failure=on_failure)
 

@@ -8,6 +8,7 @@ import grpc.aio
 from penstock.contract.reasons import Reason
 from penstock.v1 import txqueue_pb2
 from services.refusal import Refusal
+from services.rpc.limits.arriving_messages import ArrivingMessages
 from services.rpc.submit_stream import SubmitStream
 
 
@@ -41,7 +42,7 @@ async def read_all(stream: SubmitStream, into: list[bytes]) -> None:
 
 async def test_a_client_that_does_not_read_its_receipts_is_read_from_no_further() -> None:
     call, frames = Call(b"1", b"2", b"3"), list[bytes]()
-    stream = SubmitStream(call, 2)  # type: ignore[arg-type]
+    stream = SubmitStream(call, ArrivingMessages(), 2)  # type: ignore[arg-type]
     reader, writer = asyncio.create_task(read_all(stream, frames)), asyncio.create_task(stream.write_receipts())
     call.may_write.clear()
     await turns()
@@ -59,7 +60,7 @@ async def test_a_client_that_does_not_read_its_receipts_is_read_from_no_further(
 
 async def test_a_refusal_is_written_in_its_frame_s_place() -> None:
     call, frames = Call(b"1"), list[bytes]()
-    stream = SubmitStream(call, 2)  # type: ignore[arg-type]
+    stream = SubmitStream(call, ArrivingMessages(), 2)  # type: ignore[arg-type]
     await read_all(stream, frames)
     stream.deliver(77, Refusal(Reason.LOG_FULL))
     await stream.write_receipts()
@@ -70,7 +71,7 @@ async def test_a_refusal_is_written_in_its_frame_s_place() -> None:
 
 async def test_an_ended_stream_takes_no_frame_and_returns_at_once() -> None:
     call, frames = Call(b"1"), list[bytes]()
-    stream = SubmitStream(call, 2)  # type: ignore[arg-type]
+    stream = SubmitStream(call, ArrivingMessages(), 2)  # type: ignore[arg-type]
     stream.end()
     await read_all(stream, frames)
     await stream.write_receipts()
@@ -79,7 +80,7 @@ async def test_an_ended_stream_takes_no_frame_and_returns_at_once() -> None:
 
 async def test_a_frame_that_arrives_as_the_stream_ends_is_left_alone() -> None:
     call, frames = Call(b"1"), list[bytes]()
-    stream = SubmitStream(call, 2)  # type: ignore[arg-type]
+    stream = SubmitStream(call, ArrivingMessages(), 2)  # type: ignore[arg-type]
     read = call.read
 
     async def read_while_ending() -> Any:

@@ -20,6 +20,7 @@ from pooling.core.pool_options import PoolOptions
 from services.admission.frame_validator import Publication
 from services.pipeline.pending_frames import PendingFrames
 from services.refusal import Refusal
+from services.rpc.limits.arriving_messages import ArrivingMessages
 from services.rpc.txqueue_service import TxQueueService
 from services.settings.model import AdmissionSettings
 from services.telemetry.counters import Counter
@@ -79,7 +80,8 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
         "transactions", ArrayFactory(1, RECORD, per_allocation=4), PoolOptions(max_total=4, wait_s=0)
     )
     settings = AdmissionSettings(stream_in_flight_frames_max=2, retry_after_ms=321)
-    service = TxQueueService(bench.admission, bench.pending_frames, bench.counters, settings, transactions)
+    arriving = ArrivingMessages()
+    service = TxQueueService(bench.admission, bench.pending_frames, bench.counters, settings, transactions, arriving)
     async with serving(tmp_path, service.handler()) as channel:
         yield Served(bench, pipeline, service, txqueue_pb2_grpc.TxQueueServiceStub(channel))
 

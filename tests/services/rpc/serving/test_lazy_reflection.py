@@ -9,6 +9,7 @@ import pytest
 from grpc_reflection.v1alpha import reflection_pb2
 
 from penstock.contract.reasons import Reason
+from services.rpc.limits.arriving_messages import ArrivingMessages
 from services.rpc.serving.lazy_reflection import OLDER_SERVICE, SERVICE, LazyReflection
 from tests.services.rpc.in_process import refused, serving
 
@@ -23,7 +24,7 @@ def call(channel: grpc.aio.Channel, service: str = SERVICE) -> Call:
 
 @pytest.mark.parametrize("service", [SERVICE, OLDER_SERVICE])
 async def test_a_message_that_cannot_be_parsed_is_bad_input(tmp_path: Path, service: str) -> None:
-    async with serving(tmp_path, *LazyReflection([]).handlers()) as channel:
+    async with serving(tmp_path, *LazyReflection([], ArrivingMessages()).handlers()) as channel:
         stream = call(channel, service)
         await stream.write(b"\x0a\x7f\x00")
         with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -33,7 +34,7 @@ async def test_a_message_that_cannot_be_parsed_is_bad_input(tmp_path: Path, serv
 
 
 async def test_more_streams_than_may_be_open_are_refused_until_some_have_ended(tmp_path: Path) -> None:
-    async with serving(tmp_path, *LazyReflection([]).handlers()) as channel:
+    async with serving(tmp_path, *LazyReflection([], ArrivingMessages()).handlers()) as channel:
         streams = [call(channel) for _ in range(64)]
         for stream in streams:
             await stream.write(Request(list_services="").SerializeToString())

@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from penstock.contract.reasons import Reason
 from penstock.v1 import txqueue_pb2  # noqa: F401 - what reflection describes
 from services.rpc.handlers import ServiceHandler
+from services.rpc.limits.arriving_messages import ArrivingMessages
 from services.rpc.serving.listening import ListenError
 from services.rpc.serving.server import MESSAGE_BYTES_MAX, NodeServer, connections_max
 from services.runtime import descriptors
@@ -49,7 +50,7 @@ def node_server(*addresses: str, held: HeldCall | None = None) -> NodeServer:
         "SubmitFrame": grpc.unary_unary_rpc_method_handler(submit_frame),
         "Submit": grpc.unary_unary_rpc_method_handler(submit),
     }
-    return NodeServer(addresses, [ServiceHandler(SERVICE, methods)], on_failure)
+    return NodeServer(addresses, [ServiceHandler(SERVICE, methods)], ArrivingMessages(), on_failure)
 
 
 def on_failure(error: Exception) -> None:
