@@ -130,6 +130,16 @@ class Machine:
         self.world.ledger.wiped(self.number)
         self.wiped, self.damaged, self.rotten_index = True, False, 0
 
+    def proven_index(self) -> int:
+        """Return the last block that a later one of this log says to be durable here.
+
+        Damage to the blocks behind it cannot be told from writes that a power cut tore.
+        """
+        if self.node is None or not self.node.log.durable_index:
+            return 0
+        log = self.node.log
+        return next(log.read(log.durable_index)).durable_index
+
     def pause(self) -> None:
         """Stop the process where it is."""
         self.pauses += 1

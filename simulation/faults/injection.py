@@ -16,8 +16,6 @@ from simulation.faults.plan import LEADER, Fault
 from simulation.world.crash import Crash
 from simulation.world.timeline import MS, SECOND
 
-ROTTEN_BEHIND: Final = 0
-"""Blocks at the end of a log in which no bit flips."""
 _CRASHES: Final = {
     FaultKind.KILL: Crash.PROCESS,
     FaultKind.POWER_CUT_LOST: Crash.LOST,
@@ -119,10 +117,13 @@ def _may_destroy(cluster: Cluster) -> bool:
 
 
 def _rot(cluster: Cluster, machine: Machine, fault: Fault) -> bool:
-    """Flip a bit, which is found when somebody reads it, at the latest at the node's next start."""
+    """Flip a bit, which is found when somebody reads it, at the latest at the node's next start.
+
+    Only of a block that the log itself proves to have been durable.
+    """
     if machine.node is None or not _may_destroy(cluster):
         return False
-    machine.rotten_index = machine.disk.rot(machine.node.log.durable_index - ROTTEN_BEHIND, cluster.rng)
+    machine.rotten_index = machine.disk.rot(machine.proven_index(), cluster.rng)
     if not machine.rotten_index:
         return False
 

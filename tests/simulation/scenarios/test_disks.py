@@ -105,7 +105,7 @@ def test_a_damaged_log_is_repaired_before_its_node_votes(tmp_path: Path) -> None
         stage.settle()
         damaged = stage.others(first)[0]
         machine = stage.machine(damaged)
-        machine.rotten_index = machine.disk.rot(stage.commit_index, stage.cluster.rng)
+        machine.rotten_index = machine.disk.rot(machine.proven_index(), stage.cluster.rng)
         assert machine.rotten_index
         machine.crash(Crash.PROCESS)
         machine.start()
