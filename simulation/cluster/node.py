@@ -18,12 +18,12 @@ from replication.log.ballot import NO_BALLOT
 from replication.log.block import Block
 from simulation.cluster.applier import Applier
 from simulation.cluster.blocks import header_of
-from simulation.cluster.bodies import Bodies
 from simulation.cluster.front import Front
-from simulation.cluster.log_thread import LogThread
 from simulation.cluster.process import Process
-from simulation.cluster.promise_thread import PromiseThread
 from simulation.cluster.sequencer import Sequencer
+from simulation.cluster.storage.bodies import Bodies
+from simulation.cluster.storage.log_thread import LogThread
+from simulation.cluster.storage.promise_thread import PromiseThread
 from simulation.cluster.surroundings import Surroundings
 from simulation.cluster.wire import Envelope, ReadRequest, Submission
 from simulation.world.simulated_log import SimulatedLog

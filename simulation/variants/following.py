@@ -13,9 +13,9 @@ from replication.consensus.interface.promise import Promise
 from replication.consensus.node_state import NodeState
 from replication.consensus.rejoin import Rejoining
 from simulation.cluster import node as node_module
-from simulation.cluster.log_thread import LogThread
 from simulation.cluster.machine import Machine
 from simulation.cluster.node import Node
+from simulation.cluster.storage.log_thread import LogThread
 from simulation.variants.variant import Change, Variant
 from simulation.world.simulated_log import SimulatedLog
 

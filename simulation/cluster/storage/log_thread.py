@@ -8,7 +8,7 @@ from replication.consensus.interface.effects import Truncate, WriteBlocks
 from replication.consensus.interface.events import BlocksDurable, Event
 from replication.log.block import Block
 from replication.log.errors import LogBusy, LogFull
-from simulation.cluster.device import Device
+from simulation.cluster.storage.device import Device
 from simulation.world.simulated_log import SimulatedLog
 from simulation.world.timeline import MS, Timeline
 

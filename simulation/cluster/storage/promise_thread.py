@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from replication.consensus.interface.effects import StorePromise
 from replication.consensus.interface.promise import Promise
-from simulation.cluster.device import Device
+from simulation.cluster.storage.device import Device
 
 
 class PromiseThread:
