@@ -24,7 +24,7 @@ NOTICED_BY_A_SCENARIO = {
 }
 """See `tests/simulation/scenarios`: chance meets the state that it takes too seldom to wait for it."""
 NOT_NOTICED_YET = {"acknowledges-what-does-not-match", "counts-late-completions", "seals-for-lower-ballots"}
-"""By no scenario, nor by sixty schedules; walks over the core alone notice the first two (`tests/replication/consensus`)."""
+"""By no scenario, nor by sixty schedules; walks over the core alone notice the first two."""
 SCHEDULES_MAX = 400
 SELDOM = [
     variant for variant in VARIANTS if variant.name not in NOTICED_AT_ONCE | NOTICED_BY_A_SCENARIO | NOT_NOTICED_YET
