@@ -1,5 +1,6 @@
 """State machine: (state, block) -> (state, one result per transaction), the same on every node."""
 
+from pathlib import Path
 from random import Random, SystemRandom
 from types import TracebackType
 from typing import Final, Self
@@ -17,10 +18,10 @@ from statestore.kernel.digest import state_digest
 from statestore.kernel.execute import FULL
 from statestore.kernel.hashing import hash_secrets
 from statestore.kernel.layout import RegionLayout
-from statestore.memory import state_words
 from statestore.reads import COLUMNS, Entries, read_entries
 from statestore.session_bounds import SessionBounds
 from txqueue.jit.native_types import U64
+from txqueue.region.region import Region
 
 BYTES_MAX: int = 8 << 30
 HASH_SEED_BITS: int = 128
@@ -38,9 +39,10 @@ class StateMachine:
     one thread applies and reads; the compiled calls release the GIL.
 
     Args:
-        bytes_max: most that entries, values and sessions should take, of memory that is taken as it is touched. It is
-            for admission to keep to it (`free_bytes`); the tables go on for a reserve beyond it, so that a log admitted
-            under one seed fits under any other. State is recovered by replaying the log, not from its memory.
+        path: a file that shall hold the tables and must not exist yet; None keeps them in memory without a name.
+            Either is sparse: only touched pages take memory. State is recovered by replaying the log, not from here.
+        bytes_max: most that entries, values and sessions should take. It is for admission to keep to it (`free_bytes`);
+            the tables go on for a reserve beyond it, so that a log admitted under one seed fits under any other.
         session_bounds: those to begin with, as the log has them. None: an eighth of `bytes_max`, and 1 GiB at most.
         hash_seed: secret of 128 bits, without which nobody can choose keys whose hashes collide; None draws one. It
             decides where entries lie, and nothing else: no result, no digest.
@@ -49,11 +51,12 @@ class StateMachine:
     Raises:
         ValueError: a limit makes no sense.
         StateFull: there is no address space for as many sessions and results as the bounds allow.
-        RegionError: the system has no address space for as much.
+        RegionError: the file or the memory cannot be had.
     """
 
     def __init__(
         self,
+        path: Path | None = None,
         *,
         bytes_max: int = BYTES_MAX,
         session_bounds: SessionBounds | None = None,
@@ -68,7 +71,8 @@ class StateMachine:
                 f"to at least {2 * bounds.bytes_max}"
             )
         self._bytes_max = bytes_max
-        self._words = state_words(plan.size, plan.dense)
+        self._region = Region.create(path, plan.size, kind="state", version=layout.VERSION)
+        self._words: NDArray[np.uint64] = self._region.words
         self._scratch: NDArray[np.uint64] = np.zeros(layout.SCRATCH_WORDS, dtype=np.uint64)
         self._arena_start = plan.arena // 8
         self._arena_end = plan.size // 8
@@ -76,6 +80,7 @@ class StateMachine:
         first = int(layout.SECRET_LO)
         seed = randomness.getrandbits(HASH_SEED_BITS) if hash_seed is None else hash_seed
         self._words[first : first + layout.SECRET_WORDS] = hash_secrets(seed)
+        self._region.complete()
 
     def _format(self, plan: RegionLayout, bounds: SessionBounds) -> None:
         first_bucket = self._arena_start
@@ -294,6 +299,7 @@ class StateMachine:
     def close(self) -> None:
         """Gives the memory back. The state machine is of no use afterwards."""
         self._words = self._words[:0].copy()
+        self._region.close()
 
     def __enter__(self) -> Self:
         return self

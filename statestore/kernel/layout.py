@@ -1,6 +1,6 @@
 """Layout of the state's one region, an array of 64-bit words.
 
-    header       one page: counters, heads of the heap's free lists
+    header       one page: the region's own, counters, heads of the heap's free lists
     sessions     64-byte rows and an index of them by client; pages of results, and an index of them by client and
                  sequence
     directory    one word per hash prefix: the bucket that holds the keys with that prefix
@@ -21,7 +21,7 @@ ONE: Final = U64(1)
 WORD_BYTES: Final = U64(8)
 LINE_WORDS: Final = U64(8)
 
-# --- header, from word 8: before it lies that of a region, where the memory is one ------------------------------------
+# --- header, from word 8: the region has its own before it ------------------------------------------------------------
 APPLIED_INDEX: Final = U64(8)
 APPLIED_POSITION: Final = U64(9)
 EFFECTS_DIGEST: Final = U64(10)
@@ -202,9 +202,10 @@ SCRATCH_WORDS: Final = int(SCRATCH_BUCKET + BUCKET_WORDS)
 
 PAGE_BYTES: Final = 4096
 """Of memory, as the kernel maps it."""
-HUGE_PAGE_BYTES: Final = 2 << 20
 SLOT_BYTES: Final = 16
 """Of an index: a hash, and what it leads to."""
+VERSION: Final = 5
+"""Of this layout."""
 PAGES_BYTES_MIN: Final = 4 << 30
 """Address space for pages of results at least, so that a log is replayed by a node of less memory than it came from."""
 ENTRIES_BYTES_MIN: Final = 4 << 20
@@ -245,9 +246,9 @@ class RegionLayout:
         sessions = int(HEADER_WORDS) * 8
         session_index = sessions + (SESSION_CAPACITY_MAX + int(SESSION_HEADS)) * int(SESSION_WORDS) * 8
         page_index = session_index + session_index_slots * SLOT_BYTES
-        pages = _round_up(page_index + page_index_slots * SLOT_BYTES, HUGE_PAGE_BYTES)
+        pages = page_index + page_index_slots * SLOT_BYTES
         directory = pages + page_capacity_max * int(PAGE_WORDS) * 8
-        arena = _round_up(directory + (8 << depth_max), HUGE_PAGE_BYTES)
+        arena = _round_up(directory + (8 << depth_max), PAGE_BYTES)
         size = arena + _round_up(bytes_max + reserve_bytes, PAGE_BYTES)
         return cls(
             sessions,
@@ -260,11 +261,6 @@ class RegionLayout:
             arena,
             size,
         )
-
-    @property
-    def dense(self) -> tuple[range, range]:
-        """The bytes that fill up from one end, or both, and not here and there: pages of results, and the arena."""
-        return range(self.pages, self.directory), range(self.arena, self.size)
 
 
 def index_slots(count: int) -> int:

@@ -1,6 +1,7 @@
 """The state machine as its callers use it: blocks in order, results, reads, limits, errors."""
 
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -202,6 +203,15 @@ def test_a_record_that_no_edge_lets_through_stops_the_machine(feeder: Feeder, wo
     words[record.WORD_SEQUENCE] = 1
     with pytest.raises(RecordInvalid, match="position 0"):
         feeder.apply_body(words.view(np.uint8), 1)
+
+
+def test_tables_in_a_file_and_in_memory_agree(tmp_path: Path) -> None:
+    log = mixed_log()[:500]
+    with StateMachine(tmp_path / "state", bytes_max=16 << 20, session_bounds=bounds(8)) as in_file:
+        Feeder(in_file).apply(*log)
+        with StateMachine(bytes_max=16 << 20, session_bounds=bounds(8)) as in_memory:
+            Feeder(in_memory).apply(*log)
+            assert in_file.state_digest() == in_memory.state_digest()
 
 
 @pytest.mark.parametrize(("bytes_max", "sessions", "what"), [(1000, 8, "bytes_max"), (1 << 24, 0, "session_capacity")])
