@@ -20,6 +20,7 @@ MAY_STAY_ZERO = {
     "penstock_condition_begun_total",
     "penstock_gc_pauses_over_10ms_total",
     "penstock_gc_pauses_over_1ms_total",
+    "penstock_rpc_calls_cut_total",
     "penstock_rpc_frames_in_flight",
     "penstock_rpc_frames_refused_busy_total",
     "penstock_rpc_frames_refused_unavailable_total",

@@ -24,6 +24,8 @@ from tests.eventually import eventually
 from tests.replication.coordinator.contract import CoordinatorContract, follow
 
 CLUSTER = 0xC1
+PATIENT_S = 30.0
+"""Others write all the time in some tests, and SQLite lets nobody in by turns."""
 
 
 class TestSqliteCoordinator(CoordinatorContract):
@@ -32,11 +34,11 @@ class TestSqliteCoordinator(CoordinatorContract):
         self.path = tmp_path / "coordinator"
 
     def open(self) -> Coordinator:
-        return SqliteCoordinator(self.path, CLUSTER)
+        return SqliteCoordinator(self.path, CLUSTER, answer_s=PATIENT_S)
 
 
 def _take_epochs(path: Path) -> None:
-    with SqliteCoordinator(path, CLUSTER) as coordinator:
+    with SqliteCoordinator(path, CLUSTER, answer_s=PATIENT_S) as coordinator:
         while True:
             epoch = coordinator.read().epoch
             coordinator.cas_epoch(epoch, epoch + 1, 1, b"%d" % epoch)
@@ -51,7 +53,7 @@ def _wait_for_epoch(coordinator: Coordinator, epoch: int) -> None:
 
 def test_a_writer_that_is_killed_leaves_a_whole_record_and_no_lock(tmp_path: Path) -> None:
     path = tmp_path / "coordinator"
-    with SqliteCoordinator(path, CLUSTER) as coordinator:
+    with SqliteCoordinator(path, CLUSTER, answer_s=PATIENT_S) as coordinator:
         for _ in range(5):
             before = coordinator.read().epoch
             writer = multiprocessing.get_context("spawn").Process(target=_take_epochs, args=(path,), daemon=True)
