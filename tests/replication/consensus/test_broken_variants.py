@@ -28,7 +28,6 @@ FOUND_LATER: tuple[Variant, ...] = (
     broken.believes_late_completions,
     broken.confirms_reads_at_once,
     broken.reads_before_its_own_block_is_committed,
-    broken.votes_with_an_empty_disk,
     broken.rejoins_without_catching_up,
     broken.rejoins_with_any_leader,
 )

@@ -26,5 +26,5 @@ def test_a_walk_that_once_lost_a_committed_block_does_not() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("membership", [THREE, FIVE, CHANGING])
 def test_nothing_committed_is_lost_in_many_walks(membership: Membership) -> None:
-    walked = many_walks(membership, range(1_000, 3_000))
+    walked = many_walks(membership, range(1_000, 1_600))
     assert not walked.violation, "\n".join([walked.violation, *walked.trace])

@@ -7,6 +7,7 @@ from tests.replication.consensus.search import search
 from tests.replication.consensus.world import Action, Budget, State, World
 
 THREE = Membership(1, frozenset({1, 2, 3}))
+STATES_MAX = 100_000
 LOST = frozenset({"Heartbeat", "Refused"})
 """Messages that only speed things up, or tell of what Appends tell, too."""
 
@@ -25,7 +26,7 @@ def other_nodes_in_turn(state: State, action: Action) -> bool:
 )
 def test_whole_small_worlds_keep_every_promise(disks_take_time: bool, budget: Budget) -> None:
     world = World(THREE, disks_take_time=disks_take_time, lost=LOST)
-    found = search(world, world.begin(budget), 100_000, other_nodes_in_turn)
+    found = search(world, world.begin(budget), STATES_MAX, other_nodes_in_turn)
     assert not found.violation, "\n".join([found.violation, *found.trace])
     assert found.complete
     assert found.states > 4_000
@@ -45,6 +46,6 @@ def test_whole_small_worlds_keep_every_promise(disks_take_time: bool, budget: Bu
 )
 def test_larger_worlds_keep_every_promise_as_far_as_they_are_looked_at(disks_take_time: bool, budget: Budget) -> None:
     world = World(THREE, disks_take_time=disks_take_time, lost=LOST)
-    found = search(world, world.begin(budget), 400_000, other_nodes_in_turn)
+    found = search(world, world.begin(budget), STATES_MAX, other_nodes_in_turn)
     assert not found.violation, "\n".join([found.violation, *found.trace])
-    assert found.complete or found.states == 400_000
+    assert found.complete or found.states == STATES_MAX
