@@ -98,9 +98,11 @@ class PeerLink:
                 while not ended.done():
                     await self._send_waiting(call)
                     self._backoff.reset()
-                    waked = asyncio.ensure_future(self._woken.wait())
-                    await asyncio.wait((waked, ended), return_when=asyncio.FIRST_COMPLETED)
-                    waked.cancel()
+                    woken = asyncio.ensure_future(self._woken.wait())
+                    try:
+                        await asyncio.wait((woken, ended), return_when=asyncio.FIRST_COMPLETED)
+                    finally:
+                        woken.cancel()
                 await call  # raises what ended it
                 self._tell("the other node ended the call")
             finally:
