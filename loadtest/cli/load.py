@@ -136,6 +136,7 @@ def _run(plan: "LoadPlan", workload: "Workload", json_file: Path | None, log_dir
                 with console.status(f"opening {workload.accounts:,} accounts"):
                     opened = interruption.run(open_accounts(plan.target, setup, lambda: None))
                 if opened is None:
+                    # Raised here, to be told below like an end that comes later.
                     raise LoadEndedEarly("it was ended while accounts were opened: no load was run")  # noqa: TRY301
                 evidence.append(Evidence(setup, opened.frames))
             with console.status("load") as status:

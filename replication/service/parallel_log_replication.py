@@ -13,7 +13,6 @@ while it travels to all others at once. Once a quorum has it durable, it is comm
 import heapq
 import random
 import secrets
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
@@ -33,7 +32,7 @@ from replication.consensus.outline import Outline
 from replication.coordinator import Coordinator
 from replication.coordinator.errors import CoordinatorError
 from replication.log.block import NO_HASH, Block, BlockKind, stored_bytes
-from replication.log.errors import LogCorrupted, LogError
+from replication.log.errors import LogError
 from replication.log.write_ahead_log import WriteAheadLog
 from replication.service.block_store import BlockStore, Damaged, header_of, take_in
 from replication.service.log_worker import Cut, LogWorker, Write
@@ -98,13 +97,11 @@ class ParallelLogReplicationService:
         self._timers: dict[Timer, int] = {}
         self._alarms: list[tuple[int, Timer]] = []
         self._applied_index = 0
-        self._generation = promise.membership.generation
         self._cut = 0
         self._reads: dict[int, Future[int]] = {}
         self._hand_overs: dict[int, Future[bool]] = {}
         self._latency = CommitLatency()
         self._blocks = self._entries = self._leaderships = 0
-        self._asking = threading.Event()
         headers: list[Header] = []
         log.replay(lambda block: self._recover(block, promise.commit_index, headers))
         self.core: Final = Core(node, promise, Outline(headers), config)
@@ -322,8 +319,6 @@ class ParallelLogReplicationService:
         self._worker.submit(Cut(effect.cut, effect.after_index))
 
     def _store_promise_effect(self, effect: effects.StorePromise) -> None:
-        self._generation = effect.promise.membership.generation
-
         def store() -> None:
             self._store_promise(effect.promise)
             self._tell(events.PromiseStored(effect.number, self._clock.monotonic_ns()))
@@ -346,9 +341,7 @@ class ParallelLogReplicationService:
         for index in range(first, last + 1):
             try:
                 block = self._store.of_log(index) or next(self._log.read(index), None)
-            except LogCorrupted:
-                return blocks, Presence.UNKNOWN
-            except LogError:  # recycled, or cut meanwhile
+            except LogError:  # damaged, recycled, or cut meanwhile
                 return blocks, Presence.UNKNOWN
             if block is None:
                 return blocks, Presence.NEVER_HAD

@@ -5,6 +5,34 @@ from replication.consensus.interface.promise import Incarnation, Promise
 from replication.log.directory.promise_record import PromiseRecord, PromiseStore
 
 
+def record_of(promise: Promise) -> PromiseRecord:
+    """Return the record that keeps a promise."""
+    membership = promise.membership
+    return PromiseRecord(
+        promise.ballot,
+        membership.generation,
+        tuple(sorted(membership.voters)),
+        tuple(sorted(membership.leaving)),
+        tuple(sorted(membership.learners)),
+        promise.incarnation.number,
+        tuple((node, other.number, other.log_id) for node, other in promise.incarnations),
+        promise.voting,
+        promise.commit_index,
+    )
+
+
+def promise_of(record: PromiseRecord, log_id: int) -> Promise:
+    """Return the promise that a record of the log ``log_id`` keeps; it must name a membership."""
+    return Promise(
+        record.ballot,
+        Membership(record.generation, frozenset(record.voters), frozenset(record.learners), frozenset(record.leaving)),
+        Incarnation(record.incarnation, log_id),
+        tuple((node, Incarnation(number, other_id)) for node, number, other_id in record.incarnations),
+        record.voting,
+        record.commit_index,
+    )
+
+
 class StoredPromises:
     """Keeps a node's promise beside its log."""
 
@@ -20,21 +48,7 @@ class StoredPromises:
             LogFailed: storing one failed, and what the disk holds is unknown.
         """
         record = self._store.read()
-        if not record.generation:
-            return None
-        return Promise(
-            record.ballot,
-            Membership(
-                record.generation,
-                frozenset(record.voters),
-                frozenset(record.learners),
-                frozenset(record.leaving),
-            ),
-            Incarnation(record.incarnation, log_id),
-            tuple((node, Incarnation(number, other_id)) for node, number, other_id in record.incarnations),
-            record.voting,
-            record.commit_index,
-        )
+        return promise_of(record, log_id) if record.generation else None
 
     def store(self, promise: Promise) -> None:
         """Store it whole, synced on return.
@@ -43,17 +57,4 @@ class StoredPromises:
             PromiseLost: the one before is damaged or missing.
             LogFailed: the disk failed, and what it holds is unknown: the node must stop.
         """
-        membership = promise.membership
-        self._store.store(
-            PromiseRecord(
-                promise.ballot,
-                membership.generation,
-                tuple(sorted(membership.voters)),
-                tuple(sorted(membership.leaving)),
-                tuple(sorted(membership.learners)),
-                promise.incarnation.number,
-                tuple((node, other.number, other.log_id) for node, other in promise.incarnations),
-                promise.voting,
-                promise.commit_index,
-            )
-        )
+        self._store.store(record_of(promise))

@@ -8,7 +8,7 @@ import numpy as np
 from penstock.contract import opcode
 from penstock.contract.record import RECORD_WORDS, WORD_AMOUNT, WORD_CLIENT, WORD_KEY_LO, WORD_META, WORD_SEQUENCE
 from pooling.buffers import aligned_buffer
-from replication.consensus.interface.header import Header, Tip
+from replication.consensus.interface.header import Tip
 from replication.log.ballot import Ballot
 from replication.log.block import HEADER_BYTES, NO_HASH, Block, BlockKind, stored_bytes
 from simulation.cluster.wire import Submission
@@ -55,17 +55,4 @@ def seal(
         previous_hash=tip.hash or NO_HASH,
         durable_index=durable_index,
         kind=BlockKind.TRANSACTIONS if count else BlockKind.EPOCH,
-    )
-
-
-def header_of(block: Block) -> Header:
-    """Return what the protocol sees of a block."""
-    return Header(
-        block.index,
-        block.ballot,
-        block.hash,
-        block.previous_hash if block.index > 1 else b"",
-        block.next_position,
-        block.time_ns,
-        block.stored_bytes,
     )

@@ -12,10 +12,10 @@ from replication.consensus.interface.membership import Membership
 from replication.consensus.interface.promise import Incarnation, Promise
 from replication.log.ballot import NO_BALLOT
 from replication.log.errors import LogBusy, LogCorrupted, LogFull, PromiseLost
+from replication.service.stored_promise import promise_of, record_of
 from simulation.cluster.blocks import CLUSTER_ID
 from simulation.cluster.node import Node
 from simulation.cluster.storage.device import Device
-from simulation.cluster.storage.promise_records import promise_of, record_of
 from simulation.cluster.surroundings import Surroundings
 from simulation.world.clock import NodeClock
 from simulation.world.crash import Crash

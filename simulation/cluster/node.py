@@ -16,8 +16,8 @@ from replication.consensus.interface.promise import Promise
 from replication.consensus.outline import Outline
 from replication.log.ballot import NO_BALLOT
 from replication.log.block import Block
+from replication.service.block_store import header_of
 from simulation.cluster.applier import Applier
-from simulation.cluster.blocks import header_of
 from simulation.cluster.front import Front
 from simulation.cluster.process import Process
 from simulation.cluster.sequencer import Sequencer

@@ -8,7 +8,8 @@ from replication.consensus.interface.header import Tip
 from replication.log.ballot import NO_BALLOT, Ballot
 from replication.log.block import Block
 from replication.log.errors import LogBusy, LogFull
-from simulation.cluster.blocks import header_of, seal
+from replication.service.block_store import header_of
+from simulation.cluster.blocks import seal
 from simulation.cluster.wire import Submission
 from simulation.world.clock import NodeClock
 from simulation.world.simulated_log import SimulatedLog

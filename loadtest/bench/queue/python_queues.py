@@ -40,7 +40,7 @@ from loadtest.bench.queue.timed_run import (
 from penstock.contract.record import RECORD_BYTES, RECORD_WORDS
 
 try:
-    import faster_fifo  # type: ignore[import-not-found,unused-ignore]
+    import faster_fifo  # type: ignore[import-not-found,unused-ignore]  # may be missing, see below
 except ImportError:  # in the dependency group "bench"
     faster_fifo = None
 

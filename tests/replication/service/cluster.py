@@ -22,6 +22,7 @@ from replication.log.block import HEADER_BYTES, NO_HASH, Block, stored_bytes
 from replication.log.write_ahead_log import WriteAheadLog
 from replication.service import ParallelLogReplicationService
 from replication.service.block_store import header_of
+from replication.service.stored_promise import StoredPromises
 from replication.transport.grpc_transport import GrpcTransport
 from tests.eventually import eventually
 
@@ -32,16 +33,6 @@ NODES: Final = (1, 2, 3)
 CONFIG: Final = ConsensusConfig(
     suspicion_ns=400_000_000, suspicion_jitter_ns=200_000_000, heartbeat_ns=40_000_000, retry_ns=60_000_000
 )
-
-
-class Promises:
-    """Keeps a promise for as long as the test runs, as a disk would."""
-
-    def __init__(self, node: int) -> None:
-        self.stored = Promise(NO_BALLOT, Membership(1, frozenset(NODES)), Incarnation(0, node))
-
-    def store(self, promise: Promise) -> None:
-        self.stored = promise
 
 
 class Machine:
@@ -124,13 +115,19 @@ class Member:
     def __init__(self, cluster: "Cluster", node: int) -> None:
         self.node, self.machine = node, Machine()
         self._cluster = cluster
-        self.log = WriteAheadLog.open(cluster.directory / f"log-{node}", CLUSTER_ID, segment_bytes=1 << 20)
+        self.log = WriteAheadLog.open(cluster.directory / f"log-{node}", CLUSTER_ID, segment_bytes=1 << 20, node=node)
+        assert self.log.promises is not None
+        promises = StoredPromises(self.log.promises)
+        promise = promises.read(self.log.log_id)
+        if promise is None:
+            promise = Promise(NO_BALLOT, Membership(1, frozenset(NODES)), Incarnation(0, self.log.log_id))
+            promises.store(promise)
         self.transport = cluster.call(self._make_transport)
         self.service = ParallelLogReplicationService(
             node,
             self.log,
-            cluster.promises[node].stored,
-            cluster.promises[node],
+            promise,
+            promises,
             self.transport,
             SqliteCoordinator(cluster.directory / "coordinator", CLUSTER_ID),
             self.machine,
@@ -171,7 +168,6 @@ class Cluster:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.promises = {node: Promises(node) for node in NODES}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
